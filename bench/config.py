@@ -1,0 +1,361 @@
+"""What a person may set: typed, held to its range, and turned into the identity of a run.
+
+This is the one place that knows the keys of `conf/`. Nothing here imports torch or Hydra.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""Folder that holds the packages: the checkout, or site-packages."""
+
+CONF_DIR = next((p for p in (ROOT / "bench" / "conf", ROOT / "conf") if p.is_dir()), ROOT / "conf")
+"""Folder of the Hydra configs: the packaged copy, else the checkout's."""
+
+IMPLEMENTATIONS = ("default", "forloop", "foreach", "fused", "reference")
+
+
+class Section(BaseModel):
+    """A node of the configuration: no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+Positive = Annotated[int, Field(ge=1, description="a whole number of at least 1")]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
+UnitFloat = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")]
+Beta = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False, description="a number from 0 up to, not including, 1")]
+Flag = Annotated[bool, Field(description="true or false")]
+Folder = Annotated[str, Field(min_length=1, description="the path of a folder")]
+Target = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)+$",
+        description="the dotted path of a class or function, such as my_file.MyClass",
+    ),
+]
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}$",
+        description="a name of letters, digits, '_', '-', '+' and '.', 100 at most, not starting with '.'",
+    ),
+]
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")]
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Hyperparameters(BaseModel):
+    """Types and ranges of the hyperparameters that torch's optimizers share, by name.
+
+    Ranges are torch's, and where torch checks nothing (NaN, infinity, RMSprop's alpha above 1)
+    those in which the rule is defined.
+    """
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    lr: NonNegativeFloat = 0.0
+    betas: Annotated[
+        list[Beta],
+        Field(min_length=2, max_length=2, description="two numbers, each from 0 up to, not including, 1"),
+    ] = []
+    eps: NonNegativeFloat = 0.0
+    weight_decay: NonNegativeFloat = 0.0
+    momentum: NonNegativeFloat = 0.0
+    momentum_decay: NonNegativeFloat = 0.0
+    dampening: Annotated[float, Field(allow_inf_nan=False, description="a finite number")] = 0.0
+    alpha: UnitFloat = 0.0
+    rho: UnitFloat = 0.0
+    amsgrad: Flag = False
+    nesterov: Flag = False
+    centered: Flag = False
+    maximize: Flag = False
+    decoupled_weight_decay: Flag = False
+    capturable: Flag = False
+    differentiable: Flag = False
+
+
+class Component(Section):
+    """A model, a data set or an optimizer: what to call, its name in tables, and its arguments."""
+
+    target: Target
+    name: Name
+    options: dict[str, Any]
+
+
+class OptimizerConfig(Component):
+    """An optimizer, and which implementation of its step runs."""
+
+    implementation: Annotated[
+        Literal["default", "forloop", "foreach", "fused", "reference"],
+        Field(description="one of " + ", ".join(IMPLEMENTATIONS)),
+    ]
+
+
+class DeviceConfig(Section):
+    """Where and how a run computes."""
+
+    name: Annotated[Literal["cpu", "cuda", "mps", "auto"], Field(description="one of cpu, cuda, mps, auto")]
+    threads: Annotated[int, Field(ge=1, le=1024, description="a whole number from 1 to 1024")]
+    precision: Annotated[Literal["fp32", "tf32", "bf16"], Field(description="one of fp32, tf32, bf16")]
+
+
+class TrainConfig(Section):
+    """The budget, and what is recorded on the way."""
+
+    epochs: Positive | None
+    steps: Positive | None
+    batch_size: Positive
+    log_every: Positive
+    eval_every: Positive | None
+    loss_limit: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0")]
+    time_limit_s: (
+        Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number of seconds above 0, or null")]
+        | None
+    )
+
+
+class Config(Section):
+    """A cell: one configuration, to be run once for each seed."""
+
+    study: Name
+    seeds: Annotated[
+        list[Seed],
+        BeforeValidator(_listed),
+        Field(min_length=1, description="a list of different whole numbers, such as [0,1,2]"),
+    ]
+    optimizer: OptimizerConfig
+    model: Component
+    data: Component
+    device: DeviceConfig
+    train: TrainConfig
+    force: Flag
+    report: Flag
+    results_dir: Folder
+    reports_dir: Folder
+    overrides: list[str] = []
+    """What was typed: the command line that leads to this cell."""
+
+    @property
+    def study_dir(self) -> Path:
+        """Where the runs go."""
+        return Path(self.results_dir) / self.study
+
+    @property
+    def default_hyperparameters(self) -> bool:
+        """Whether the optimizer runs at the settings of its own config, nothing changed by hand."""
+        keys = (entry.lstrip("+~").split("=", 1)[0] for entry in self.overrides)
+        return "custom" not in self._choices("optimizer") and not any(
+            key.startswith("optimizer.") and key not in ("optimizer.name", "optimizer.implementation") for key in keys
+        )
+
+    def _choices(self, group: str) -> list[str]:
+        return [o.split("=", 1)[1] for o in self.overrides if o.split("=", 1)[0].lstrip("+") == group]
+
+
+def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
+    """Turn a composed configuration into a `Config`.
+
+    Args:
+        node: The configuration as plain dicts and lists, interpolations resolved.
+        overrides: The command-line overrides that led to it, for the record.
+
+    Raises:
+        ValueError: A key is unknown, or a value has the wrong type or is out of its range. The
+            message is one sentence naming the dotted key, what was expected and what came.
+    """
+    node = dict(node)
+    for key in ("optimizer", "model", "data", "device", "train"):
+        if not isinstance(node.get(key), dict):
+            raise ValueError(
+                f"{key} must be a mapping or a group option, got {node.get(key)!r};"
+                f" choose one of {', '.join(group_options(key)) or 'its keys'}"
+            )
+    for key in ("optimizer", "model", "data"):
+        node[key] = _component(key, node[key])
+    if node.get("study") is None:
+        node["study"] = f"{node['data']['name']}-{node['model']['name']}"
+    try:
+        config = Config(**node, overrides=overrides or [])
+    except ValidationError as error:
+        raise ValueError(_sentence(error, Config, option=str(node["device"].get("name")))) from None
+    if len(set(config.seeds)) < len(config.seeds):
+        raise ValueError(f"seeds must be different from each other, got {config.seeds}; name each once")
+    if config.train.epochs is None and config.train.steps is None:
+        raise ValueError("train.epochs must be set where train.steps is null, got null; set one of the two")
+    return config
+
+
+def group_options(group: str) -> list[str]:
+    """The options of a config group, sorted; empty where there is no such group."""
+    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+
+
+def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
+    """Part the keys that are ours from the arguments of the class."""
+    options = {name: value for name, value in node.items() if name != "needs"}
+    target, name = options.pop("_target_", None), options.pop("name", None)
+    if target in (None, "???"):
+        what = {"optimizer": "class", "model": "class", "data": "function"}[key]
+        raise ValueError(
+            f"{key}._target_ must be the dotted path of a {what} when {key}=custom, got nothing;"
+            f" add {key}._target_=my_file.my_{what}"
+        )
+    if isinstance(target, str):
+        module, _, attribute = target.rpartition(".")
+        name = name or (module.rpartition(".")[2] if attribute == "load" and module else attribute)
+    parsed = {"target": target, "name": name, "options": options}
+    if key == "optimizer":
+        parsed["implementation"] = options.pop("implementation", "default")
+        if isinstance(target, str) and target.startswith(("torch.optim.", "optimizers.")):
+            try:
+                checked = Hyperparameters(**options)
+            except ValidationError as error:
+                raise ValueError(_sentence(error, Hyperparameters, "optimizer.", str(name))) from None
+            parsed["options"] = checked.model_dump(exclude_unset=True)
+    for option, value in parsed["options"].items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{key}.{option} must be a finite number, got {value}; give a number")
+    return parsed
+
+
+def _sentence(error: ValidationError, model: type[BaseModel], prefix: str = "", option: str = "") -> str:
+    """One sentence for the first thing that is wrong."""
+    first = min(error.errors(), key=lambda e: e["loc"][0] == "study")  # its default is made of the others
+    location = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
+    key = prefix + re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(location)).replace(".target", "._target_")
+    if first["type"] == "extra_forbidden":
+        fields = _node_at(model, location[:-1])
+        parent = ".".join(location[:-1]) or "the configuration"
+        return f"{key} must be a key of {parent}, got an unknown one; its keys are {', '.join(fields)}"
+    if first["type"] == "missing":
+        return f"{key} must be set, got nothing; give it a value"
+    wanted = _description(model, location) or first["msg"]
+    return f"{key} must be {wanted}, got {_shown(first['input'])}; {_advice(key.partition('[')[0], option)}"
+
+
+def _advice(key: str, option: str) -> str:
+    """What to do about a bad value: the default to go back to, where there is one."""
+    group, _, rest = key.rpartition(".")
+    file = CONF_DIR / group / f"{option}.yaml"
+    if group not in ("", "train") and file.is_file():
+        default = yaml.safe_load(file.read_text()).get(rest)
+    else:
+        default = yaml.safe_load((CONF_DIR / "config.yaml").read_text())
+        for part in key.split("."):
+            default = default.get(part) if isinstance(default, dict) else None
+    if isinstance(default, str | int | float | list) and "${" not in str(default):
+        return f"leave it out for the default, {json.dumps(default)}"
+    return "leave it out, or give another" if key != "study" else "choose another name"
+
+
+def _node_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
+    return list(model.model_fields)
+
+
+def _description(model: type[BaseModel], location: list[str]) -> str | None:
+    """The words in which a field says what it takes, from the JSON schema of its model."""
+    schema = model.model_json_schema()
+    node: Any = schema
+    found = None
+    for part in location:
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        node = node["items"] if part.isdigit() else node.get("properties", {}).get(part, {})
+        options = [node, *node.get("anyOf", [])]
+        described = [option["description"] for option in options if "description" in option]
+        if described:
+            nullable = any(option.get("type") == "null" for option in options)
+            found = described[0] + (", or null" if nullable and "null" not in described[0] else "")
+    return found
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+
+
+# --- identity -------------------------------------------------------------------------------------
+
+NOT_IDENTITY = ("study", "seeds", "force", "report", "results_dir", "reports_dir", "overrides")
+"""Keys that change where a result goes, not what it is. Beside them: `data.root` and
+`data.download` (where files lie) and `train.time_limit_s` (a run that hit it is repeated when it
+is raised). Seed and environment are told apart in the run's id, not in the cell's."""
+
+ADDED_LATER: dict[str, Any] = {}
+"""Keys that came after the first release, dotted, each with the value under which a run is what it
+was before the key existed: at that value the key stays out of the hash, so old ids hold."""
+
+
+def identity(config: Config, device: str) -> dict[str, Any]:
+    """What makes this cell the cell it is, as plain data.
+
+    Args:
+        config: The cell.
+        device: The device that it really runs on (never "auto").
+    """
+    node = config.model_dump(exclude=set(NOT_IDENTITY))
+    node["device"]["name"] = device
+    node["data"]["options"] = {
+        key: value for key, value in node["data"]["options"].items() if key not in ("root", "download")
+    }
+    del node["train"]["time_limit_s"]
+    if config.train.steps is not None:
+        node["train"]["epochs"] = None
+    for key in ("optimizer", "model", "data"):
+        source = source_fingerprint(node[key]["target"])
+        if source is not None:
+            node[key]["source"] = source
+    for dotted, neutral in ADDED_LATER.items():
+        *parents, last = dotted.split(".")
+        parent = node
+        for part in parents:
+            parent = parent.get(part, {})
+        if last in parent and parent[last] == neutral:
+            del parent[last]
+    return node
+
+
+def cell_id(config: Config, device: str) -> str:
+    """Ten hexadecimal digits of the hash of `identity`."""
+    return short_hash(identity(config, device), 10)
+
+
+def short_hash(value: Any, length: int) -> str:
+    """The first digits of the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def source_fingerprint(target: str) -> str | None:
+    """Hash of the file that a person's own class comes from; None for ours and for installed packages.
+
+    Who edits the class has a new cell, not yesterday's results under today's code.
+    """
+    top = target.split(".")[0]
+    if top in ("bench", "models", "optimizers", "torch"):
+        return None
+    try:
+        spec = importlib.util.find_spec(target.rpartition(".")[0])
+    except (ImportError, ValueError):
+        return None
+    origin = Path(spec.origin) if spec and spec.origin else None
+    if origin is None or not origin.is_file() or {"site-packages", "dist-packages"} & set(origin.parts):
+        return None
+    return hashlib.sha256(origin.read_bytes()).hexdigest()[:10]

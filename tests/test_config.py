@@ -1,0 +1,289 @@
+"""What a person may set: every field held to its type and range, and the identity of a cell."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from bench import config as module
+from bench.config import CONF_DIR, Config, cell_id, group_options, parse
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        node = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+    assert isinstance(node, dict)
+    return node  # type: ignore[return-value]
+
+
+BASE = composed()
+
+
+def with_value(dotted: str, value: Any) -> dict[str, Any]:
+    node = copy.deepcopy(BASE)
+    *parents, last = dotted.split(".")
+    inner = node
+    for part in parents:
+        inner = inner[part]
+    inner[last] = value
+    return node
+
+
+@pytest.mark.parametrize("group", ["optimizer", "model", "data", "device", "experiment"])
+def test_every_option_composes_and_parses(group: str) -> None:
+    for option in group_options(group):
+        overrides = [f"{group}={option}"]
+        if option == "custom":
+            overrides.append(f"{group}._target_=mine.Thing")
+        config = parse(composed(*overrides))
+        assert config.study
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd", "rmsprop", "nadam", "adamax", "adadelta"])
+def test_optimizer_configs_are_complete_with_torchs_defaults(name: str) -> None:
+    """All arguments of the torch class but those that choose how, not what, the step computes."""
+    node = yaml.safe_load((CONF_DIR / "optimizer" / f"{name}.yaml").read_text())
+    package, _, cls = node["_target_"].rpartition(".")
+    signature = inspect.signature(getattr(importlib.import_module(package), cls))
+    switches = {"params", "foreach", "fused", "capturable", "differentiable"}
+    defaults = {key: p.default for key, p in signature.parameters.items() if key not in switches}
+    ours = {key: value for key, value in node.items() if key not in ("_target_", "name", "implementation")}
+    assert set(ours) == set(defaults)
+    for key, value in ours.items():
+        assert (tuple(value) if isinstance(value, list) else value) == defaults[key], key
+
+
+BAD = {
+    "optimizer.lr": [-1, math.nan, math.inf, "fast", None, True, [0.1]],
+    "optimizer.betas": [[0.9], [0.9, 0.99, 0.999], 0.9, "x", [0.9, 1.0], [-0.1, 0.9], [0.9, math.nan], None],
+    "optimizer.eps": [-1e-8, math.nan, "x"],
+    "optimizer.weight_decay": [-1, math.inf, "x"],
+    "optimizer.amsgrad": [1, "yes", None],
+    "optimizer.maximize": [0, "no"],
+    "optimizer.decoupled_weight_decay": ["x"],
+    "optimizer.implementation": ["fast", 1, None, "compiled"],
+    "optimizer._target_": ["Adam", 3, "a b.c"],
+    "optimizer.name": ["a b", "../x", "x" * 101, 5],
+    "model._target_": ["MLP", 3],
+    "model.name": ["a/b"],
+    "data._target_": ["digits"],
+    "data.name": [["digits"]],
+    "device.name": ["gpu", 0, None],
+    "device.threads": [0, -1, 1.5, "two", 5000, True, None],
+    "device.precision": ["fp64", 32],
+    "train.epochs": [0, -3, 1.5, "many", True, math.inf],
+    "train.steps": [0, -3, 0.5, "x"],
+    "train.batch_size": [0, -64, 1.5, "x", None],
+    "train.log_every": [0, -1, "x", None],
+    "train.eval_every": [0, -1, "x", 2.5],
+    "train.loss_limit": [0, -1, math.nan, math.inf, "x", None],
+    "train.time_limit_s": [0, -1, math.nan, "x"],
+    "seeds": [[], [-1], [2**32], [0.5], "x", ["a"], [True], [0, 0], None, -1],
+    "study": ["../../x", "a/b", "", ".hidden", "x" * 101, 5],
+    "force": ["yes", 1, None],
+    "report": ["yes", 0],
+    "results_dir": ["", 5, None],
+    "reports_dir": ["", 5],
+    "train.unknown": [1],
+    "device.unknown": [1],
+    "unknown": [1],
+    "train": [5, None, []],
+    "optimizer": ["adam"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
+def test_bad_values_are_refused_in_one_sentence(key: str, value: Any) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse(with_value(key, value))
+    sentence = str(caught.value)
+    assert sentence.startswith(key), sentence
+    assert " must " in sentence
+    assert ", got " in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "key", "value"),
+    [
+        ("sgd", "momentum", -0.9),
+        ("sgd", "dampening", math.inf),
+        ("sgd", "nesterov", 1),
+        ("rmsprop", "alpha", 1.01),
+        ("rmsprop", "centered", "x"),
+        ("adadelta", "rho", -0.1),
+        ("nadam", "momentum_decay", -1),
+    ],
+)
+def test_hyperparameters_of_the_others(optimizer: str, key: str, value: Any) -> None:
+    node = composed(f"optimizer={optimizer}")
+    node["optimizer"][key] = value
+    with pytest.raises(ValueError, match=rf"^optimizer.{key} must be .*, got .*; leave it out for the default"):
+        parse(node)
+
+
+def test_every_field_is_tested() -> None:
+    """A field added to the configuration needs a bad value above."""
+
+    def keys(node: dict[str, Any], prefix: str = "") -> set[str]:
+        return {
+            name
+            for key, value in node.items()
+            for name in (keys(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"})
+        }
+
+    judged_by_the_class = {"model.hidden", "data.resize"}
+    assert keys(BASE) - {"experiment"} - judged_by_the_class <= set(BAD)
+
+
+def test_a_custom_class_takes_what_it_likes_but_no_nan() -> None:
+    node = composed("optimizer=custom", "optimizer._target_=a.B", "+optimizer.betas=[.9,.99,.999]", "+optimizer.lr=-5")
+    assert parse(node).optimizer.options == {"betas": [0.9, 0.99, 0.999], "lr": -5}
+    node["optimizer"]["lr"] = math.nan
+    with pytest.raises(ValueError, match="optimizer.lr must be a finite number, got nan"):
+        parse(node)
+
+
+def test_a_single_seed_needs_no_brackets() -> None:
+    assert parse(with_value("seeds", 7)).seeds == [7]
+
+
+def test_names_come_from_what_is_run() -> None:
+    config = parse(BASE)
+    assert config.study == "digits-mlp"
+    custom = parse(composed("model=custom", "model._target_=mine.Net", "data=custom", "data._target_=rainfall.load"))
+    assert (custom.model.name, custom.data.name, custom.study) == ("Net", "rainfall", "rainfall-Net")
+
+
+def test_the_model_says_which_image_size_it_needs() -> None:
+    assert parse(composed("model=mnist_cnn")).data.options["resize"] == 28
+    assert parse(composed("model=mlp")).data.options["resize"] is None
+    assert "needs" not in parse(composed("model=mnist_cnn")).model.options
+
+
+# --- identity -------------------------------------------------------------------------------------
+
+
+def test_identity_is_pinned() -> None:
+    """Ids of stored results: a change here makes every user's runs look new."""
+    assert cell_id(parse(composed("optimizer=adam")), "cpu") == PINNED["adam"]
+    assert cell_id(parse(composed("optimizer=sgd", "optimizer.lr=1")), "cpu") == PINNED["sgd"]
+
+
+PINNED = {"adam": "b91c637529", "sgd": "09c152652c"}
+
+
+NOT_RESULT = [
+    "study=x",
+    "seeds=[5]",
+    "force=true",
+    "report=false",
+    "results_dir=r",
+    "reports_dir=p",
+    "train.time_limit_s=9",
+]
+
+
+@pytest.mark.parametrize("override", NOT_RESULT)
+def test_what_does_not_change_the_result_does_not_change_the_id(override: str) -> None:
+    assert cell_id(parse(composed(override)), "cpu") == cell_id(parse(BASE), "cpu")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "optimizer=sgd",
+        "optimizer.lr=0.002",
+        "optimizer.implementation=foreach",
+        "optimizer.name=other",
+        "model=logistic",
+        "model.hidden=[64]",
+        "data.resize=9",
+        "device.threads=2",
+        "device.precision=bf16",
+        "train.epochs=21",
+        "train.steps=5",
+        "train.batch_size=32",
+        "train.log_every=1",
+        "train.eval_every=3",
+        "train.loss_limit=5",
+    ],
+)
+def test_what_changes_the_result_changes_the_id(override: str) -> None:
+    assert cell_id(parse(composed(override)), "cpu") != cell_id(parse(BASE), "cpu")
+    assert cell_id(parse(BASE), "cuda") != cell_id(parse(BASE), "cpu")
+
+
+def test_where_mnist_lies_is_no_part_of_the_id() -> None:
+    ids = {
+        cell_id(parse(composed("data=mnist", o)), "cpu") for o in ("data.root=a", "data.root=b", "data.download=true")
+    }
+    assert len(ids) == 1
+
+
+def test_epochs_do_not_count_where_steps_are_set() -> None:
+    one, two = (cell_id(parse(composed("train.steps=9", o)), "cpu") for o in ("train.epochs=3", "train.epochs=null"))
+    assert one == two
+
+
+def test_a_key_added_later_leaves_old_ids_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Later(module.TrainConfig):
+        clip: float | None = None
+
+    class LaterConfig(Config):
+        train: Later  # type: ignore[assignment]
+
+    old = parse(BASE)
+    new = LaterConfig(**old.model_dump())
+    clipped = LaterConfig(**old.model_dump(exclude={"train"}), train={**old.train.model_dump(), "clip": 1.0})
+    assert cell_id(new, "cpu") != cell_id(old, "cpu")
+    monkeypatch.setitem(module.ADDED_LATER, "train.clip", None)
+    assert cell_id(new, "cpu") == cell_id(old, "cpu")
+    assert cell_id(clipped, "cpu") != cell_id(old, "cpu")
+
+
+def test_an_edited_class_is_a_new_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    node = composed("optimizer=custom", "optimizer._target_=edited_class.A")
+    ids = set()
+    for text in ("class A: pass", "class A: x = 1"):
+        (tmp_path / "edited_class.py").write_text(text)
+        ids.add(cell_id(parse(node), "cpu"))
+    assert len(ids) == 2
+
+
+@given(lr=st.floats(0, 1e6), seed=st.integers(0, 2**32 - 1))
+def test_equal_settings_have_equal_ids(lr: float, seed: int) -> None:
+    one, two = (
+        parse(with_value("optimizer.lr", lr)),
+        parse(with_value("seeds", [seed]) | {"optimizer": {**BASE["optimizer"], "lr": lr}}),
+    )
+    assert cell_id(one, "cpu") == cell_id(two, "cpu")
+
+
+def test_default_settings_are_told_from_given_ones() -> None:
+    def default(*overrides: str) -> bool:
+        return parse(BASE, list(overrides)).default_hyperparameters
+
+    assert default("optimizer=adam", "train.epochs=3")
+    assert default("optimizer.implementation=foreach", "optimizer.name=a")
+    assert not default("optimizer.lr=0.1")
+    assert not default("+optimizer.capturable=true")
+    assert not default("optimizer=custom", "optimizer._target_=mine.Mine")
+
+
+def test_config_is_frozen() -> None:
+    config: Config = parse(BASE)
+    with pytest.raises(ValueError, match="frozen"):
+        config.force = True  # type: ignore[misc]
