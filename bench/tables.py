@@ -1,0 +1,537 @@
+"""The tables: their columns and units, how runs are written, and how they are read.
+
+A study is a folder::
+
+    results/<study>/runs/<run_id>/run.json         one run: its row of `runs`, and its whole config
+    results/<study>/runs/<run_id>/curves.parquet   its rows of `curves`
+    results/<study>/{runs,curves}.{parquet,csv}    all runs together, built from the folders
+    results/<study>/inflight/<run_id>.json         a run that a process is working on, locked by it
+
+The run folders are the truth. They are written aside, synced and renamed, so a kill at any moment
+loses at most the run in flight; the study's tables can be rebuilt from them at any time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SCHEMA_VERSION = 1
+"""Version of the tables below; a reader refuses what is newer than itself."""
+
+STATUSES = ("ok", "diverged", "oom", "timeout", "failed", "interrupted", "skipped", "pruned")
+STAGES = ("single", "tune", "final", "predicted")
+SPLITS = ("train", "val", "test")
+
+DONE = ("ok", "diverged", "oom", "timeout", "pruned")
+"""Statuses that are results, not to be repeated; the others are tried again."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, its kind (string, int, float, bool) and what it says.
+
+    Units are suffixes of names: `_s` seconds, `_ms` milliseconds, `_mib` MiB (2^20 bytes), `_per_s`;
+    counts begin with `num_`. A value that is not known is missing, never 0.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+    allowed: tuple[str, ...] = ()
+    required: bool = False
+
+
+def _columns(kind: str, *rows: tuple[str, str]) -> list[Column]:
+    return [Column(name, kind, meaning) for name, meaning in rows]
+
+
+RUNS: tuple[Column, ...] = (
+    Column("run_id", "string", "<cell_id>-<seed>-<environment_id>", required=True),
+    Column("cell_id", "string", "hash of the configuration without its seed", required=True),
+    Column("environment_id", "string", "hash of hardware and versions", required=True),
+    Column("study", "string", "name of the study", required=True),
+    Column("stage", "string", "why the run was made", STAGES, required=True),
+    Column("status", "string", "how it ended", STATUSES, required=True),
+    *_columns(
+        "string",
+        ("reason", "why it did not end ok"),
+        ("workload", "model, data and batch size in words"),
+        ("workload_id", "hash of model, data, loss, batch size and their options"),
+        ("budget", "what every run of the comparison may spend, in words"),
+        ("model", "name of the model"),
+        ("model_options", "its arguments, JSON"),
+        ("data", "name of the data set"),
+        ("data_options", "its arguments, JSON"),
+        ("data_fingerprint", "hash of all inputs and targets of the three splits"),
+        ("loss", "what is minimised"),
+        ("optimizer", "name of the optimizer"),
+        ("optimizer_target", "its class"),
+        ("implementation", "which form of the step ran: forloop, foreach, fused, reference, own"),
+        ("settings", "default: every hyperparameter as in its config; given: some set by hand"),
+        ("schedule", "learning-rate schedule"),
+        ("device", "cpu, cuda or mps"),
+        ("precision", "fp32, tf32 or bf16"),
+    ),
+    *_columns("float", ("lr", "learning rate; other hyperparameters are in columns hp_<name>")),
+    *_columns(
+        "int",
+        ("seed", "seed of initial weights and batch order"),
+        ("batch_size", "examples a step"),
+        ("num_threads", "torch threads on the CPU"),
+        ("num_parameters", "trained parameters"),
+        ("num_train", "training examples"),
+        ("num_val", "validation examples"),
+        ("num_test", "test examples"),
+        ("num_steps_budget", "steps the budget allows"),
+        ("num_steps", "optimizer updates made"),
+    ),
+    *_columns(
+        "float",
+        ("num_epochs", "passes over the training set made"),
+        ("first_train_loss", "training loss of the first step, before any update"),
+        ("final_train_loss", "mean training loss over the last logged steps"),
+        ("final_val_loss", "mean validation loss after the last step"),
+        ("final_val_accuracy", "share of validation examples classified correctly, 0 to 1"),
+        ("final_test_loss", "mean test loss after the last step"),
+        ("final_test_accuracy", "share of test examples classified correctly, 0 to 1"),
+        ("best_val_loss", "lowest validation loss of all evaluations"),
+        ("test_loss_at_best_val", "test loss at the evaluation with the lowest validation loss"),
+        ("test_accuracy_at_best_val", "test accuracy at that evaluation"),
+    ),
+    *_columns("int", ("best_val_step", "step of the lowest validation loss")),
+    *_columns(
+        "float",
+        ("construct_s", "building model and optimizer"),
+        ("warmup_s", "a throw-away step on a copy, before the clock"),
+        ("train_s", "all training steps, evaluation and logging excluded"),
+        ("first_step_s", "the first of them"),
+        ("eval_s", "evaluation on val and test"),
+        ("log_s", "fetching and recording the training loss"),
+        ("rest_s", "everything else within the run"),
+        (
+            "total_s",
+            "the run from start to end, writing its folder excluded; the six above but first_step_s add up to it",
+        ),
+        ("step_ms", "train_s without the first step, per step"),
+        ("examples_per_s", "training examples per second of train_s"),
+        ("baseline_rss_mib", "resident memory of the process before training (Linux)"),
+        ("peak_rss_mib", "peak resident memory of the process during the run (Linux)"),
+        ("peak_allocated_mib", "peak memory allocated on the GPU (CUDA)"),
+        ("peak_reserved_mib", "peak memory reserved by the GPU allocator (CUDA)"),
+        ("load_1min", "load average of the machine at the end"),
+        ("cpu_s", "CPU time of the process during the run"),
+    ),
+    *_columns("int", ("num_involuntary_switches", "times the process was preempted during the run")),
+    *_columns(
+        "string",
+        ("started_at", "UTC, ISO 8601"),
+        ("bench_version", "version of this package"),
+        ("torch_version", "version of torch"),
+        ("python_version", "version of Python"),
+        ("os", "operating system and architecture"),
+        ("cpu", "model of the CPU"),
+        ("gpu", "model of the GPU used"),
+        ("hostname", "name of the machine"),
+        ("git_commit", "commit of the bench's checkout, with -dirty where it was changed"),
+    ),
+    *_columns("int", ("num_cores", "CPU cores this process may use")),
+    *_columns("float", ("time_limit_s", "seconds of training after which a run is given up")),
+    *_columns("string", ("command", "what repeats this run")),
+)
+
+CURVES: tuple[Column, ...] = (
+    Column("run_id", "string", "the run", required=True),
+    Column("step", "int", "updates made", required=True),
+    Column("epoch", "float", "passes over the training set made", required=True),
+    Column("split", "string", "which examples", SPLITS, required=True),
+    Column("metric", "string", "loss, or accuracy from 0 to 1", required=True),
+    Column("value", "float", "mean over the split; for train, over the steps since the last point", required=True),
+    Column("train_time_s", "float", "seconds of training so far (train_s at that step)", required=True),
+)
+
+HYPERPARAMETER_PREFIX = "hp_"
+"""Hyperparameters other than lr are columns hp_<name>: numbers, booleans, or JSON text for lists."""
+
+_PANDAS = {"string": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
+_ARROW = {"string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+_PYTHON = {"string": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
+
+CURVES_SCHEMA = pa.schema([pa.field(c.name, _ARROW[c.kind]) for c in CURVES])
+
+
+class Study(NamedTuple):
+    """The two core tables of a study, and what could not be read of it, a sentence each."""
+
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    problems: tuple[str, ...] = ()
+
+
+# --- write ----------------------------------------------------------------------------------------
+
+
+def checked_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Hold a row of `runs` to its columns, and give it back with missing values as None.
+
+    Raises:
+        ValueError: A column is unknown, missing, of another type, or not among its allowed values.
+    """
+    known = {column.name: column for column in RUNS}
+    for name, value in row.items():
+        if name.startswith(HYPERPARAMETER_PREFIX):
+            if not isinstance(value, bool | int | float | str | None):
+                raise ValueError(f"runs.{name} must be a number, a boolean or text, got {value!r}")
+        elif name not in known:
+            raise ValueError(f"runs.{name} must be a column of runs, got an unknown one; see bench/tables.py")
+    checked = dict(row)
+    for column in RUNS:
+        value = row.get(column.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            value = None
+        if value is None and column.required:
+            raise ValueError(f"runs.{column.name} must be set, got nothing")
+        if value is not None:
+            wrong_bool = isinstance(value, bool) and column.kind != "bool"
+            if wrong_bool or not isinstance(value, _PYTHON[column.kind]):
+                raise ValueError(f"runs.{column.name} must be of kind {column.kind}, got {value!r}")
+            if column.allowed and value not in column.allowed:
+                raise ValueError(f"runs.{column.name} must be one of {', '.join(column.allowed)}, got {value!r}")
+        checked[column.name] = value
+    return checked
+
+
+def curves_table(run_id: str, points: Sequence[tuple[int, float, str, str, float, float]]) -> pa.Table:
+    """The rows of `curves` of one run.
+
+    Args:
+        run_id: The run.
+        points: (step, epoch, split, metric, value, train_time_s) each.
+
+    Raises:
+        ValueError: A value is not finite, or a split is unknown.
+    """
+    for step, _, split, metric, value, _ in points:
+        if split not in SPLITS:
+            raise ValueError(f"curves.split must be one of {', '.join(SPLITS)}, got {split!r}")
+        if not math.isfinite(value):
+            raise ValueError(f"curves.value must be finite, got {value} for {split} {metric} at step {step}")
+    columns = list(zip(*points, strict=True)) if points else [()] * 6
+    arrays = [pa.array([run_id] * len(points), pa.string())]
+    arrays += [pa.array(column, field.type) for column, field in zip(columns, list(CURVES_SCHEMA)[1:], strict=True)]
+    return pa.Table.from_arrays(arrays, schema=CURVES_SCHEMA)
+
+
+def write_run(
+    study_dir: Path,
+    row: Mapping[str, Any],
+    points: Sequence[tuple[int, float, str, str, float, float]],
+    details: Mapping[str, Any],
+) -> None:
+    """Write the folder of one run: aside, synced, then renamed into place.
+
+    Args:
+        study_dir: Folder of the study.
+        row: A row of `runs`.
+        points: Rows of `curves` without the run's id.
+        details: What else is kept of the run, for people (its config, a traceback); JSON.
+
+    Raises:
+        ValueError: The row or a point does not fit the tables.
+        OSError: The folder cannot be written.
+    """
+    checked = checked_row(row)
+    run_id = checked["run_id"]
+    table = curves_table(run_id, points)
+    runs_dir = study_dir / "runs"
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    aside, final, old = runs_dir / f".new-{run_id}", runs_dir / run_id, runs_dir / f".old-{run_id}"
+    for leftover in (aside, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    aside.mkdir()
+    record = {"schema_version": SCHEMA_VERSION, "run": checked, **details}
+    with _synced(aside / "run.json") as file:
+        file.write(json.dumps(record, indent=1, allow_nan=False, default=str).encode())
+    with _synced(aside / "curves.parquet") as file:
+        pq.write_table(table, file)
+    _sync_folder(aside)
+    if final.exists():
+        final.rename(old)
+    aside.rename(final)
+    _sync_folder(runs_dir)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _synced(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def build(study_dir: Path) -> Study:
+    """Build the study's Parquet and CSV tables from its run folders; return them.
+
+    Safe beside other processes that write into the same study or build it.
+
+    Raises:
+        ValueError: The study was written by a newer version of this package.
+        OSError: The tables cannot be written.
+    """
+    study_dir.mkdir(parents=True, exist_ok=True)
+    with (study_dir / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp = _stamp(study_dir)
+        study = _read_folders(study_dir)
+        for name, frame in (("runs", study.runs), ("curves", study.curves)):
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            meta = {b"schema_version": str(SCHEMA_VERSION).encode(), b"stamp": stamp.encode()}
+            table = table.replace_schema_metadata({**(table.schema.metadata or {}), **meta})
+            with _replacing(study_dir / f"{name}.parquet") as aside:
+                pq.write_table(table, aside)
+            with _replacing(study_dir / f"{name}.csv") as aside:
+                frame.to_csv(aside, index=False)
+    return study
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    aside = path.with_name(f".{path.name}.new")
+    yield aside
+    aside.replace(path)
+
+
+def _stamp(study_dir: Path) -> str:
+    """Changes whenever a run folder comes, goes or is replaced."""
+    runs_dir = study_dir / "runs"
+    return str(runs_dir.stat().st_mtime_ns) if runs_dir.is_dir() else "none"
+
+
+# --- read -----------------------------------------------------------------------------------------
+
+
+def load(study_dir: str | Path) -> Study:
+    """Read a study: `runs, curves, problems = load("results/digits-mlp")`.
+
+    The study's Parquet files are read where they are up to date, the run folders otherwise. A
+    folder or file that is damaged is left out and named in `problems`.
+
+    Returns:
+        `runs`, one row a run, the columns of `RUNS` and one hp_<name> for each hyperparameter;
+        `curves`, long, the columns of `CURVES`; and the problems.
+
+    Raises:
+        FileNotFoundError: There is no such study, or it holds no run.
+        ValueError: It was written by a newer version of this package.
+    """
+    study_dir = Path(study_dir)
+    if not study_dir.is_dir():
+        raise FileNotFoundError(f"the study must be a folder such as results/digits-mlp, found none at {study_dir}")
+    problems: list[str] = []
+    paths = [study_dir / "runs.parquet", study_dir / "curves.parquet"]
+    if all(path.is_file() for path in paths):
+        try:
+            tables = [pq.read_table(path) for path in paths]
+        except (pa.ArrowException, OSError) as error:
+            problems.append(
+                f"the tables of {study_dir} cannot be read ({_one_line(error)}) and were rebuilt from its runs"
+            )
+        else:
+            meta = [table.schema.metadata or {} for table in tables]
+            _check_version(int(meta[0].get(b"schema_version", b"0")), study_dir)
+            current = [m.get(b"stamp", b"").decode() == _stamp(study_dir) for m in meta]
+            if all(current) or not (study_dir / "runs").is_dir():
+                runs, curves = (table.to_pandas() for table in tables)
+                if len(runs):
+                    return Study(_typed_runs(runs), _typed(curves, CURVES))
+    study = _read_folders(study_dir)
+    if study.runs.empty:
+        trouble = f" ({'; '.join(study.problems)})" if study.problems else ""
+        raise FileNotFoundError(f"the study must hold at least one run, found none in {study_dir}{trouble}")
+    return study._replace(problems=(*problems, *study.problems))
+
+
+def _read_folders(study_dir: Path) -> Study:
+    rows: list[dict[str, Any]] = []
+    tables: list[pa.Table] = []
+    problems: list[str] = []
+    folders = sorted(p for p in (study_dir / "runs").glob("*") if p.is_dir() and not p.name.startswith("."))
+    for folder in folders:
+        try:
+            record = read_record(folder)
+            table = pq.read_table(folder / "curves.parquet", partitioning=None)
+            table = table.select(CURVES_SCHEMA.names).cast(CURVES_SCHEMA)
+        except _Newer:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+            problems.append(f"{folder} cannot be read and was left out: {_one_line(error)}")
+            continue
+        rows.append(record["run"])
+        tables.append(table)
+    runs = _typed_runs(pd.DataFrame(rows, dtype=object))
+    curves = pa.concat_tables(tables).to_pandas() if tables else CURVES_SCHEMA.empty_table().to_pandas()
+    return Study(runs, _typed(curves, CURVES), tuple(problems))
+
+
+class _Newer(ValueError):
+    """Results of a newer version of this package."""
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The run.json of one run folder.
+
+    Raises:
+        OSError: It is absent or cannot be read.
+        ValueError: It is damaged, or of a newer version.
+    """
+    record = json.loads((folder / "run.json").read_bytes())
+    if not isinstance(record, dict) or not isinstance(record.get("run"), dict):
+        raise ValueError("run.json holds no run")
+    _check_version(int(record.get("schema_version", 0)), folder)
+    checked_row({k: v for k, v in record["run"].items() if not k.startswith(HYPERPARAMETER_PREFIX)})
+    return record
+
+
+def _check_version(version: int, where: Path) -> None:
+    if version > SCHEMA_VERSION:
+        raise _Newer(
+            f"the tables must be of version {SCHEMA_VERSION} or older, got version {version} in {where};"
+            " upgrade this package to read them"
+        )
+
+
+def _typed(frame: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
+    series = {}
+    for column in columns:
+        values = frame[column.name] if column.name in frame else pd.Series(None, index=frame.index, dtype=object)
+        series[column.name] = values.astype(_PANDAS[column.kind])
+    return pd.DataFrame(series, index=frame.index)
+
+
+def _typed_runs(frame: pd.DataFrame) -> pd.DataFrame:
+    extra = {}
+    for name in sorted(name for name in frame if name.startswith(HYPERPARAMETER_PREFIX)):
+        values = frame[name]
+        kinds = {type(v) if isinstance(v, bool | str) else float for v in values.dropna().tolist()}
+        if kinds == {bool}:
+            extra[name] = values.astype("boolean")
+        elif kinds == {float}:
+            extra[name] = values.astype("float64")
+        else:
+            extra[name] = values.map(lambda v: v if isinstance(v, str) else json.dumps(v), na_action="ignore").astype(
+                "string"
+            )
+    return pd.concat([_typed(frame, RUNS), pd.DataFrame(extra, index=frame.index)], axis=1)
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__
+
+
+# --- runs in flight -------------------------------------------------------------------------------
+
+
+class Claim:
+    """A run that this process works on: a file with its row so far, locked while the process lives.
+
+    The lock falls with the process, however it ends, so the next invocation can tell a run that is
+    being worked on from one that was killed.
+    """
+
+    def __init__(self, path: Path, file: IO[str]) -> None:
+        self._path, self._file = path, file
+
+    @classmethod
+    def take(cls, study_dir: Path, row: Mapping[str, Any]) -> Claim | None:
+        """Claim a run; None where another living process has it.
+
+        Raises:
+            OSError: The study's folder cannot be written.
+        """
+        path = study_dir / "inflight" / f"{row['run_id']}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(10):  # `recover` holds the lock of a file for a moment.
+            file = path.open("a+")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                time.sleep(0.02)
+                continue
+            # Another process may have released and removed the file between the two calls.
+            if path.exists() and os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                break
+            file.close()
+        else:
+            return None
+        file.truncate(0)
+        json.dump({"schema_version": SCHEMA_VERSION, "run": checked_row(row)}, file, default=str)
+        file.flush()
+        return cls(path, file)
+
+    def release(self) -> None:
+        """Give the run up: its folder is written, or it will never be."""
+        self._path.unlink(missing_ok=True)
+        self._file.close()
+
+
+def recover(study_dir: Path) -> list[dict[str, Any]]:
+    """Record as failed every run whose process ended without a word; return their rows.
+
+    Raises:
+        OSError: The study's folder cannot be written.
+    """
+    lost = []
+    for path in sorted((study_dir / "inflight").glob("*.json")):
+        with path.open("r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            try:
+                row = json.loads(file.read())["run"]
+            except (ValueError, KeyError, TypeError):
+                row = None
+            if row is not None and find(study_dir, row["run_id"]) is None:
+                row |= {
+                    "status": "failed",
+                    "reason": "the process ended without a word: killed, or the machine stopped",
+                }
+                write_run(study_dir, row, [], {})
+                lost.append(row)
+            path.unlink(missing_ok=True)
+    return lost
+
+
+def find(study_dir: Path, run_id: str) -> dict[str, Any] | None:
+    """The row of a run that exists and counts as done, or None."""
+    try:
+        row: dict[str, Any] = read_record(study_dir / "runs" / run_id)["run"]
+    except _Newer:
+        raise
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return row if row["status"] in DONE else None
