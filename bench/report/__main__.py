@@ -1,0 +1,45 @@
+"""`python -m bench.report results/<study>`: a report from tables, at any time."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Write the report that the command line asks for; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bench.report", description="Write the report of a study.")
+    parser.add_argument("study", type=Path, help="folder of the study, such as results/digits-mlp")
+    parser.add_argument("--out", type=Path, help="folder of the report (reports/<study>)")
+    parser.add_argument("--where", help="which runs to show, a query over the columns: \"optimizer != 'sgd'\"")
+    parser.add_argument(
+        "--mix-environments", action="store_true", help="compare runs of different machines or versions"
+    )
+    arguments = parser.parse_args()
+
+    from bench import tables
+
+    report_dir = arguments.out or Path("reports") / arguments.study.resolve().name
+    try:
+        study = tables.load(arguments.study)
+        from bench.report.render import write_report
+
+        write_report(study, arguments.study, report_dir, arguments.where, arguments.mix_environments)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"bench.report: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"bench.report: --out must be a folder that can be written, got {report_dir} ({error.strerror})",
+            file=sys.stderr,
+        )
+        return 2
+    for problem in study.problems:
+        print(f"bench.report: {problem}", file=sys.stderr)
+    print(f"report: {report_dir / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""Axes: long DataFrames in, matplotlib figures out. One colour an optimizer, everywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import YAxis
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from bench.report import stats
+
+PALETTE = sns.color_palette("colorblind", 10)
+FIXED = {"adam": 0, "sgd": 1, "rmsprop": 2, "nadam": 4, "adamax": 9, "adadelta": 7}
+DASHES = ("-", "--", ":", "-.")
+X_LABELS = {"step": "step", "epoch": "epoch", "train_time_s": "training time (s)"}
+MAX_FAINT_POINTS = 20_000
+"""Above so many points the single seeds are thinned, so that a figure stays small."""
+
+sns.set_theme(
+    context="notebook",
+    style="whitegrid",
+    rc={"font.size": 13, "axes.labelsize": 13, "axes.titlesize": 14, "legend.fontsize": 12, "svg.hashsalt": "bench"},
+)
+
+
+def colors(optimizers: Sequence[str]) -> dict[str, tuple[float, float, float]]:
+    """A colour for each optimizer: fixed for the six that ship, the free ones in turn for others."""
+    names = sorted(set(optimizers))
+    free = [i for i in range(len(PALETTE)) if i not in {FIXED[n] for n in names if n in FIXED}]
+    chosen = {}
+    for name in names:
+        if name in FIXED:
+            chosen[name] = PALETTE[FIXED[name]]
+        else:
+            chosen[name] = PALETTE[free.pop(0)] if free else (0.35, 0.35, 0.35)
+    return chosen
+
+
+def _styles(runs: pd.DataFrame, series: Sequence[str]) -> dict[str, tuple[tuple[float, float, float], str]]:
+    """Colour by optimizer; dashes tell series of one optimizer apart."""
+    of = runs.drop_duplicates("series").set_index("series")["optimizer"]
+    palette = colors(list(runs["optimizer"].unique()))
+    seen: dict[str, int] = {}
+    styles = {}
+    for name in series:
+        optimizer = str(of[name])
+        styles[name] = (palette[optimizer], DASHES[seen.get(optimizer, 0) % len(DASHES)])
+        seen[optimizer] = seen.get(optimizer, 0) + 1
+    return styles
+
+
+def _panels(num: int) -> tuple[Figure, list[Axes]]:
+    figure, axes = plt.subplots(
+        1, num, figsize=(4.2 * num if num > 1 else 5.6, 3.8), layout="constrained", squeeze=False
+    )
+    return figure, list(axes[0])
+
+
+def curves_figure(
+    runs: pd.DataFrame, curves: pd.DataFrame, series: Sequence[str], metric: str, x: str
+) -> Figure | None:
+    """A metric against step, epoch or training time, a panel a split; None where there is none.
+
+    All seeds faint; median and range of the seeds in front. A run that did not end ok is drawn as
+    far as it came and ends in a cross; the median goes as far as all runs of the series came.
+    """
+    data = curves[(curves["metric"] == metric) & curves["run_id"].isin(runs["run_id"])]
+    data = data.merge(runs[["run_id", "series", "status"]], on="run_id")
+    data = data[data["series"].isin(series)]
+    splits = [split for split in ("train", "val") if (data["split"] == split).any()]
+    if metric == "accuracy":
+        splits = [split for split in ("val", "test") if (data["split"] == split).any()]
+    if not splits:
+        return None
+    figure, axes = _panels(len(splits))
+    styles = _styles(runs, series)
+    for axis, split in zip(axes, splits, strict=True):
+        panel = data[data["split"] == split]
+        keep = max(1, math.ceil(len(panel) / MAX_FAINT_POINTS))
+        for name, group in panel.groupby("series", sort=False):
+            color, dash = styles[str(name)]
+            lines = []
+            for _, run in group.groupby("run_id", sort=False):
+                points = run[[x, "value"]].to_numpy(float)
+                lines.append(np.concatenate([points[:-1:keep], points[-1:]]))
+                if run["status"].iloc[0] != "ok":
+                    axis.plot(*points[-1], "x", color=color, markersize=9, markeredgewidth=2, zorder=4)
+            axis.add_collection(LineCollection(lines, colors=[color], alpha=0.25, linewidths=0.8))
+        for name, band in stats.bands(panel, x).groupby("series", sort=False):
+            color, dash = styles[str(name)]
+            axis.fill_between(band["x"], band["low"], band["high"], color=color, alpha=0.15, linewidth=0)
+            axis.plot(band["x"], band["median"], dash, color=color, linewidth=2, label=str(name), zorder=3)
+        axis.set_xlabel(X_LABELS[x])
+        axis.set_ylabel(f"{split} {metric}")
+        if metric == "loss" and (panel["value"] > 0).all():
+            _log_scale(axis.yaxis)
+        axis.autoscale_view()
+    _one_legend(figure, axes)
+    return figure
+
+
+def _log_scale(axis: YAxis) -> None:
+    """A logarithmic axis with plain numbers on it, also where it spans less than a decade."""
+    axis.axes.set_yscale("log")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def _one_legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    labels: dict[str, Artist] = {}
+    for axis in axes:
+        handles, names = axis.get_legend_handles_labels()
+        labels.update(zip(names, handles, strict=True))
+    if labels:
+        figure.legend(
+            list(labels.values()), list(labels), loc="outside upper center", ncols=min(len(labels), 4), frameon=False
+        )
+
+
+def bars_figure(runs: pd.DataFrame, series: Sequence[str], quantities: Sequence[tuple[str, str]]) -> Figure | None:
+    """A panel a quantity: a dot a run, and the median as a bar.
+
+    Args:
+        runs: Rows of one section.
+        series: What to show, top to bottom.
+        quantities: (column, label with unit) each; those without a value are left out.
+    """
+    ok = runs[(runs["status"] == "ok") & runs["series"].isin(series)]
+    present = [(column, label) for column, label in quantities if ok[column].notna().any()]
+    if not present:
+        return None
+    figure, axes = _panels(len(present))
+    figure.set_figheight(1.6 + 0.45 * len(series))
+    of = runs.drop_duplicates("series").set_index("series")["optimizer"]
+    palette = {name: colors(list(runs["optimizer"].unique()))[str(of[name])] for name in series}
+    for axis, (column, label) in zip(axes, present, strict=True):
+        data = ok[["series", column]].astype({"series": str, column: float})
+        sns.barplot(
+            data, x=column, y="series", hue="series", order=list(series), palette=palette, estimator="median",
+            errorbar=None, alpha=0.45, ax=axis, legend=False,
+        )  # fmt: skip
+        sns.stripplot(
+            data, x=column, y="series", hue="series", order=list(series), palette=palette, size=6, jitter=False,
+            ax=axis, legend=False, edgecolor="white", linewidth=0.6,
+        )  # fmt: skip
+        axis.set(xlabel=label, ylabel="")
+        axis.set_xlim(left=0)
+    for axis in axes[1:]:
+        axis.set_yticklabels([])
+    return figure
+
+
+def sensitivity_figure(runs: pd.DataFrame) -> Figure | None:
+    """Final validation loss against learning rate; None where no optimizer has two.
+
+    A learning rate with a run that did not end ok is a cross at the top of the axis.
+    """
+    table = stats.sensitivity(runs)
+    if table.empty:
+        return None
+    figure, (axis,) = _panels(1)
+    palette = colors(list(runs["optimizer"].unique()))
+    lost = table[table["value"].isna()]
+    for name, group in table.dropna(subset=["value"]).groupby("optimizer", sort=False):
+        color = palette[str(name)]
+        axis.plot(group["lr"], group["value"], "o-", color=color, label=str(name), linewidth=2)
+        low = np.fmax(group["low"], group["value"] / 10)
+        axis.fill_between(group["lr"], low, group["high"], color=color, alpha=0.15, linewidth=0)
+    axis.set_xscale("log")
+    if (table["value"].dropna() > 0).all() and table["value"].notna().any():
+        _log_scale(axis.yaxis)
+    for row in lost.itertuples():
+        axis.plot(
+            [row.lr], [0.97], "x", transform=axis.get_xaxis_transform(), color=palette[str(row.optimizer)], markersize=10,
+            markeredgewidth=2, label=None if row.optimizer in set(table.dropna(subset=["value"])["optimizer"]) else str(row.optimizer),
+        )  # fmt: skip
+    axis.set(xlabel="learning rate", ylabel="final val loss")
+    _one_legend(figure, [axis])
+    return figure

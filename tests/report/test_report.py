@@ -1,0 +1,230 @@
+"""Pages: one offline file, true in every corner, quick, and rebuilt at any time."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import tables
+from bench.report import __main__ as command
+from bench.report import plots
+from bench.report.render import write_report
+
+
+def make_study(folder: Path, runs: list[dict[str, Any]]) -> Path:
+    study = folder / "results" / "s"
+    for number, changes in enumerate(runs):
+        row: dict[str, Any] = {
+            "run_id": f"{changes['optimizer']}{changes.get('lr', 0.001)}-{changes.get('seed', 0)}-{changes.get('environment_id', 'e')}",
+            "cell_id": f"{changes['optimizer']}{changes.get('lr', 0.001)}", "environment_id": "e", "study": "s", "stage": "single",
+            "status": "ok", "workload": "mlp on digits, batch 64", "workload_id": "w", "budget": "2 epochs", "model": "mlp",
+            "model_options": "{}", "data": "digits", "data_options": "{}", "data_fingerprint": "f", "loss": "cross_entropy",
+            "implementation": "forloop", "settings": "default", "schedule": "constant", "device": "cpu", "precision": "fp32",
+            "lr": 0.001, "seed": 0, "batch_size": 64, "num_threads": 1, "num_parameters": 9, "num_train": 10, "num_val": 5,
+            "num_test": 5, "num_steps_budget": 20, "num_steps": 20, "final_val_loss": 0.5 + 0.01 * number,
+            "final_test_accuracy": 0.9, "step_ms": 1.0, "train_s": 0.02, "peak_rss_mib": 500.0, "cpu": "CPU", "num_cores": 2,
+            "os": "Linux", "torch_version": "2.15.0", "python_version": "3.11.7", "command": "python -m bench", **changes,
+        }  # fmt: skip
+        points = [
+            (step, step / 10, split, metric, 2.0 / (step + 1), 0.001 * step)
+            for step in (0, 10, 20)
+            for split, metric in (("train", "loss"), ("val", "loss"), ("val", "accuracy"), ("test", "accuracy"))
+        ]
+        tables.write_run(study, row, points, {})
+    return study
+
+
+BOTH = [{"optimizer": o, "seed": s} for o in ("adam", "sgd") for s in (0, 1, 2)]
+
+
+class Links(HTMLParser):
+    """Everything an HTML page would fetch, its text, and its images without a description."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.ids: set[str] = set()
+        self.inner: list[str] = []
+        self.bare_images = 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.ids |= {str(values["id"])} if "id" in values else set()
+        for key in ("src", "href", "action", "data", "poster", "srcset"):
+            value = values.get(key)
+            if value and value.startswith("#"):
+                self.inner.append(value[1:])
+            elif value and not value.startswith("data:"):
+                self.fetched.append(value)
+        if tag in ("script", "link", "iframe"):
+            self.fetched.append(tag)
+        if tag == "img" and not values.get("alt"):
+            self.bare_images += 1
+
+
+def report(study: Path, **options: Any) -> Path:
+    out = study.parent.parent / "reports" / "s"
+    write_report(tables.load(study), study, out, **options)
+    return out
+
+
+def test_one_file_that_fetches_nothing(tmp_path: Path) -> None:
+    out = report(make_study(tmp_path, [*BOTH, {"optimizer": "adam", "environment_id": "e2"}]))
+    page = (out / "index.html").read_text()
+    links = Links(page)
+    assert links.fetched == []
+    assert set(links.inner) <= links.ids
+    assert links.inner, "several sections are listed at the top"
+    assert links.bare_images == 0
+    assert "url(" not in page
+    assert "@import" not in page
+
+
+def test_what_was_compared_and_how_fairly(tmp_path: Path) -> None:
+    out = report(make_study(tmp_path, BOTH))
+    for text in ((out / "index.html").read_text(), (out / "report.md").read_text()):
+        assert "Compared: adam, sgd; model mlp, 9 parameters, data digits (10 train, 5 val, 5 test" in text
+        assert "Budget: 2 epochs, 20 steps of batch 64" in text
+        assert "Default settings, untuned" in text
+        assert "torch 2.15.0, Python 3.11.7" in text
+        assert "3 ok" in text
+        assert "Lowest final validation loss: adam." in text
+        assert text.count("python -m bench") >= 6
+    names = {path.stem for path in (out / "figures").glob("*.svg")}
+    assert names == {"loss-step", "loss-epoch", "loss-time", "accuracy", "time", "memory"}
+    assert {path.stem for path in (out / "figures").glob("*.png")} == names
+    assert {path.name for path in (out / "tables").iterdir()} == {
+        "runs.csv",
+        "curves.csv",
+        "summary.csv",
+        "comparisons.csv",
+    }
+
+
+def test_settings_by_hand_are_said(tmp_path: Path) -> None:
+    runs = [{"optimizer": "adam", "seed": s, "lr": lr, "settings": "given"} for s in (0, 1) for lr in (0.1, 0.01)]
+    out = report(make_study(tmp_path, runs))
+    text = (out / "report.md").read_text()
+    assert "Settings given by hand, not tuned at equal budget; settings tried: adam 2" in text
+    assert "chosen on the seeds it is shown on" in text
+    assert (out / "figures" / "sensitivity.svg").is_file()
+    assert "adam lr=0.01" in text
+
+
+def test_one_seed_cannot_rank_anything(tmp_path: Path) -> None:
+    text = (report(make_study(tmp_path, BOTH[::3])) / "index.html").read_text()
+    assert "One seed cannot rank anything" in text
+    assert "Can they be told apart" not in text
+
+
+def test_every_status_is_listed_with_its_reason(tmp_path: Path) -> None:
+    troubles = [
+        {"optimizer": "adam", "seed": i, "status": status, "reason": f"because {status} <b>"}
+        for i, status in enumerate(tables.STATUSES)
+    ]
+    text = (report(make_study(tmp_path, troubles)) / "index.html").read_text()
+    for status in tables.STATUSES:
+        assert f"because {status} &lt;b&gt;" in text
+    assert "Not every run ended ok" in text
+
+
+def test_a_study_without_an_ok_run_is_reported(tmp_path: Path) -> None:
+    runs = [{"optimizer": "adam", "status": "failed", "num_steps_budget": None, "num_train": None, "workload_id": None}]
+    assert "No run ended ok" in (report(make_study(tmp_path, runs)) / "report.md").read_text()
+
+
+def test_where_filters_and_says_so(tmp_path: Path) -> None:
+    out = report(make_study(tmp_path, BOTH), where="optimizer != 'sgd'")
+    text = (out / "report.md").read_text()
+    assert "Compared: adam;" in text
+    assert "only where `optimizer != 'sgd'`" in text
+
+
+@pytest.mark.parametrize("where", ["optimizer ==", "colour == 'red'", "seed > 99", "seed +"])
+def test_a_bad_filter_is_one_sentence(
+    tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(tmp_path, BOTH)
+    monkeypatch.setattr(sys, "argv", ["bench.report", str(study), "--where", where, "--out", str(tmp_path / "r")])
+    assert command.main() == 2
+    err = capsys.readouterr().err
+    assert err.startswith("bench.report: --where must ")
+    assert err.count("\n") == 1
+
+
+def test_environments_are_mixed_only_when_asked(tmp_path: Path) -> None:
+    study = make_study(tmp_path, [*BOTH, {"optimizer": "adam", "environment_id": "e2", "torch_version": "2.11.0"}])
+    assert (report(study) / "report.md").read_text().count("\n## ") == 2
+    mixed = (report(study, mix_environments=True) / "report.md").read_text()
+    assert mixed.count("\n## ") == 1
+    assert "are mixed here, because that was asked for" in mixed
+
+
+def test_the_command(tmp_path: Path) -> None:
+    make_study(tmp_path, BOTH)
+    root = Path(__file__).resolve().parent.parent.parent
+    for path in ("results/s", "results/s/"):
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.report", path], cwd=tmp_path, env={"PYTHONPATH": str(root), "HOME": str(tmp_path)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "reports" / "s" / "index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda p: None, lambda p: p.mkdir(parents=True), lambda p: (p / "runs" / "torn").mkdir(parents=True)]
+)
+def test_no_study_or_an_empty_one_is_one_sentence(
+    tmp_path: Path, make: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "results" / "s")
+    monkeypatch.setattr(sys, "argv", ["bench.report", str(tmp_path / "results" / "s"), "--out", str(tmp_path / "r")])
+    assert command.main() == 2
+    err = capsys.readouterr().err
+    assert "the study must" in err
+    assert err.count("\n") == 1
+
+
+def test_damage_is_named_and_the_rest_reported(tmp_path: Path) -> None:
+    study = make_study(tmp_path, BOTH)
+    (study / "runs" / "adam0.001-0-e" / "run.json").write_text("{")
+    text = (report(study) / "index.html").read_text()
+    assert "adam0.001-0-e cannot be read and was left out" in text
+    assert "5 runs: 5 ok" in text
+
+
+def test_a_smaller_report_leaves_no_figure_of_the_larger_one(tmp_path: Path) -> None:
+    study = make_study(tmp_path, [{"optimizer": "adam", "lr": lr, "seed": 0} for lr in (0.1, 0.01)])
+    assert (report(study) / "figures" / "sensitivity.svg").is_file()
+    out = report(study, where="lr == 0.1")
+    assert not (out / "figures" / "sensitivity.svg").exists()
+
+
+def test_the_same_tables_give_the_same_page(tmp_path: Path) -> None:
+    study = make_study(tmp_path, BOTH)
+    pages = [(report(study) / "index.html").read_text() for _ in range(2)]
+    assert pages[0] == pages[1]
+
+
+def test_one_colour_an_optimizer_whatever_stands_beside_it() -> None:
+    six = ["adam", "sgd", "rmsprop", "nadam", "adamax", "adadelta"]
+    assert len(set(plots.colors(six).values())) == 6
+    for name in six:
+        assert plots.colors([name, "lion"])[name] == plots.colors(six)[name]
+    many = plots.colors([*six, *(f"own{i}" for i in range(4))])
+    assert len(set(many.values())) == 10
+
+
+def test_markdown_pipes_do_not_break_tables(tmp_path: Path) -> None:
+    runs = [{"optimizer": "a|b", "status": "failed", "reason": "x|y"}]
+    text = (report(make_study(tmp_path, runs)) / "report.md").read_text()
+    row = next(line for line in text.splitlines() if "x\\|y" in line)
+    assert len(re.split(r"(?<!\\)\|", row)) == 7
