@@ -1,0 +1,336 @@
+"""The command `python -m bench`: from Hydra's configuration to runs, tables and a report."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.config import CONF_DIR, Config, cell_id, group_options, parse
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from bench.progress import Progress
+
+OK, NOT_ALL_OK, REFUSED, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses: every run ok or skipped; some run was not; the command was refused; Ctrl-C."""
+
+
+class Refused(Exception):
+    """The command cannot be carried out; the text is the sentence for the person who gave it."""
+
+
+@dataclass
+class Session:
+    """What one command did: the rows it recorded, the runs it found done, and where."""
+
+    is_sweep: bool = False
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    num_found: int = 0
+    num_elsewhere: int = 0
+    configs: dict[Path, Config] = field(default_factory=dict)
+    interrupted: bool = False
+    refusal: str | None = None
+
+
+_session = Session()
+
+
+def main() -> int:
+    """Carry out the command line; return the exit status."""
+    _put_multirun_last()
+    return _command()
+
+
+def _put_multirun_last() -> None:
+    """Hydra takes overrides on one side of `-m` only."""
+    flags = [argument for argument in sys.argv[1:] if argument in ("-m", "--multirun")]
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in flags] + flags[:1]
+
+
+def _command() -> int:
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    global _session
+    _session = Session(is_sweep=any(flag in sys.argv for flag in ("-m", "--multirun")))
+    full_error = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()
+    except KeyboardInterrupt:
+        _session.interrupted = True
+    except (Refused, HydraException, OmegaConfBaseException) as error:
+        if full_error == "1":
+            raise
+        _session.refusal = str(error) if isinstance(error, Refused) else _sentence(error)
+    finally:
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+    status = OK
+    try:
+        status = _finish()
+    except KeyboardInterrupt:
+        _session.interrupted = True
+    except Refused as error:
+        _session.refusal = _session.refusal or str(error)
+    if _session.interrupted:
+        print("bench: interrupted; what was done is kept, and the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    if _session.refusal:
+        print(f"bench: {_session.refusal}", file=sys.stderr)
+        return REFUSED
+    return status
+
+
+def job(node: DictConfig) -> float:
+    """One Hydra job, under any launcher: the runs of one cell.
+
+    Returns:
+        The cell's objective: its mean final validation loss, infinite unless every run ended ok.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    try:
+        return run_cells([config_of(node, list(HydraConfig.get().overrides.task))])[0]
+    except Refused as error:  # Hydra would print lines of its own about it.
+        _session.refusal = str(error)
+        return float("inf")
+
+
+def config_of(node: DictConfig, overrides: Sequence[str]) -> Config:
+    """A composed configuration as a typed one.
+
+    Raises:
+        Refused: A value is not what its key takes.
+    """
+    from omegaconf import OmegaConf
+
+    container = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(container, dict)
+    container.pop("hydra", None)
+    try:
+        return parse({str(key): value for key, value in container.items()}, list(overrides))
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def run_cells(configs: Sequence[Config]) -> list[float]:
+    """Make all runs of these cells that do not exist yet, one after the other.
+
+    Returns:
+        The objective of each cell, as `job` gives it.
+
+    Raises:
+        Refused: A lone cell cannot be built, or results cannot be written.
+        KeyboardInterrupt: After the run in flight was recorded.
+    """
+    from bench.progress import Progress
+
+    progress = Progress(sum(len(config.seeds) for config in configs))
+    try:
+        return [_run_cell(config, progress) for config in configs]
+    finally:
+        progress.close()
+
+
+def _run_cell(config: Config, progress: Progress) -> float:
+    from bench import tables
+    from bench.environment import environment, environment_id
+
+    study_dir = config.study_dir
+    if study_dir not in _session.configs:
+        _session.configs[study_dir] = config
+        with _writing(study_dir):
+            study_dir.mkdir(parents=True, exist_ok=True)
+            _session.rows |= {row["run_id"]: row for row in tables.recover(study_dir)}
+    device, lacking = _device_name(config)
+    if lacking and not _session.is_sweep:
+        raise Refused(lacking)
+    where = environment(device if not lacking else "cpu")
+    ids = cell_id(config, device), environment_id(where)
+    losses = []
+    for seed in config.seeds:
+        label = _label(config, seed)
+        with _writing(study_dir):
+            found = None if config.force else tables.find(study_dir, f"{ids[0]}-{seed}-{ids[1]}")
+        limit = config.train.time_limit_s
+        if found and found["status"] == "timeout" and (limit is None or limit > (found["time_limit_s"] or 0)):
+            found = None
+        if found:
+            _session.num_found += 1
+            progress.end(label, f"exists already ({found['status']})")
+            row = found
+        else:
+            maybe = _run(config, seed, (*ids, where, device), lacking, label, progress)
+            if maybe is None:
+                continue
+            row = maybe
+        losses.append(row.get("final_val_loss") if row["status"] == "ok" else None)
+    finite = [loss for loss in losses if loss is not None]
+    return sum(finite) / len(finite) if finite and len(finite) == len(config.seeds) else float("inf")
+
+
+def _run(
+    config: Config,
+    seed: int,
+    known: tuple[str, str, dict[str, Any], str],
+    lacking: str | None,
+    label: str,
+    progress: Progress,
+) -> dict[str, Any] | None:
+    """Make one run and record it; None where another process is making it."""
+    from bench import tables
+    from bench.device import Unavailable
+    from bench.run import Result, planned_row, run
+
+    study_dir = config.study_dir
+    row = planned_row(config, seed, *known)
+    with _writing(study_dir):
+        claim = tables.Claim.take(study_dir, row)
+    if claim is None:
+        _session.num_elsewhere += 1
+        progress.end(label, "left to another process, which is working on it")
+        return None
+    try:
+        tell = progress.start(label)
+        if lacking:
+            result = Result(row | {"status": "skipped", "reason": lacking}, [], {})
+        else:
+            try:
+                result = run(config, row, tell)
+            except (ValueError, Unavailable) as error:
+                if not _session.is_sweep:
+                    raise Refused(str(error)) from error
+                status = "skipped" if isinstance(error, Unavailable) else "failed"
+                result = Result(row | {"status": status, "reason": str(error)}, [], {})
+        with _writing(study_dir):
+            tables.write_run(study_dir, result.row, result.points, result.details)
+    finally:
+        claim.release()
+    _session.rows[result.row["run_id"]] = result.row
+    progress.end(label, _outcome(result.row))
+    if result.row["status"] == "interrupted":
+        raise KeyboardInterrupt
+    return result.row
+
+
+def _device_name(config: Config) -> tuple[str, str | None]:
+    """The device that a cell runs on, and why it can't where it can't. No torch for the CPU."""
+    if config.device.name == "cpu":
+        return "cpu", None
+    from bench.device import Unavailable, resolve
+
+    try:
+        return resolve(config.device.name).type, None
+    except Unavailable as error:
+        return config.device.name, str(error)
+
+
+def _label(config: Config, seed: int) -> str:
+    settings = [
+        entry for entry in config.overrides
+        if "." in entry.split("=")[0] and entry.startswith(("optimizer.", "+optimizer.")) and "._target_=" not in entry
+    ]  # fmt: skip
+    return " ".join([config.optimizer.name, *(s.partition("optimizer.")[2] for s in settings), f"seed {seed}"])
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    if row["status"] != "ok":
+        return f"{row['status']}: {row['reason']}"
+    accuracy = row.get("final_test_accuracy")
+    shown = f", test accuracy {accuracy:.1%}" if accuracy is not None else ""
+    return f"val loss {row['final_val_loss']:.4g}{shown}, {row['train_s']:.2f} s of training"
+
+
+def _finish() -> int:
+    """Build the tables of every study touched, print what came out, and write the reports."""
+    if _session.refusal and not _session.rows:
+        for folder in (
+            f for study_dir in _session.configs for f in (study_dir / "inflight", study_dir, study_dir.parent)
+        ):
+            with suppress(OSError):
+                folder.rmdir()  # only where it is empty
+        return REFUSED
+    from bench import tables
+    from bench.report.stats import summary_text
+
+    for study_dir, config in _session.configs.items():
+        with _writing(study_dir):
+            study = tables.build(study_dir)
+        for problem in study.problems:
+            print(f"bench: {problem}", file=sys.stderr)
+        if study.runs.empty:
+            continue
+        print(f"\n{summary_text(study.runs)}\n")
+        if _session.num_found:
+            print(
+                f"{_session.num_found} of these runs existed already and were not repeated (force=true repeats them)."
+            )
+        print(f"tables: {study_dir}{os.sep}")
+        if config.report and not (_session.interrupted or _session.refusal):
+            from bench.report.render import write_report
+
+            report_dir = Path(config.reports_dir) / config.study
+            with _writing(report_dir, "reports_dir"):
+                write_report(study, study_dir, report_dir)
+            print(f"report: {report_dir / 'index.html'}")
+    return OK if all(row["status"] in ("ok", "skipped") for row in _session.rows.values()) else NOT_ALL_OK
+
+
+@contextmanager
+def _writing(folder: Path, key: str = "results_dir") -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Refused(
+            f"{key} must be a folder that can be written, got {folder} ({error.strerror or error});"
+            " make room or choose another, the runs recorded before are intact"
+        ) from error
+    except ValueError as error:
+        raise Refused(str(error)) from error
+
+
+def _sentence(error: Exception) -> str:
+    """What Hydra or OmegaConf found wrong, in one sentence."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    text = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        return f"{group} must be one of {', '.join(sorted(error.options))}, got {option}; choose one, or {group}=custom for a class of your own"
+    if isinstance(error, OverrideParseException):
+        return f"every argument must be key=value, got {error.override!r} ({text.partition(' See https')[0]}); put quotes around a value with spaces or brackets"
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    override = re.search(r"Could not override '([^']+)'", text)
+    if override:
+        key = override[1]
+        parent, _, name = key.rpartition(".")
+        node = getattr(cause, "parent_node", None)
+        keys = [str(k) for k in node] if node is not None and OmegaConf.is_dict(node) else []
+        keys = [k for k in keys if k not in ("_target_", "hydra")]
+        where = (
+            f"{parent}={node.get('name')}" if parent in ("optimizer", "model", "data") and node is not None else parent
+        )
+        rest = "; nothing of this sweep was run, set it only where it exists" if _session.is_sweep else ""
+        return f"{key} must be a key of {where or 'the configuration'} ({', '.join(keys)}), got {name}{rest}"
+    ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", text)
+    if ambiguous:
+        return f"{ambiguous[1].split('=')[0]} must be one value without -m, got {ambiguous[1].partition('=')[2]}; add -m to run each, or quote a value that has a comma"
+    no_group = re.search(r"Could not override '?([\w/]+)'?\.? No match", text)
+    if no_group:
+        return f"{no_group[1]} must be a group ({', '.join(p.name for p in CONF_DIR.iterdir() if p.is_dir() and group_options(p.name))})"
+    if cause is not error:
+        text = f"{text}: {' '.join(str(cause).split())}"
+    return text

@@ -1,0 +1,216 @@
+"""From configuration to objects: models, data and optimizers, by their `_target_`.
+
+The only file that calls `hydra.utils.instantiate`. Whatever is wrong with a target or its arguments
+comes back as one sentence.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sysconfig
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_object, instantiate
+from torch import nn
+from torch.optim import Optimizer
+
+import optimizers
+from bench.config import Component, OptimizerConfig
+from bench.data import Dataset, DataSpec, as_dataset
+from bench.device import Unavailable
+
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # It prints what we say in a sentence of our own.
+
+SWITCHES: dict[str, dict[str, bool]] = {
+    "default": {},
+    "forloop": {"foreach": False, "fused": False},
+    "foreach": {"foreach": True, "fused": False},
+    "fused": {"fused": True},
+}
+"""Arguments of torch's constructors that choose an implementation."""
+
+
+def build_data(config: Component) -> Dataset:
+    """Load a data set.
+
+    Raises:
+        ValueError: The function does not exist, does not take these arguments, fails, or returns
+            something else than three splits.
+    """
+    return as_dataset(_call("data", config, _locate("data", config.target)))
+
+
+def build_model(config: Component, spec: DataSpec) -> nn.Module:
+    """Build a model for that data, with fresh weights from the global generator.
+
+    Raises:
+        ValueError: The class does not exist, is no `torch.nn.Module`, does not take these
+            arguments or raises.
+    """
+    factory = _locate("model", config.target)
+    from_data = {"input_shape": spec.input_shape, "num_outputs": spec.num_outputs}
+    known = _arguments(factory)
+    model = _call("model", config, factory, **{k: v for k, v in from_data.items() if k in known})
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"model._target_ must give a torch.nn.Module, got {type(model).__name__} from {config.target};"
+            " derive the class from torch.nn.Module"
+        )
+    return model
+
+
+def build_optimizer(config: OptimizerConfig, model: nn.Module) -> tuple[Optimizer, str]:
+    """Build an optimizer over the trained parameters of a model.
+
+    Returns:
+        The optimizer, and which implementation of its step runs: forloop, foreach, fused or
+        reference; "own" for a class that is neither torch's nor ours.
+
+    Raises:
+        ValueError: The class does not exist, is no optimizer, does not take these arguments or
+            raises; or the model has nothing to train.
+        Unavailable: It has no such implementation.
+    """
+    factory = _locate("optimizer", config.target)
+    if inspect.isclass(factory) and not issubclass(factory, Optimizer):
+        raise ValueError(
+            f"optimizer._target_ must be a torch.optim.Optimizer, got {config.target}, which is none;"
+            " derive the class from torch.optim.Optimizer"
+        )
+    params = [param for param in model.parameters() if param.requires_grad]
+    if not params:
+        raise ValueError(f"model must have parameters to train, got none in {type(model).__name__}")
+    wanted = config.implementation
+    is_torch = getattr(factory, "__module__", "").startswith("torch.optim")
+    switches: dict[str, bool] = {}
+    if wanted == "reference":
+        if not (is_torch and factory.__name__ in optimizers.__all__):
+            raise Unavailable(
+                f"optimizer.implementation=reference is not to be had for {config.target}: there is a"
+                f" reference rule for {', '.join(optimizers.__all__)} only"
+            )
+        factory = getattr(optimizers, factory.__name__)
+    else:
+        known = _arguments(factory)
+        needed = "fused" if wanted == "fused" else "foreach"
+        if wanted != "default" and needed not in known:
+            raise Unavailable(
+                f"optimizer.implementation={wanted} is not to be had: {config.target} of torch"
+                f" {torch.__version__.partition('+')[0]} has no argument {needed}"
+            )
+        switches = {name: value for name, value in SWITCHES[wanted].items() if name in known}
+    for name in ("foreach", "fused"):
+        if name in config.options:
+            raise ValueError(f"optimizer.{name} must be left to optimizer.implementation, got {config.options[name]}")
+    try:
+        optimizer = _call("optimizer", config, factory, params, **switches)
+    except _Raised as raised:
+        if wanted == "fused" and isinstance(raised.error, RuntimeError):
+            raise Unavailable(f"optimizer.implementation=fused is not to be had here: {raised.error}") from None
+        raise
+    if not isinstance(optimizer, Optimizer):
+        raise ValueError(
+            f"optimizer._target_ must give a torch.optim.Optimizer, got {type(optimizer).__name__} from"
+            f" {config.target}; derive the class from torch.optim.Optimizer"
+        )
+    if wanted == "default":
+        return optimizer, _torch_default(optimizer, params) if is_torch else "own"
+    return optimizer, wanted
+
+
+def _torch_default(optimizer: Optimizer, params: list[nn.Parameter]) -> str:
+    """Which implementation torch picks by itself for these parameters."""
+    from torch.optim.optimizer import _default_to_fused_or_foreach
+
+    if "foreach" not in optimizer.defaults:
+        return "forloop"
+    fused, foreach = _default_to_fused_or_foreach(list(params), differentiable=False, use_fused=False)
+    return "fused" if fused else "foreach" if foreach else "forloop"
+
+
+class _Raised(ValueError):
+    """A constructor or loader raised; the message is our sentence, `error` what it raised."""
+
+    def __init__(self, sentence: str, error: Exception) -> None:
+        super().__init__(sentence)
+        self.error = error
+
+
+def _locate(key: str, target: str) -> Callable[..., Any]:
+    try:
+        found = get_object(target)
+    except Exception as error:
+        cause = error.__cause__ or error
+        top = target.split(".")[0]
+        ours = f" ({top} is the bench's own package: give your file another name)" if top in _OURS else ""
+        raise ValueError(
+            f"{key}._target_ must be a class or function that can be imported, got {target}:"
+            f" {type(cause).__name__}: {_first_line(cause)}{_where(cause)}{ours}"
+        ) from error
+    if not callable(found):
+        raise ValueError(f"{key}._target_ must be a class or function, got {target}, a {type(found).__name__}")
+    return found  # type: ignore[no-any-return]
+
+
+_OURS = ("bench", "models", "optimizers")
+
+
+def _arguments(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(factory).parameters)
+    except (TypeError, ValueError):
+        return {}
+
+
+def _call(key: str, config: Component, factory: Callable[..., Any], *args: Any, **extra: Any) -> Any:
+    known = _arguments(factory)
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+    for option in config.options:
+        if known and option not in known and not takes_any:
+            names = [n for n, p in known.items() if n not in ("params", "foreach", "fused", *extra)]
+            raise ValueError(
+                f"{key}.{option} must be an argument of {config.target}, got an unknown one;"
+                f" its arguments are {', '.join(names) or 'none'}"
+            )
+    for name, parameter in list(known.items())[len(args) :]:
+        needed = parameter.default is parameter.empty and parameter.kind in (
+            parameter.POSITIONAL_OR_KEYWORD,
+            parameter.KEYWORD_ONLY,
+        )
+        if needed and name not in config.options and name not in extra:
+            raise ValueError(f"{key}.{name} must be set for {config.target}, got nothing; add +{key}.{name}=...")
+    try:
+        path = f"{factory.__module__}.{factory.__qualname__}" if key == "optimizer" else config.target
+        node = {"_target_": path, "_partial_": True, "_convert_": "all", **config.options}
+        return instantiate(node)(*args, **extra)
+    except Exception as error:
+        if isinstance(error, ValueError) and config.target.split(".")[0] in (*_OURS, "torch"):
+            subject = str(error).partition(" ")[0].partition("[")[0]
+            prefix = "" if "." in subject else f"{key}." if subject in known else f"{key}={config.name}: "
+            raise _Raised(f"{prefix}{_first_line(error)}", error) from error
+        raise _Raised(
+            f"{key}._target_ must be something that can be built, got {config.target}, which raised"
+            f" {type(error).__name__}: {_first_line(error)}{_where(error)}",
+            error,
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "(no message)"
+
+
+def _where(error: BaseException) -> str:
+    """The file and line in which a person's own code raised."""
+    not_theirs = {Path(__file__).parent, *(Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib"))}
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<") and not not_theirs & set(Path(frame.filename).parents)
+    ]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -1,0 +1,74 @@
+"""Device, threads, precision and determinism."""
+
+from __future__ import annotations
+
+import random
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy
+import torch
+
+
+class Unavailable(Exception):
+    """What a person asked for does not exist on this machine or in this torch; its text says why."""
+
+
+def resolve(name: str) -> torch.device:
+    """The device of that name.
+
+    Args:
+        name: cpu, cuda, mps, or auto: the first of cuda, mps, cpu that is there.
+
+    Raises:
+        Unavailable: This machine has no such device.
+    """
+    has_mps = torch.backends.mps.is_available()
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        why = "torch sees no CUDA GPU" if torch.version.cuda else "this torch is built without CUDA"
+        raise Unavailable(f"device=cuda is not to be had here: {why}; use device=cpu or device=auto")
+    if name == "mps" and not has_mps:
+        raise Unavailable("device=mps is not to be had here: torch sees no Apple GPU; use device=cpu or device=auto")
+    return torch.device(name)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """The context in which forward passes run at that precision: fp32, tf32 or bf16.
+
+    Raises:
+        Unavailable: The device cannot compute so.
+    """
+    if precision == "tf32" and not (device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)):
+        raise Unavailable(
+            f"device.precision=tf32 is not to be had on {device.type}: it needs a CUDA GPU of compute"
+            " capability 8.0 or later; use device.precision=fp32"
+        )
+    if precision == "bf16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+def reset(device: torch.device, threads: int, precision: str, seed: int) -> None:
+    """Put every global switch where each run starts, whatever the run before it left behind.
+
+    Args:
+        device: Where the run will take place.
+        threads: Threads of torch's CPU operators, >= 1.
+        precision: fp32, tf32 or bf16.
+        seed: Seeds torch (all devices), NumPy and `random`.
+    """
+    torch.set_num_threads(threads)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    if torch.are_deterministic_algorithms_enabled():  # Switching alone imports torch._inductor, a second.
+        torch.use_deterministic_algorithms(False)
+    torch.autograd.set_detect_anomaly(False)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = False
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)

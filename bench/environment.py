@@ -1,0 +1,83 @@
+"""Provenance of a run: versions, hardware, commit."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import bench
+from bench.config import ROOT, short_hash
+
+
+def environment(device: str) -> dict[str, str | int | None]:
+    """The columns of `runs` that say where a run took place.
+
+    torch is imported only where `device` is a GPU, for its name.
+
+    Args:
+        device: cpu, cuda or mps.
+    """
+    return {
+        **_host(),
+        "gpu": _gpu() if device == "cuda" else _cpu() if device == "mps" else None,
+    }
+
+
+def environment_id(columns: dict[str, str | int | None]) -> str:
+    """Six hexadecimal digits: the same hardware and the same Python and torch give the same ones.
+
+    The machine's name, the commit and our own version do not count.
+    """
+    python = str(columns["python_version"]).rpartition(".")[0]
+    kept = {key: columns[key] for key in ("torch_version", "os", "cpu", "num_cores", "gpu")}
+    return short_hash({**kept, "python": python}, 6)
+
+
+@functools.cache
+def _host() -> dict[str, str | int | None]:
+    return {
+        "bench_version": bench.__version__,
+        "torch_version": importlib.metadata.version("torch"),
+        "python_version": platform.python_version(),
+        "os": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+        "num_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "hostname": platform.node(),
+        "git_commit": _commit(),
+    }
+
+
+@functools.cache
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    if platform.system() == "Darwin":
+        return _output(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.machine()
+    return platform.processor() or platform.machine()
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+def _commit() -> str | None:
+    if not (ROOT / ".git").exists():
+        return None
+    return _output(["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
+
+
+def _output(command: list[str]) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,133 @@
+"""Data sets: sizes, splits, fingerprints, refusals."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.data import as_dataset, digits, mnist, resized, stratified_order
+
+
+def test_digits_are_real_fixed_and_stratified() -> None:
+    data = as_dataset(digits.load())
+    assert {split: data.size(split) for split in ("train", "val", "test")} == {"train": 1077, "val": 360, "test": 360}
+    assert data.spec.input_shape == (1, 8, 8)
+    assert data.spec.num_outputs == 10
+    assert data.spec.loss == "cross_entropy"
+    assert data.fingerprint == "f55a67fe1049"
+    for split in ("val", "test"):
+        counts = data.splits[split][1].bincount()
+        assert counts.min() >= 34
+        assert counts.max() <= 38
+    x = torch.cat([data.splits[split][0] for split in ("train", "val", "test")])
+    assert x.min() == 0
+    assert x.max() == 1
+    assert len(x) == 1797
+
+
+def test_digits_resized() -> None:
+    data = as_dataset(digits.load(resize=28))
+    assert data.spec.input_shape == (1, 28, 28)
+    small = as_dataset(digits.load())
+    assert torch.equal(data.splits["train"][1], small.splits["train"][1])
+    assert data.splits["train"][0].mean().item() == pytest.approx(small.splits["train"][0].mean().item(), rel=0.02)
+
+
+@pytest.mark.parametrize("side", [0, -3, 2.5, "big", True, 5000])
+def test_resize_refuses_nonsense(side: object) -> None:
+    with pytest.raises(ValueError, match="resize must be a whole number of pixels from 1 to 1024"):
+        resized(torch.zeros(2, 1, 8, 8), side)  # type: ignore[arg-type]
+
+
+@given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=200))
+def test_stratified_order_is_an_order_with_even_shares(labels: list[int]) -> None:
+    targets = np.array(labels)
+    order = stratified_order(targets)
+    assert sorted(order) == list(range(len(targets)))
+    half = targets[order[: len(targets) // 2]]
+    for label in set(labels):
+        share = (targets == label).sum() * len(half) / len(targets)
+        assert abs((half == label).sum() - share) <= 3
+
+
+def test_regression_is_told_from_classification() -> None:
+    pair = (np.zeros((6, 3)), np.linspace(0, 1, 6))
+    data = as_dataset((pair, pair, pair))
+    assert data.spec.task == "regression"
+    assert data.spec.loss == "mse"
+    assert data.splits["train"][1].shape == (6, 1)
+    assert data.splits["train"][1].dtype == torch.float32
+
+
+def test_fingerprint_sees_every_value() -> None:
+    x, y = torch.zeros(4, 2), torch.tensor([0, 1, 0, 1])
+    one = as_dataset(((x, y), (x, y), (x, y)))
+    changed = x.clone()
+    changed[3, 1] = 1e-7
+    two = as_dataset(((x, y), (x, y), (changed, y)))
+    assert one.fingerprint != two.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "data must be three pairs"),
+        (((torch.zeros(2), torch.zeros(2)),), "data must be three pairs"),
+        (((torch.zeros(2, 1), torch.zeros(3)),) * 3, "as many inputs as targets"),
+        (((torch.zeros(0, 1), torch.zeros(0)),) * 3, "at least one"),
+        (((torch.zeros(2, 1), torch.tensor([0, -1])),) * 3, "classes must be whole numbers from 0, got -1"),
+        (
+            (
+                (torch.zeros(2, 1), torch.zeros(2)),
+                (torch.zeros(2, 2), torch.zeros(2)),
+                (torch.zeros(2, 1), torch.zeros(2)),
+            ),
+            "inputs of all splits must have one shape",
+        ),
+    ],
+)
+def test_bad_data_is_refused(returned: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        as_dataset(returned)
+
+
+def test_absent_mnist_says_what_to_do_and_writes_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "nowhere"
+    with pytest.raises(ValueError, match=r"data.root must hold the MNIST files .*BENCH_DATA_ROOT.*data.download=true"):
+        mnist.load(root=str(root))
+    assert not root.exists()
+
+
+def test_truncated_mnist_is_refused(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in (
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ):
+        (raw / name).write_bytes(b"\0\0\x08\x01\0\0")
+    with pytest.raises(ValueError, match="data.root must hold readable MNIST files"):
+        mnist.load(root=str(tmp_path))
+
+
+def test_mnist_from_files() -> None:
+    root = os.environ.get("BENCH_DATA_ROOT")
+    if not root or not (Path(root) / "MNIST" / "raw").is_dir():
+        pytest.skip("no MNIST files: set BENCH_DATA_ROOT to the folder that holds MNIST/raw")
+    data = as_dataset(mnist.load(root=root))
+    assert {split: data.size(split) for split in ("train", "val", "test")} == {
+        "train": 55_000,
+        "val": 5_000,
+        "test": 10_000,
+    }
+    assert data.spec.input_shape == (1, 28, 28)
+    assert data.splits["val"][1].bincount().min() > 400
+    assert data.splits["test"][1][:5].tolist() == [7, 2, 1, 0, 4]

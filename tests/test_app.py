@@ -1,0 +1,399 @@
+"""The command line: the main job, every way a run can end, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench import tables
+
+Cli = Callable[..., Any]
+CUSTOM = ["optimizer=custom", "optimizer._target_=mine.Mine"]
+SHORT = ["train.epochs=2", "report=false"]
+
+
+def study(name: str = "digits-mlp") -> tables.Study:
+    return tables.load(Path("results") / name)
+
+
+def test_the_main_job(cli: Cli) -> None:
+    done = cli("optimizer=adam,sgd", "train.epochs=3", "-m")
+    assert done.status == 0
+    runs, curves, problems = study()
+    assert problems == ()
+    assert len(runs) == 6
+    assert set(runs["optimizer"]) == {"adam", "sgd"}
+    assert sorted(runs["seed"]) == [0, 0, 1, 1, 2, 2]
+    assert set(runs["status"]) == {"ok"}
+    assert set(runs["num_steps"]) == {51}
+    assert runs["git_commit"].nunique(dropna=False) == 1
+    filled = [c for c in runs if c not in MAY_BE_EMPTY and not c.startswith("hp_")]
+    assert not runs[filled].isna().any().any(), runs[filled].isna().sum()[lambda s: s > 0]
+    counters = ["construct_s", "warmup_s", "train_s", "eval_s", "log_s", "rest_s"]
+    assert (runs[counters].sum(axis=1) - runs["total_s"]).abs().max() < 1e-9
+    assert set(curves["run_id"]) == set(runs["run_id"])
+    assert {"mlp on digits", "adam", "sgd", "3 ok", "results/digits-mlp", "reports/digits-mlp/index.html"} <= {
+        part
+        for part in ("mlp on digits", "adam", "sgd", "3 ok", "results/digits-mlp", "reports/digits-mlp/index.html")
+        if part in done.out
+    }
+    assert "[6/6] sgd seed 2: val loss" in done.err
+    for file in ("index.html", "report.md", "figures/loss-step.svg", "figures/loss-step.png", "tables/summary.csv"):
+        assert (Path("reports/digits-mlp") / file).stat().st_size > 0
+    for file in ("runs.parquet", "runs.csv", "curves.parquet", "curves.csv"):
+        assert (Path("results/digits-mlp") / file).stat().st_size > 0
+
+
+MAY_BE_EMPTY = {
+    "reason",
+    "gpu",
+    "git_commit",
+    "time_limit_s",
+    "peak_allocated_mib",
+    "peak_reserved_mib",
+    "peak_rss_mib",
+    "baseline_rss_mib",
+}
+
+
+def test_seeds_give_the_same_start_and_the_same_batches_to_every_optimizer(cli: Cli) -> None:
+    cli("optimizer=adam,sgd,adadelta", "seeds=[0,1]", *SHORT, "-m")
+    first = study().runs.groupby("seed")["first_train_loss"].nunique()
+    assert first.tolist() == [1, 1]
+    assert study().runs["first_train_loss"].nunique() == 2
+
+
+@pytest.mark.parametrize("model", ["mlp", "mnist_cnn", "logistic"])
+def test_every_model_trains_on_digits(cli: Cli, model: str) -> None:
+    assert cli(f"model={model}", "seeds=[0]", "train.epochs=3", "optimizer.lr=0.01", "report=false").status == 0
+    run = study(f"digits-{model}").runs.iloc[0]
+    assert run["final_val_accuracy"] > 0.5
+    assert run["num_parameters"] == {"mlp": 8970, "mnist_cnn": 21840, "logistic": 650}[model]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "nadam", "adamax", "adadelta"])
+def test_reference_and_torch_train_alike(cli: Cli, optimizer: str) -> None:
+    cli(f"optimizer={optimizer}", "optimizer.implementation=forloop,foreach,reference", "seeds=[0]", *SHORT, "-m")
+    runs = study().runs
+    assert sorted(runs["implementation"]) == ["foreach", "forloop", "reference"]
+    assert runs["final_val_loss"].max() - runs["final_val_loss"].min() < 1e-4
+
+
+def test_bf16_runs_on_the_cpu(cli: Cli) -> None:
+    assert cli("device.precision=fp32,bf16", "seeds=[0]", *SHORT, "-m").status == 0
+    losses = study().runs.set_index("precision")["final_val_loss"]
+    assert losses["fp32"] != losses["bf16"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+
+
+def test_a_budget_in_steps(cli: Cli) -> None:
+    cli("train.steps=25", "train.eval_every=10", "seeds=[0]", "report=false")
+    runs, curves, _ = study()
+    assert runs.loc[0, "num_steps"] == 25
+    assert runs.loc[0, "budget"] == "25 steps"
+    assert sorted(curves[curves["split"] == "val"]["step"].unique()) == [0, 10, 20, 25]
+
+
+def test_a_persons_own_model_optimizer_and_data(cli: Cli) -> None:
+    done = cli(
+        *CUSTOM, "+optimizer.lr=0.01", "model=custom", "model._target_=mine.Net", "+model.width=4",
+        "data=custom", "data._target_=mine.line", "+data.size=64", "seeds=[0,1]", "train.epochs=3",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    run = study("line-Net").runs.iloc[0]
+    assert (run["optimizer"], run["model"], run["data"], run["loss"]) == ("Mine", "Net", "line", "mse")
+    assert run["implementation"] == "own"
+    assert run["lr"] == 0.01
+    assert pd.isna(run["final_test_accuracy"])
+    assert "loss" in Path("reports/line-Net/report.md").read_text()
+
+
+def test_persons_folders_named_like_ours_do_not_matter(folder: Path, cli: Cli) -> None:
+    for name in ("models", "conf", "optimizers"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text("raise RuntimeError('shadowed')")
+    (folder / "conf" / "config.yaml").write_text("defaults: [nonsense]")
+    assert cli("seeds=[0]", *SHORT).status == 0
+
+
+# --- how a run can end ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "status", "reason"),
+    [
+        (["+optimizer.trouble=raise"], "failed", "RuntimeError: gave up"),
+        (["+optimizer.trouble=memory"], "oom", "RuntimeError"),
+        (["+optimizer.trouble=blowup"], "diverged", "train loss nan at step 10"),
+        (["+optimizer.lr=1e20"], "diverged", "train loss"),
+        (["train.loss_limit=0.1"], "diverged", "limit 0.1"),
+        (["train.time_limit_s=1e-6"], "timeout", "train.time_limit_s=1e-06"),
+        (["+optimizer.trouble=constructor"], "failed", "raised KeyError"),
+        (["device.precision=tf32"], "skipped", "needs a CUDA GPU"),
+        (["optimizer.implementation=reference"], "skipped", "there is a reference rule for"),
+        (
+            ["model=custom", "model._target_=mine.NotAnOptimizer", "+model.params=1"],
+            "failed",
+            "must give a torch.nn.Module",
+        ),
+        (["model=custom", "model._target_=mine.Scalars"], "failed", "must be of shape [64, 10], got [64]"),
+    ],
+)
+def test_a_run_that_does_not_end_ok_is_a_row_and_the_sweep_goes_on(
+    cli: Cli, overrides: list[str], status: str, reason: str
+) -> None:
+    done = cli(*CUSTOM, *overrides, "seeds=[0,1]", *SHORT, "study=s", "-m")
+    assert done.status == (0 if status == "skipped" else 1)
+    runs, curves, _ = study("s")
+    assert runs["status"].tolist() == [status, status]
+    assert reason in runs.loc[0, "reason"]
+    assert f"{status}: " in done.err
+    assert "Traceback" not in done.err
+    assert (curves["step"] < 34).all(), "a curve is never padded"
+    assert runs["final_val_loss"].isna().all()
+
+
+def test_troubles_of_one_cell_leave_the_others_alone(cli: Cli) -> None:
+    done = cli(*CUSTOM, "+optimizer.trouble=raise,null,blowup", "seeds=[0,1]", *SHORT, "study=s", "-m")
+    assert done.status == 1
+    assert study("s").runs["status"].value_counts().to_dict() == {"failed": 2, "ok": 2, "diverged": 2}
+
+
+def test_a_nan_in_the_first_step_is_a_diverged_run_without_numbers(cli: Cli) -> None:
+    done = cli("model=custom", "model._target_=mine.NotANumber", "seeds=[0]", "study=s")
+    assert done.status == 1
+    runs, curves, _ = study("s")
+    assert runs.loc[0, "status"] == "diverged"
+    assert runs.loc[0, "reason"].startswith("val loss nan at step 0")
+    assert len(curves) == 0
+    assert "diverged" in Path("reports/s/report.md").read_text()
+
+
+def test_an_error_in_training_keeps_its_traceback(cli: Cli) -> None:
+    done = cli(*CUSTOM, "+optimizer.trouble=raise", "seeds=[0]", *SHORT, "study=s")
+    assert done.status == 1
+    (path,) = Path("results/s/runs").glob("*/run.json")
+    record = json.loads(path.read_text())
+    assert "mine.py" in record["traceback"]
+    assert record["config"]["train"]["epochs"] == 2
+
+
+def test_what_this_machine_lacks_is_skipped_in_a_sweep_and_refused_alone(cli: Cli) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    done = cli("device=cpu,cuda", "seeds=[0]", *SHORT, "-m")
+    assert done.status == 0
+    runs = study().runs.set_index("device")
+    assert runs["status"].to_dict() == {"cpu": "ok", "cuda": "skipped"}
+    assert "torch" in runs.loc["cuda", "reason"]
+    alone = cli("device=cuda", *SHORT)
+    assert alone.status == 2
+    assert alone.err.count("\n") == 1
+    assert alone.err.startswith("bench: device=cuda is not to be had here")
+
+
+def test_an_interrupt_marks_the_run_in_flight_and_keeps_the_rest(cli: Cli) -> None:
+    done = cli(*CUSTOM, "+optimizer.trouble=null,interrupt", "+optimizer.at=20", "seeds=[0,1]", *SHORT, "study=s", "-m")
+    assert done.status == 130
+    runs, curves, _ = study("s")
+    assert sorted(runs["status"]) == ["interrupted", "ok", "ok"]
+    cut = runs[runs["status"] == "interrupted"].iloc[0]
+    assert cut["num_steps"] == 17
+    assert curves[curves["run_id"] == cut["run_id"]]["step"].max() == 17
+    assert "the same command goes on from here" in done.err
+    assert "Traceback" not in done.err
+
+
+# --- going on -------------------------------------------------------------------------------------
+
+
+def test_the_same_command_again_does_only_what_is_missing(cli: Cli) -> None:
+    cli("optimizer=adam", "seeds=[0,1]", *SHORT)
+    before = study().runs.set_index("run_id")["started_at"]
+    done = cli("optimizer=adam,sgd", "seeds=[0,1,2]", *SHORT, "-m")
+    after = study().runs.set_index("run_id")["started_at"]
+    assert len(after) == 6
+    assert (after[before.index] == before).all()
+    assert done.err.count("exists already (ok)") == 2
+    assert "2 of these runs existed already" in done.out
+    forced = cli("optimizer=adam", "seeds=[0]", "force=true", *SHORT)
+    assert "exists already" not in forced.err
+    assert study().runs.set_index("run_id").loc[before.index, "started_at"].ne(before).sum() == 1
+
+
+def test_failures_are_tried_again_and_divergence_is_not(cli: Cli, folder: Path) -> None:
+    arguments = [*CUSTOM, "+optimizer.trouble=blowup,interrupt", "seeds=[0]", *SHORT, "study=s", "-m"]
+    cli(*arguments)
+    done = cli(*arguments)
+    assert "exists already (diverged)" in done.err
+    assert "interrupted" in done.err
+
+
+def test_a_timeout_is_tried_again_with_a_higher_limit(cli: Cli) -> None:
+    cli("seeds=[0]", "train.time_limit_s=1e-6", *SHORT)
+    assert "exists already (timeout)" in cli("seeds=[0]", "train.time_limit_s=1e-6", *SHORT).err
+    assert cli("seeds=[0]", "train.time_limit_s=100", *SHORT).status == 0
+    assert study().runs["status"].tolist() == ["ok"]
+
+
+def test_the_command_of_a_row_repeats_it(cli: Cli) -> None:
+    import shlex
+
+    cli("optimizer=sgd", "optimizer.lr=0.1,0.5", "seeds=[3]", *SHORT, "-m")
+    runs = study().runs
+    words = shlex.split(runs.loc[0, "command"])
+    assert words[:3] == ["python", "-m", "bench"]
+    value = runs.loc[0, "final_val_loss"]
+    assert cli(*words[3:], "report=false").status == 0
+    again = study().runs.set_index("run_id").loc[runs.loc[0, "run_id"]]
+    assert again["final_val_loss"] == value
+    assert again["started_at"] != runs.loc[0, "started_at"]
+
+
+def _losses(name: str) -> pd.DataFrame:
+    runs, curves, _ = study(name)
+    return (
+        curves.merge(runs[["run_id", "optimizer", "seed"]], on="run_id")
+        .sort_values(["optimizer", "seed", "split", "metric", "step"])[
+            ["optimizer", "seed", "split", "metric", "step", "value"]
+        ]
+        .reset_index(drop=True)
+    )
+
+
+def test_same_result_in_any_order_and_company(cli: Cli) -> None:
+    """Bit-identical curves, also with dropout, which draws from the global generator."""
+    shared = ["model=custom", "model._target_=mine.Net", *SHORT]
+    cli("optimizer=adam,sgd,nadam", "seeds=[0,1]", "study=one", *shared, "-m")
+    cli("optimizer=nadam,adam,sgd", "seeds=[1,0]", "study=two", "device.precision=bf16,fp32", *shared, "-m")
+    for optimizer in ("sgd", "adam", "nadam"):
+        for seed in (0, 1):
+            cli(f"optimizer={optimizer}", f"seeds=[{seed}]", "study=three", *shared)
+    runs, curves, _ = study("two")
+    kept = set(runs.loc[runs["precision"] == "fp32", "run_id"])
+    one, three = _losses("one"), _losses("three")
+    two = curves[curves["run_id"].isin(kept)].merge(runs[["run_id", "optimizer", "seed"]], on="run_id")
+    two = two.sort_values(["optimizer", "seed", "split", "metric", "step"])[list(one.columns)].reset_index(drop=True)
+    assert len(one) > 100
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    pd.testing.assert_frame_equal(one, three, check_exact=True)
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+REFUSED = {
+    "optimizer=adma": "optimizer must be one of adadelta, adam, adamax, custom, nadam, rmsprop, sgd, got adma",
+    "model=mpl": "model must be one of custom, logistic, mlp, mnist_cnn, got mpl",
+    "data=digit": "data must be one of custom, digits, mnist, got digit",
+    "device=gpu": "device must be one of auto, cpu, cuda, mps, got gpu",
+    "experiment=x": "experiment must be one of mnist_tutorial, got x",
+    "optimizer.foo=1": "optimizer.foo must be a key of optimizer=adam (name, implementation, lr, betas",
+    "+optimizer.foo=1": "optimizer.foo must be an argument of torch.optim.Adam, got an unknown one",
+    "train.foo=1": "train.foo must be a key of train (epochs, steps",
+    "+train.foo=1": "train.foo must be a key of train, got an unknown one",
+    "foo=1": "foo must be a key of the configuration (study, seeds, train",
+    "+foo=1": "foo must be a key of the configuration, got an unknown one",
+    "optimizer.lr=-1": "optimizer.lr must be a finite number of at least 0, got -1",
+    "optimizer.lr=nan": "optimizer.lr must be a finite number of at least 0, got NaN",
+    "optimizer.betas=[0.9]": "optimizer.betas must be two numbers",
+    "train.epochs=0": "train.epochs must be a whole number of at least 1, or null, got 0",
+    "train.epochs=many": "train.epochs must be a whole number of at least 1, or null, got 'many'",
+    "device.threads=0": "device.threads must be a whole number from 1 to 1024, got 0",
+    "study=../../x": "study must be a name",
+    "model.hidden=[0]": "model.hidden must be a list of widths of at least 1, got [0]",
+    "data.resize=0": "data.resize must be a whole number of pixels from 1 to 1024",
+    "train.batch_size=5000": "train.batch_size must be at most the 1,077 training examples",
+    "optimizer=adam,sgd": "optimizer must be one value without -m, got adam,sgd; add -m",
+    "adam": "every argument must be key=value, got 'adam'",
+    "optimizer.lr=[1": "every argument must be key=value",
+    "optimizer=custom": "optimizer._target_ must be the dotted path of a class when optimizer=custom",
+    "data=mnist": "data.root must hold the MNIST files",
+    "device.precision=tf32": "device.precision=tf32 is not to be had on cpu",
+    "optimizer.implementation=compiled": "optimizer.implementation must be one of default, forloop",
+    "~train": "train must be a mapping",
+}
+
+
+@pytest.mark.parametrize("argument", REFUSED)
+def test_refused_in_one_sentence(cli: Cli, argument: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("BENCH_DATA_ROOT", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    done = cli(argument)
+    assert done.status == 2
+    assert done.err.startswith(f"bench: {REFUSED[argument]}"), done.err
+    assert done.err.count("\n") == 1
+    assert done.out == ""
+    assert not Path("results").exists(), "a refused command leaves nothing behind"
+    assert not (tmp_path / "cache").exists()
+
+
+def test_model_that_does_not_fit_the_data(cli: Cli) -> None:
+    done = cli("model=mnist_cnn", "data.resize=null")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert "must be 1x28x28 for mnist_cnn, got 1x8x8; set data.resize=28" in done.err
+
+
+def test_one_bad_cell_refuses_the_sweep_before_anything_runs(cli: Cli) -> None:
+    for bad, message in (
+        ("optimizer.lr=0.1,-1", "optimizer.lr must be a finite number"),
+        ("optimizer=adam,adma", "optimizer must be one of"),
+    ):
+        done = cli(bad, *SHORT, "-m")
+        assert done.status == 2
+        assert message in done.err
+        assert not Path("results").exists()
+    done = cli("optimizer=adam,sgd", "optimizer.betas=[.8,.9]", *SHORT, "-m")
+    assert "optimizer.betas must be a key of optimizer=sgd" in done.err
+    assert "nothing of this sweep was run" in done.err
+
+
+def test_overrides_may_stand_on_both_sides_of_m(cli: Cli) -> None:
+    assert cli("optimizer=adam,sgd", "-m", "train.epochs=1", "seeds=[0]", "report=false").status == 0
+    assert len(study().runs) == 2
+
+
+@pytest.mark.parametrize("where", ["file/results", "/proc/results"])
+def test_results_that_cannot_be_written_are_one_sentence(cli: Cli, where: str) -> None:
+    Path("file").write_text("")
+    done = cli(f"results_dir={where}", *SHORT)
+    assert done.status == 2
+    assert done.err.splitlines()[-1].startswith("bench: results_dir must be a folder that can be written, got")
+    assert "Traceback" not in done.err
+
+
+def test_a_full_disk_is_one_sentence_and_earlier_runs_are_intact(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("optimizer=adam", "seeds=[0]", *SHORT)
+    before = study().runs
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables.pq, "write_table", full)
+        done = cli("optimizer=sgd", "seeds=[0]", *SHORT, "-m")
+    assert done.status == 2
+    assert "No space left on device" in done.err
+    assert "Traceback" not in done.err
+    pd.testing.assert_frame_equal(study().runs, before)
+
+
+def test_a_study_of_a_newer_version_is_refused_before_training(cli: Cli) -> None:
+    cli("seeds=[0]", *SHORT)
+    (path,) = Path("results/digits-mlp/runs").glob("*/run.json")
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    done = cli("seeds=[0]", *SHORT)
+    assert done.status == 2
+    assert "version 1 or older, got version 99" in done.err
+
+
+def test_hydra_full_error_shows_the_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(Exception, match="adma"):
+        cli("optimizer=adma")

@@ -1,0 +1,164 @@
+"""From targets to objects: implementations, and what is refused how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import optimizers
+from bench.build import build_data, build_model, build_optimizer
+from bench.config import Component, OptimizerConfig
+from bench.data import DataSpec
+from bench.device import Unavailable
+
+SPEC = DataSpec((1, 8, 8), 10, "classification")
+TORCH_NAMES = ["SGD", "Adam", "RMSprop", "NAdam", "Adamax", "Adadelta"]
+
+
+def optimizer_config(target: str, implementation: str = "default", **options: Any) -> OptimizerConfig:
+    return OptimizerConfig(target=target, name="x", options=options, implementation=implementation)
+
+
+def component(target: str, **options: Any) -> Component:
+    return Component(target=target, name="x", options=options)
+
+
+@pytest.mark.parametrize("name", TORCH_NAMES)
+@pytest.mark.parametrize("implementation", ["forloop", "foreach", "reference"])
+def test_implementations(name: str, implementation: str) -> None:
+    model = torch.nn.Linear(3, 2)
+    optimizer, ran = build_optimizer(optimizer_config(f"torch.optim.{name}", implementation, lr=0.5), model)
+    assert ran == implementation
+    assert optimizer.defaults["lr"] == 0.5
+    if implementation == "reference":
+        assert type(optimizer) is getattr(optimizers, name)
+    else:
+        assert optimizer.defaults["foreach"] is (implementation == "foreach")
+
+
+@pytest.mark.parametrize("name", TORCH_NAMES)
+def test_fused_runs_where_torch_has_it_and_is_unavailable_elsewhere(name: str) -> None:
+    config = optimizer_config(f"torch.optim.{name}", "fused")
+    if name in ("SGD", "Adam"):
+        optimizer, ran = build_optimizer(config, torch.nn.Linear(3, 2))
+        assert ran == "fused"
+        assert optimizer.defaults["fused"] is True
+    else:
+        with pytest.raises(
+            Unavailable, match=f"implementation=fused is not to be had: torch.optim.{name} .* no argument fused"
+        ):
+            build_optimizer(config, torch.nn.Linear(3, 2))
+
+
+def test_default_says_what_torch_picks_on_the_cpu() -> None:
+    for name in TORCH_NAMES:
+        _, ran = build_optimizer(optimizer_config(f"torch.optim.{name}"), torch.nn.Linear(3, 2))
+        assert ran == "forloop"
+
+
+def test_torchs_private_choice_is_still_there() -> None:
+    """bench.build asks torch which implementation it picks; this fails when torch moves the function."""
+    from torch.optim.optimizer import _default_to_fused_or_foreach
+
+    assert _default_to_fused_or_foreach([torch.zeros(1)], differentiable=False, use_fused=False) == (False, False)
+
+
+def test_frozen_parameters_are_not_trained() -> None:
+    model = torch.nn.Linear(3, 2)
+    model.bias.requires_grad_(False)
+    optimizer, _ = build_optimizer(optimizer_config("torch.optim.SGD"), model)
+    assert [len(g["params"]) for g in optimizer.param_groups] == [1]
+
+
+def test_betas_come_as_a_tuple() -> None:
+    optimizer, _ = build_optimizer(optimizer_config("torch.optim.Adam", betas=[0.8, 0.9]), torch.nn.Linear(3, 2))
+    assert optimizer.defaults["betas"] == (0.8, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (optimizer_config("torch.optim.Nope"), "optimizer._target_ must be a class or function that can be imported"),
+        (optimizer_config("no_such_file.Nope"), "No module named 'no_such_file'"),
+        (optimizer_config("models.Nope"), "models is the bench's own package: give your file another name"),
+        (optimizer_config("torch.nn.Linear"), "must be a torch.optim.Optimizer, got torch.nn.Linear"),
+        (optimizer_config("torch.float32"), "must be a class or function, got torch.float32, a dtype"),
+        (
+            optimizer_config("torch.optim.Adam", lrr=1),
+            "optimizer.lrr must be an argument of torch.optim.Adam.*arguments are lr, betas",
+        ),
+        (
+            optimizer_config("torch.optim.Adam", foreach=True),
+            "optimizer.foreach must be left to optimizer.implementation",
+        ),
+        (optimizer_config("torch.optim.SGD", nesterov=True), "Nesterov momentum requires a momentum"),
+        (optimizer_config("mine.NotAnOptimizer"), "must be a torch.optim.Optimizer, got mine.NotAnOptimizer"),
+        (
+            optimizer_config("mine.Mine", trouble="constructor"),
+            r"which raised KeyError: 'no good' \(mine.py, line \d+\)",
+        ),
+        (optimizer_config("optimizers.SGD", lr=-1.0), "optimizer.lr must be a finite number of at least 0, got -1.0"),
+    ],
+)
+def test_bad_optimizers(folder: Path, config: OptimizerConfig, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        build_optimizer(config, torch.nn.Linear(3, 2))
+    assert "\n" not in str(caught.value)
+
+
+def test_reference_exists_for_ours_only(folder: Path) -> None:
+    with pytest.raises(Unavailable, match="there is a reference rule for SGD, Adadelta"):
+        build_optimizer(optimizer_config("mine.Mine", "reference"), torch.nn.Linear(3, 2))
+    with pytest.raises(Unavailable, match="has no argument foreach"):
+        build_optimizer(optimizer_config("mine.Mine", "foreach"), torch.nn.Linear(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (component("mine.NotAnOptimizer", params=1), "model._target_ must give a torch.nn.Module, got NotAnOptimizer"),
+        (component("mine.NotAnOptimizer"), "model.params must be set for mine.NotAnOptimizer, got nothing"),
+        (component("mine.Net", depth=3), "model.depth must be an argument of mine.Net.*its arguments are width"),
+        (component("models.mlp.MLP", hidden="x"), "model.hidden must be a list of widths"),
+        (component("models.cnn.MnistCNN"), "model.input_shape must be 1x28x28"),
+    ],
+)
+def test_bad_models(folder: Path, config: Component, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_model(config, SPEC)
+
+
+def test_models_get_what_they_ask_for(folder: Path) -> None:
+    model = build_model(component("mine.Net", width=5), SPEC)
+    assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    assert build_model(component("mine.Scalars"), SPEC)(torch.ones(2, 3)).tolist() == [3.0, 3.0]
+
+
+def test_a_model_without_parameters_is_refused() -> None:
+    with pytest.raises(ValueError, match="model must have parameters to train, got none in ReLU"):
+        build_optimizer(optimizer_config("torch.optim.SGD"), torch.nn.ReLU())
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (component("mine.two_splits"), "data must be three pairs"),
+        (component("mine.line", sizes=3), "data.sizes must be an argument of mine.line"),
+        (
+            component("mine.line", size="x"),
+            "data._target_ must be something that can be built, got mine.line, which raised TypeError",
+        ),
+        (component("bench.data.digits.load", resize=-1), "data.resize must be a whole number of pixels"),
+    ],
+)
+def test_bad_data(folder: Path, config: Component, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_data(config)
+
+
+def test_own_data(folder: Path) -> None:
+    data = build_data(component("mine.line", size=50))
+    assert data.spec == DataSpec((4,), 1, "regression")

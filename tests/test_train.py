@@ -1,0 +1,157 @@
+"""The loop against one written by hand; stops, records, limits, and a clock that adds up."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from bench.clock import Stopwatch
+from bench.data import Dataset, as_dataset, digits
+from bench.train import Diverged, OutOfTime, Plan, Trace, evaluate, shuffled, train
+from models.mlp import MLP
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return as_dataset(digits.load())
+
+
+def plan(**changes: Any) -> Plan:
+    defaults: dict[str, Any] = {
+        "num_steps": 40,
+        "batch_size": 64,
+        "log_every": 10,
+        "eval_every": 17,
+        "loss_limit": 1e4,
+        "time_limit_s": None,
+        "order_seed": 3,
+        "autocast": nullcontext(),
+    }
+    return Plan(**defaults | changes)
+
+
+def run(data: Dataset, the_plan: Plan, lr: float = 0.1) -> tuple[Trace, Stopwatch, MLP]:
+    torch.manual_seed(0)
+    model = MLP((1, 8, 8), 10)
+    trace, watch = Trace(), Stopwatch(torch.device("cpu"))
+    train(model, torch.optim.SGD(model.parameters(), lr=lr), data, the_plan, watch, trace)
+    watch.switch("rest")
+    return trace, watch, model
+
+
+def test_equals_a_loop_written_by_hand(data: Dataset) -> None:
+    trace, _, model = run(data, plan())
+    torch.manual_seed(0)
+    bare = MLP((1, 8, 8), 10)
+    optimizer = torch.optim.SGD(bare.parameters(), lr=0.1)
+    x, y = data.splits["train"]
+    generator = torch.Generator().manual_seed(3)
+    losses = []
+    for _epoch in range(3):
+        for chosen in torch.randperm(len(x), generator=generator).split(64):
+            if len(losses) < 40:
+                optimizer.zero_grad()
+                loss = functional.cross_entropy(bare(x[chosen]), y[chosen])
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.item())
+    for a, b in zip(model.parameters(), bare.parameters(), strict=True):
+        assert torch.equal(a, b)
+    logged = {p[0]: p[4] for p in trace.points if p[2] == "train"}
+    assert logged[1] == pytest.approx(losses[0], rel=1e-6)
+    assert logged[20] == pytest.approx(sum(losses[17:20]) / 3, rel=1e-6)
+    assert logged[40] == pytest.approx(sum(losses[34:40]) / 6, rel=1e-6)
+
+
+def test_points_are_where_the_plan_says(data: Dataset) -> None:
+    trace, _, _ = run(data, plan())
+    assert plan().stops() == [1, 10, 17, 20, 30, 34, 40]
+    assert [p[0] for p in trace.points if p[2:4] == ("train", "loss")] == [1, 10, 17, 20, 30, 34, 40]
+    for split in ("val", "test"):
+        for metric in ("loss", "accuracy"):
+            assert [p[0] for p in trace.points if p[2:4] == (split, metric)] == [0, 17, 34, 40]
+    assert {p[1] for p in trace.points if p[0] == 34} == {2.0}
+    times = [p[5] for p in trace.points]
+    assert times == sorted(times)
+    assert times[0] == 0
+
+
+def test_logging_and_evaluating_more_often_changes_no_weight(data: Dataset) -> None:
+    models = [run(data, plan(log_every=n, eval_every=m))[2] for n, m in ((1, 1), (100, 100))]
+    for a, b in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_clock_adds_up_and_evaluation_is_outside_it(data: Dataset) -> None:
+    started = time.perf_counter()
+    trace, watch, _ = run(data, plan(num_steps=100, eval_every=1))
+    elapsed = time.perf_counter() - started
+    assert watch.total <= elapsed
+    assert watch.total > 0.9 * elapsed
+    assert watch.seconds["eval"] > watch.seconds["train"] / 2, "100 evaluations cost more than this"
+    assert trace.points[-1][5] == pytest.approx(watch.seconds["train"], rel=0.05)
+
+
+def test_stopwatch_books_every_second_once() -> None:
+    watch = Stopwatch(torch.device("cpu"))
+    for name in ("a", "b", "a"):
+        watch.switch(name)
+        time.sleep(0.02)
+    watch.switch("rest")
+    assert watch.seconds["a"] >= 0.04
+    assert 0.02 <= watch.seconds["b"] < watch.seconds["a"]
+    assert watch.total == pytest.approx(sum(watch.seconds.values()))
+
+
+def test_every_epoch_is_a_permutation_in_a_new_order() -> None:
+    x = torch.arange(10)
+    batches = shuffled(x, x, 4, seed=1)
+    epochs = [torch.cat([next(batches)[0] for _ in range(3)]).tolist() for _ in range(3)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    again = shuffled(x, x, 4, seed=1)
+    assert torch.cat([next(again)[0] for _ in range(3)]).tolist() == epochs[0]
+
+
+def test_batch_order_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    next(shuffled(torch.arange(10), torch.arange(10), 4, seed=1))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_divergence_is_raised_with_the_step(data: Dataset) -> None:
+    with pytest.raises(Diverged, match=r"train loss .* at step (1|10) \(limit 10000\)"):
+        run(data, plan(), lr=1e12)
+    with pytest.raises(Diverged, match=r"val loss 2.3\d* at step 0 \(limit 2\)"):
+        run(data, plan(loss_limit=2.0))
+
+
+def test_the_time_limit_counts_training_only(data: Dataset) -> None:
+    with pytest.raises(OutOfTime, match="train.time_limit_s=0.01"):
+        run(data, plan(num_steps=10**6, time_limit_s=0.01))
+    run(data, plan(time_limit_s=60.0))
+
+
+def test_evaluation_is_the_mean_over_all_examples(data: Dataset) -> None:
+    torch.manual_seed(0)
+    model = MLP((1, 8, 8), 10)
+    x, y = data.splits["test"]
+    metrics = evaluate(model, x, y, functional.cross_entropy, plan(batch_size=100))
+    with torch.no_grad():
+        outputs = model(x)
+    assert metrics["loss"] == pytest.approx(functional.cross_entropy(outputs, y).item(), rel=1e-5)
+    assert metrics["accuracy"] == (outputs.argmax(1) == y).sum().item() / 360
+    assert model.training
+
+
+def test_evaluation_has_no_dropout(data: Dataset) -> None:
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(64, 10))
+    x, y = data.splits["val"]
+    one, two = (evaluate(model, x, y, functional.cross_entropy, plan()) for _ in range(2))
+    assert one == two
