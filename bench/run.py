@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import functools
 import gc
@@ -128,12 +129,12 @@ def run(
     row = row | _data_columns(config, data, plan)
     trace, details = Trace(), {"config": config.model_dump()}
     status, reason = "ok", None
-    _quiet_collector()
     watch, noise = Stopwatch(device), Noise()
     memory = None
     try:
         watch.switch("warmup")
         _warm_up(config, data, plan, device, seed)
+        _quiet_collector()
 
         watch.switch("construct")
         devices.reset(device, config.device.threads, config.device.precision, seed)
@@ -255,16 +256,19 @@ def _train_seconds_at_last_stop(trace: Trace) -> float:
     return trace.points[-1][5]
 
 
-_frozen = False
-
-
 def _quiet_collector() -> None:
-    """Collect garbage now, not during training; what imports left behind is never looked at again."""
-    global _frozen
+    """Collect garbage now, not during training; what the imports left behind is not looked at again.
+
+    With torch and its compiler imported a collection takes a tenth of a second; without them, nothing.
+    """
     gc.collect()
-    if not _frozen:
-        gc.freeze()
-        _frozen = True
+    _freeze_once()
+
+
+@functools.cache
+def _freeze_once() -> None:
+    gc.freeze()
+    atexit.register(gc.unfreeze)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -100,6 +100,8 @@ def train(
     """
     loss_of = LOSSES[data.spec.loss]
     inputs, targets = data.splits["train"]
+    # On a GPU losses stay there until they are logged; on the CPU there is nothing to wait for.
+    taken = Tensor.item if inputs.device.type == "cpu" else Tensor.detach
     steps_per_epoch = math.ceil(len(inputs) / plan.batch_size)
     batches = shuffled(inputs, targets, plan.batch_size, plan.order_seed)
 
@@ -117,7 +119,7 @@ def train(
 
     evaluate_all()
     for stop in plan.stops():
-        loss_sum = torch.zeros((), device=inputs.device)
+        losses: list[Any] = []
         watch.switch("train")
         spent = watch.seconds["train"]
         deadline = math.inf if plan.time_limit_s is None else time.perf_counter() + plan.time_limit_s - spent
@@ -127,14 +129,14 @@ def train(
                 loss = loss_of(model(batch), wanted)
             loss.backward()
             optimizer.step()
-            loss_sum += loss.detach()
+            losses.append(taken(loss))
             if time.perf_counter() > deadline:
                 raise OutOfTime(f"training took longer than train.time_limit_s={plan.time_limit_s:g}")
         watch.switch("log")
-        num_new, trace.step = stop - trace.step, stop
+        trace.step = stop
         if trace.first_step_s is None:
             trace.first_step_s = watch.seconds["train"]
-        mean_loss = loss_sum.item() / num_new
+        mean_loss = float(sum(losses)) / len(losses)
         record("train", "loss", mean_loss)
         tell(stop, plan.num_steps, mean_loss)
         if stop % plan.eval_every == 0 or stop == plan.num_steps:

@@ -80,7 +80,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"markdown_table": markdown_table, "cell": markdown_cell}
+    environment.filters |= {"markdown_table": markdown_table, "cell": markdown_cell, "known": known}
     command = ["python", "-m", "bench.report", str(study_dir), *(["--where", where] if where else [])]
     context = {
         "study": str(runs["study"].iloc[0]),
@@ -240,6 +240,11 @@ def _notes(section: stats.Section, shown: list[str]) -> list[str]:
 def _counted(statuses: pd.Series) -> str:
     counts = statuses.value_counts()
     return ", ".join(f"{counts[status]} {status}" for status in STATUS_ORDER if status in counts)
+
+
+def known(value: object, otherwise: str = "") -> object:
+    """A value, or what stands where it is missing."""
+    return otherwise if pd.isna(value) else value
 
 
 def markdown_cell(value: object) -> str:

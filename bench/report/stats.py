@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -353,7 +354,7 @@ def summary_text(runs: pd.DataFrame) -> str:
         widths = [max(len(name), *(len(v) for v in table[name])) for name in table]
         lines = [list(table), *table.to_numpy().tolist()]
         body = "\n".join("  ".join(v.ljust(w) for v, w in zip(line, widths, strict=True)).rstrip() for line in lines)
-        parts.append(f"{section.title}\n{body}\n{verdict(section)}")
+        parts.append(f"{section.title}\n{body}\n{textwrap.fill(verdict(section), 100)}")
     return "\n\n".join(parts)
 
 
@@ -387,5 +388,6 @@ def verdict(section: Section) -> str:
     if apart:
         sentences.append(f"Told apart from it over {seeds} paired seeds: {'; '.join(apart)}.")
     if together:
-        sentences.append(f"Cannot be told apart from it over {seeds} paired seeds: {'; '.join(together)}.")
+        corrected = f" once {len(pairs)} comparisons are allowed for" if len(pairs) > 1 else ""
+        sentences.append(f"Cannot be told apart from it over {seeds} paired seeds{corrected}: {'; '.join(together)}.")
     return " ".join(sentences)

@@ -136,7 +136,17 @@ def test_every_status_is_listed_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_a_study_without_an_ok_run_is_reported(tmp_path: Path) -> None:
-    runs = [{"optimizer": "adam", "status": "failed", "num_steps_budget": None, "num_train": None, "workload_id": None}]
+    unknown = [
+        "num_steps",
+        "num_steps_budget",
+        "num_train",
+        "num_parameters",
+        "workload_id",
+        "data_fingerprint",
+        "step_ms",
+        "peak_rss_mib",
+    ]
+    runs = [{"optimizer": "adam", "status": "skipped", **dict.fromkeys(unknown)}]
     assert "No run ended ok" in (report(make_study(tmp_path, runs)) / "report.md").read_text()
 
 

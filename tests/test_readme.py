@@ -1,0 +1,52 @@
+"""The README's commands and code, run as they stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import tables
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"```(?:sh)?\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("python -m bench ")
+]
+
+
+def test_the_two_commands_stand_in_the_readme() -> None:
+    assert "pip install -e . && python -m bench optimizer=adam,sgd -m" in README
+    assert "pip install -e '.[test]' && pytest" in README
+    assert "\npip install -e '.[test]' && pytest\n" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_readme_work(
+    command: str, cli: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a small budget; files of the reader's own are those that the README prints."""
+    for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", README, re.DOTALL):
+        (folder / name).write_text(code)
+    words = shlex.split(command.partition("  #")[0])[3:]
+    if "data=mnist" in words or "experiment=mnist_tutorial" in words or "--help" in words:
+        pytest.skip("needs MNIST files" if "--help" not in words else "tested elsewhere")
+    done = cli(*words, "train.epochs=1", "seeds=[0]")
+    assert done.status == 0, done.err
+    (study,) = Path("results").iterdir()
+    assert set(tables.load(study).runs["status"]) <= {"ok", "skipped"}
+
+
+def test_columns_named_in_the_readme_exist() -> None:
+    table = README.partition("## The tables")[2].partition("\n## ")[0]
+    known = {column.name for column in (*tables.RUNS, *tables.CURVES)}
+    named = set(re.findall(r"`([a-z_0-9]+)`", table)) - {"runs", "curves", "hp_", "num_"}
+    assert named
+    assert named <= known | {"study", "problems"}, named - known
