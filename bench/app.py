@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.config import CONF_DIR, Config, cell_id, group_options, parse
+from bench.config import CONF_DIR, Config, cell_id, parse
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from bench.progress import Progress
+    from bench.tables import Claim
 
 OK, NOT_ALL_OK, REFUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: every run ok or skipped; some run was not; the command was refused; Ctrl-C."""
@@ -60,6 +60,8 @@ def _command() -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from bench.mistakes import sentence
+
     global _session
     _session = Session(is_sweep=any(flag in sys.argv for flag in ("-m", "--multirun")))
     full_error = os.environ.get("HYDRA_FULL_ERROR")
@@ -72,7 +74,7 @@ def _command() -> int:
     except (Refused, HydraException, OmegaConfBaseException) as error:
         if full_error == "1":
             raise
-        _session.refusal = str(error) if isinstance(error, Refused) else _sentence(error)
+        _session.refusal = str(error) if isinstance(error, Refused) else sentence(error, _session.is_sweep)
     finally:
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
@@ -158,26 +160,9 @@ def _run_cell(config: Config, progress: Progress) -> float:
         raise Refused(lacking)
     where = environment(device if not lacking else "cpu")
     ids = cell_id(config, device), environment_id(where)
-    losses = []
-    for seed in config.seeds:
-        label = _label(config, seed)
-        with _writing(study_dir):
-            found = None if config.force else tables.find(study_dir, f"{ids[0]}-{seed}-{ids[1]}")
-        limit = config.train.time_limit_s
-        if found and found["status"] == "timeout" and (limit is None or limit > (found["time_limit_s"] or 0)):
-            found = None
-        if found:
-            _session.num_found += 1
-            progress.end(label, f"exists already ({found['status']})")
-            row = found
-        else:
-            maybe = _run(config, seed, (*ids, where, device), lacking, label, progress)
-            if maybe is None:
-                continue
-            row = maybe
-        losses.append(row.get("final_val_loss") if row["status"] == "ok" else None)
-    finite = [loss for loss in losses if loss is not None]
-    return sum(finite) / len(finite) if finite and len(finite) == len(config.seeds) else float("inf")
+    rows = [_run(config, seed, (*ids, where, device), lacking, progress) for seed in config.seeds]
+    losses = [row["final_val_loss"] if row and row["status"] == "ok" else float("inf") for row in rows]
+    return sum(losses) / len(losses)
 
 
 def _run(
@@ -185,42 +170,80 @@ def _run(
     seed: int,
     known: tuple[str, str, dict[str, Any], str],
     lacking: str | None,
-    label: str,
     progress: Progress,
 ) -> dict[str, Any] | None:
-    """Make one run and record it; None where another process is making it."""
+    """The row of one run: as it stands where it is done, else made now; None where another process is at it."""
     from bench import tables
-    from bench.device import Unavailable
-    from bench.run import Result, planned_row, run
 
-    study_dir = config.study_dir
-    row = planned_row(config, seed, *known)
+    label, study_dir = _label(config, seed), config.study_dir
+    run_id = f"{known[0]}-{seed}-{known[1]}"
     with _writing(study_dir):
-        claim = tables.Claim.take(study_dir, row)
-    if claim is None:
+        row = _done(config, run_id)
+        claim = None if row else tables.Claim.take(study_dir, run_id)
+    if claim is None and row is None:
         _session.num_elsewhere += 1
         progress.end(label, "left to another process, which is working on it")
         return None
+    if claim is not None:
+        try:
+            row = _done(config, run_id)  # another process may have finished it since
+            if row is None:
+                row = _make(config, seed, known, lacking, progress.start(label), claim)
+                _session.rows[run_id] = row
+                progress.end(label, _outcome(row))
+                if row["status"] == "interrupted":
+                    raise KeyboardInterrupt
+                return row
+        finally:
+            claim.release()
+    assert row is not None
+    _session.num_found += 1
+    progress.end(label, f"exists already ({row['status']})")
+    return row
+
+
+def _done(config: Config, run_id: str) -> dict[str, Any] | None:
+    """The row of a run that need not be made again."""
+    from bench import tables
+
+    row = None if config.force else tables.find(config.study_dir, run_id)
+    if row is not None and row["status"] == "timeout":
+        limit, before = config.train.time_limit_s, row["time_limit_s"]
+        return row if limit is not None and limit <= before else None
+    return row
+
+
+def _make(
+    config: Config,
+    seed: int,
+    known: tuple[str, str, dict[str, Any], str],
+    lacking: str | None,
+    tell: Callable[[int, int, float], None],
+    claim: Claim,
+) -> dict[str, Any]:
+    """Make a run, whatever becomes of it, and record it."""
+    from bench import tables
+    from bench.device import Unavailable
+    from bench.run import Result, lost, planned_row, run
+
+    planned = planned_row(config, seed, *known)
+    with _writing(config.study_dir):
+        claim.describe(planned)
     try:
-        tell = progress.start(label)
-        if lacking:
-            result = Result(row | {"status": "skipped", "reason": lacking}, [], {})
-        else:
-            try:
-                result = run(config, row, tell)
-            except (ValueError, Unavailable) as error:
-                if not _session.is_sweep:
-                    raise Refused(str(error)) from error
-                status = "skipped" if isinstance(error, Unavailable) else "failed"
-                result = Result(row | {"status": status, "reason": str(error)}, [], {})
-        with _writing(study_dir):
-            tables.write_run(study_dir, result.row, result.points, result.details)
-    finally:
-        claim.release()
-    _session.rows[result.row["run_id"]] = result.row
-    progress.end(label, _outcome(result.row))
-    if result.row["status"] == "interrupted":
-        raise KeyboardInterrupt
+        result = (
+            Result(planned | {"status": "skipped", "reason": lacking}, [], {})
+            if lacking
+            else run(config, planned, tell)
+        )
+    except (ValueError, Unavailable) as error:
+        if not _session.is_sweep:
+            raise Refused(str(error)) from error
+        status = "skipped" if isinstance(error, Unavailable) else "failed"
+        result = Result(planned | {"status": status, "reason": str(error)}, [], {})
+    except (Exception, KeyboardInterrupt) as error:
+        result = lost(planned, error)
+    with _writing(config.study_dir):
+        tables.write_run(config.study_dir, result.row, result.points, result.details)
     return result.row
 
 
@@ -237,11 +260,17 @@ def _device_name(config: Config) -> tuple[str, str | None]:
 
 
 def _label(config: Config, seed: int) -> str:
-    settings = [
-        entry for entry in config.overrides
-        if "." in entry.split("=")[0] and entry.startswith(("optimizer.", "+optimizer.")) and "._target_=" not in entry
-    ]  # fmt: skip
-    return " ".join([config.optimizer.name, *(s.partition("optimizer.")[2] for s in settings), f"seed {seed}"])
+    """A run in words: its optimizer and what else was chosen on the command line, less the budget."""
+    chosen = []
+    for override in config.overrides:
+        key = override.lstrip("+~").split("=", 1)[0]
+        if (
+            key.partition(".")[0] in ("optimizer", "model", "data", "device")
+            and not key.endswith("_target_")
+            and key != "optimizer"
+        ):
+            chosen.append(override.lstrip("+~").removeprefix("optimizer."))
+    return " ".join([config.optimizer.name, *chosen, f"seed {seed}"])
 
 
 def _outcome(row: dict[str, Any]) -> str:
@@ -272,10 +301,6 @@ def _finish() -> int:
         if study.runs.empty:
             continue
         print(f"\n{summary_text(study.runs)}\n")
-        if _session.num_found:
-            print(
-                f"{_session.num_found} of these runs existed already and were not repeated (force=true repeats them)."
-            )
         print(f"tables: {study_dir}{os.sep}")
         if config.report and not (_session.interrupted or _session.refusal):
             from bench.report.render import write_report
@@ -284,6 +309,10 @@ def _finish() -> int:
             with _writing(report_dir, "reports_dir"):
                 write_report(study, study_dir, report_dir)
             print(f"report: {report_dir / 'index.html'}")
+    if _session.num_found:
+        print(f"{_session.num_found} of these runs existed already and were not repeated (force=true repeats them).")
+    if _session.num_elsewhere:
+        print(f"{_session.num_elsewhere} runs were left to another process that is working on them.")
     return OK if all(row["status"] in ("ok", "skipped") for row in _session.rows.values()) else NOT_ALL_OK
 
 
@@ -298,39 +327,3 @@ def _writing(folder: Path, key: str = "results_dir") -> Iterator[None]:
         ) from error
     except ValueError as error:
         raise Refused(str(error)) from error
-
-
-def _sentence(error: Exception) -> str:
-    """What Hydra or OmegaConf found wrong, in one sentence."""
-    from hydra.errors import MissingConfigException, OverrideParseException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    text = " ".join(str(error).split())
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, option = (error.missing_cfg_file or "").rpartition("/")
-        return f"{group} must be one of {', '.join(sorted(error.options))}, got {option}; choose one, or {group}=custom for a class of your own"
-    if isinstance(error, OverrideParseException):
-        return f"every argument must be key=value, got {error.override!r} ({text.partition(' See https')[0]}); put quotes around a value with spaces or brackets"
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    override = re.search(r"Could not override '([^']+)'", text)
-    if override:
-        key = override[1]
-        parent, _, name = key.rpartition(".")
-        node = getattr(cause, "parent_node", None)
-        keys = [str(k) for k in node] if node is not None and OmegaConf.is_dict(node) else []
-        keys = [k for k in keys if k not in ("_target_", "hydra")]
-        where = (
-            f"{parent}={node.get('name')}" if parent in ("optimizer", "model", "data") and node is not None else parent
-        )
-        rest = "; nothing of this sweep was run, set it only where it exists" if _session.is_sweep else ""
-        return f"{key} must be a key of {where or 'the configuration'} ({', '.join(keys)}), got {name}{rest}"
-    ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", text)
-    if ambiguous:
-        return f"{ambiguous[1].split('=')[0]} must be one value without -m, got {ambiguous[1].partition('=')[2]}; add -m to run each, or quote a value that has a comma"
-    no_group = re.search(r"Could not override '?([\w/]+)'?\.? No match", text)
-    if no_group:
-        return f"{no_group[1]} must be a group ({', '.join(p.name for p in CONF_DIR.iterdir() if p.is_dir() and group_options(p.name))})"
-    if cause is not error:
-        text = f"{text}: {' '.join(str(cause).split())}"
-    return text

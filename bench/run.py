@@ -162,10 +162,21 @@ def run(
     watch.switch("rest")
     if memory is not None:
         row |= memory.row()
-    row |= noise.row() | _metric_columns(trace, plan, steps_per_epoch) | _time_columns(watch, trace, row)
+    row |= (
+        noise.row() | _metric_columns(trace, plan, steps_per_epoch) | _time_columns(watch, trace, row, steps_per_epoch)
+    )
     if status == "oom" and device.type == "cuda":
         torch.cuda.empty_cache()
     return Result(row, trace.points, details)
+
+
+def lost(row: Row, error: BaseException) -> Result:
+    """A run that ended before it was warm, by something that is nobody's choice of settings."""
+    details: dict[str, Any] = {}
+    if isinstance(error, KeyboardInterrupt):
+        return Result(row | {"status": "interrupted", "reason": "interrupted before training"}, [], details)
+    reason = _told(error, details)
+    return Result(row | {"status": "oom" if _is_out_of_memory(error) else "failed", "reason": reason}, [], details)
 
 
 def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, seed: int) -> None:
@@ -240,20 +251,15 @@ def _metric_columns(trace: Trace, plan: Plan, steps_per_epoch: int) -> Row:
     return row
 
 
-def _time_columns(watch: Stopwatch, trace: Trace, row: Row) -> Row:
+def _time_columns(watch: Stopwatch, trace: Trace, row: Row, steps_per_epoch: int) -> Row:
     seconds = {name: watch.seconds.get(name, 0.0) for name in ("construct", "warmup", "train", "eval", "log", "rest")}
     columns: Row = {f"{name}_s": value for name, value in seconds.items()}
     columns |= {"total_s": watch.total, "first_step_s": trace.first_step_s}
     if trace.first_step_s is not None and trace.step > 1:
-        rest_of_steps = _train_seconds_at_last_stop(trace) - trace.first_step_s
-        columns["step_ms"] = 1e3 * rest_of_steps / (trace.step - 1)
-        examples = min(row["num_train"] * trace.step / max(1, math.ceil(row["num_train"] / row["batch_size"])), 1e18)
-        columns["examples_per_s"] = examples / _train_seconds_at_last_stop(trace)
+        columns["step_ms"] = 1e3 * (trace.train_s - trace.first_step_s) / (trace.step - 1)
+        epochs, steps = divmod(trace.step, steps_per_epoch)
+        columns["examples_per_s"] = (epochs * row["num_train"] + steps * row["batch_size"]) / trace.train_s
     return columns
-
-
-def _train_seconds_at_last_stop(trace: Trace) -> float:
-    return trace.points[-1][5]
 
 
 def _quiet_collector() -> None:

@@ -326,7 +326,9 @@ def _replacing(path: Path) -> Iterator[Path]:
 def _stamp(study_dir: Path) -> str:
     """Changes whenever a run folder comes, goes or is replaced."""
     runs_dir = study_dir / "runs"
-    return str(runs_dir.stat().st_mtime_ns) if runs_dir.is_dir() else "none"
+    if not runs_dir.is_dir():
+        return "none"
+    return f"{runs_dir.stat().st_mtime_ns}-{sum(1 for _ in runs_dir.iterdir())}"
 
 
 # --- read -----------------------------------------------------------------------------------------
@@ -465,13 +467,13 @@ class Claim:
         self._path, self._file = path, file
 
     @classmethod
-    def take(cls, study_dir: Path, row: Mapping[str, Any]) -> Claim | None:
+    def take(cls, study_dir: Path, run_id: str) -> Claim | None:
         """Claim a run; None where another living process has it.
 
         Raises:
             OSError: The study's folder cannot be written.
         """
-        path = study_dir / "inflight" / f"{row['run_id']}.json"
+        path = study_dir / "inflight" / f"{run_id}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(10):  # `recover` holds the lock of a file for a moment.
             file = path.open("a+")
@@ -487,10 +489,17 @@ class Claim:
             file.close()
         else:
             return None
-        file.truncate(0)
-        json.dump({"schema_version": SCHEMA_VERSION, "run": checked_row(row)}, file, default=str)
-        file.flush()
         return cls(path, file)
+
+    def describe(self, row: Mapping[str, Any]) -> None:
+        """Note the row of the run as far as it is known, for whoever finds it lost.
+
+        Raises:
+            OSError: The study's folder cannot be written.
+        """
+        self._file.truncate(0)
+        json.dump({"schema_version": SCHEMA_VERSION, "run": checked_row(row)}, self._file, default=str)
+        self._file.flush()
 
     def release(self) -> None:
         """Give the run up: its folder is written, or it will never be."""

@@ -35,10 +35,18 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @dataclass
 class Trace:
-    """What a run leaves behind: its points, rows of `curves` less the run's id, and how far it came."""
+    """What a run leaves behind.
+
+    Attributes:
+        points: Rows of `curves` less the run's id.
+        step: Updates made up to the last stop.
+        train_s: Seconds of training up to there.
+        first_step_s: Seconds of the first step.
+    """
 
     points: list[tuple[int, float, str, str, float, float]] = field(default_factory=list)
     step: int = 0
+    train_s: float = 0.0
     first_step_s: float | None = None
 
 
@@ -108,8 +116,7 @@ def train(
     def record(split: str, metric: str, value: float) -> None:
         if not value <= plan.loss_limit:
             raise Diverged(f"{split} {metric} {value:.6g} at step {trace.step} (limit {plan.loss_limit:g})")
-        seconds = watch.seconds["train"]
-        trace.points.append((trace.step, trace.step / steps_per_epoch, split, metric, value, seconds))
+        trace.points.append((trace.step, trace.step / steps_per_epoch, split, metric, value, trace.train_s))
 
     def evaluate_all() -> None:
         watch.switch("eval")
@@ -133,9 +140,9 @@ def train(
             if time.perf_counter() > deadline:
                 raise OutOfTime(f"training took longer than train.time_limit_s={plan.time_limit_s:g}")
         watch.switch("log")
-        trace.step = stop
+        trace.step, trace.train_s = stop, watch.seconds["train"]
         if trace.first_step_s is None:
-            trace.first_step_s = watch.seconds["train"]
+            trace.first_step_s = trace.train_s
         mean_loss = float(sum(losses)) / len(losses)
         record("train", "loss", mean_loss)
         tell(stop, plan.num_steps, mean_loss)

@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 _CONFIGS: dict[str, dict[str, Any]] = {
@@ -40,7 +41,12 @@ class GridSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         results: list[Any] = []
-        for batch in self.split_arguments(overrides, self.max_batch_size):
+        batches = self.split_arguments(overrides, self.max_batch_size)
+        if not any(batches):
+            raise HydraException(
+                f"the sweep must span at least one job, got none from {' '.join(arguments)}; does a glob match?"
+            )
+        for batch in batches:
             done = sum(map(len, results))
             results.append(self.launcher.launch(batch, initial_job_idx=done))
             for result in results[-1]:

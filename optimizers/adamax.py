@@ -37,7 +37,8 @@ class Adamax(Rule):
     Differs from:
         Algorithm 2 has no eps, u_t = max(beta2 u_{t-1}, |g_t|), and divides 0 by 0 where a gradient
         has been 0 from the start. Here, as in torch, eps is added inside the maximum; Keras adds it
-        to u_t in the division.
+        to u_t in the division. Section 7.1's bound, |step| <= gamma, leaves out that u forgets: the
+        sharp one is gamma (1 - beta1) / (1 - beta1 / beta2) in the long run, .9 % more by default.
     """
 
     def __init__(

@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bench import app
+
+settings.register_profile("bench", deadline=None, derandomize=True)
+settings.load_profile("bench")
 
 ROOT = Path(__file__).resolve().parent.parent
 FAST = ["train.epochs=2", "report=false"]

@@ -318,6 +318,7 @@ REFUSED = {
     "device.precision=tf32": "device.precision=tf32 is not to be had on cpu",
     "optimizer.implementation=compiled": "optimizer.implementation must be one of default, forloop",
     "~train": "train must be a mapping",
+    "optimizers=adam": "optimizers must be a key of the configuration",
 }
 
 
@@ -352,6 +353,41 @@ def test_one_bad_cell_refuses_the_sweep_before_anything_runs(cli: Cli) -> None:
     done = cli("optimizer=adam,sgd", "optimizer.betas=[.8,.9]", *SHORT, "-m")
     assert "optimizer.betas must be a key of optimizer=sgd" in done.err
     assert "nothing of this sweep was run" in done.err
+
+
+def test_unknown_keys_of_a_custom_class_and_sweeps_of_nothing(cli: Cli) -> None:
+    done = cli("optimizer=custom", "optimizer.foo=1")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert "optimizer.foo must be a key of optimizer=" in done.err
+    done = cli("optimizer=glob(nothing*)", "-m")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert "the sweep must span at least one job" in done.err
+
+
+def test_times_of_a_run_that_diverged_late_are_of_the_steps_it_made(cli: Cli) -> None:
+    cli("seeds=[0]", *SHORT, "study=whole")
+    cli(*CUSTOM, "+optimizer.trouble=blowup", "+optimizer.at=25", "seeds=[0]", *SHORT, "study=s")
+    run = study("s").runs.iloc[0]
+    assert (run["status"], run["num_steps"]) == ("diverged", 30)
+    assert run["step_ms"] == pytest.approx(1e3 * (run["train_s"] - run["first_step_s"]) / 29)
+    whole = study("whole").runs.iloc[0]
+    assert whole["examples_per_s"] == pytest.approx(2 * 1077 / whole["train_s"])
+
+
+def test_trouble_before_training_is_a_row_too(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lack of memory while the data moves to the device, an interrupt while it loads."""
+    from bench import run
+
+    for error, status in ((MemoryError("no room"), "oom"), (KeyboardInterrupt(), "interrupted")):
+
+        def raising(*_: Any, error: BaseException = error) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(run, "_dataset", raising)
+            done = cli("seeds=[0]", *SHORT, f"study={status}")
+        assert done.status == (130 if status == "interrupted" else 1)
+        assert study(status).runs["status"].tolist() == [status]
 
 
 def test_overrides_may_stand_on_both_sides_of_m(cli: Cli) -> None:

@@ -73,22 +73,32 @@ def test_kill_9_loses_at_most_the_run_in_flight(tmp_path: Path, undisturbed: pd.
     assert list((study / "inflight").iterdir()) == []
 
 
-def test_ctrl_c_marks_the_run_in_flight(tmp_path: Path, undisturbed: pd.DataFrame) -> None:
-    long = [argument.replace("epochs=4", "epochs=20000") for argument in SWEEP]
-    process = start(*long, "train.log_every=1", cwd=tmp_path)
-    marks = tmp_path / "results" / "digits-mlp" / "inflight"
-    deadline = time.monotonic() + 60
-    while not (marks.is_dir() and list(marks.iterdir())) and time.monotonic() < deadline:
+def test_ctrl_c_marks_the_run_in_flight(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, time, torch\n"
+        "class Slow(torch.optim.SGD):\n"
+        "    def step(self, closure=None):\n"
+        "        self.calls = getattr(self, 'calls', 0) + 1\n"
+        "        if self.calls == 25:\n"
+        "            pathlib.Path('at-step-25').touch()\n"
+        "            time.sleep(60)\n"
+        "        return super().step(closure)\n"
+    )
+    process = start("optimizer=custom", "optimizer._target_=slow.Slow", "study=s", "-m", cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "at-step-25").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.05)
-    time.sleep(5)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "the same command goes on from here" in err
-    runs = tables.load(tmp_path / "results" / "digits-mlp").runs
+    runs, curves, _ = tables.load(tmp_path / "results" / "s")
     assert runs["status"].tolist() == ["interrupted"]
-    assert runs.loc[0, "num_steps"] > 0
+    assert runs.loc[0, "num_steps"] == 20
+    assert curves["step"].max() == 20
 
 
 def test_two_sweeps_at_once_into_one_study_lose_nothing(tmp_path: Path, undisturbed: pd.DataFrame) -> None:

@@ -73,7 +73,7 @@ def test_csv_holds_the_same(tmp_path: Path) -> None:
     assert pd.read_csv(tmp_path / "curves.csv")["value"].tolist() == study.curves["value"].tolist()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     values=st.lists(
         st.tuples(
@@ -229,22 +229,24 @@ def test_no_study_and_an_empty_study_say_so(tmp_path: Path) -> None:
 
 
 def test_a_claim_is_exclusive_until_released(tmp_path: Path) -> None:
-    first = tables.Claim.take(tmp_path, row())
+    first = tables.Claim.take(tmp_path, "c0ffee-0-abc")
     assert first is not None
-    assert tables.Claim.take(tmp_path, row()) is None
-    assert tables.Claim.take(tmp_path, row("d-1-e")) is not None
+    assert tables.Claim.take(tmp_path, "c0ffee-0-abc") is None
+    assert tables.Claim.take(tmp_path, "d-1-e") is not None
     first.release()
-    assert tables.Claim.take(tmp_path, row()) is not None
+    assert tables.Claim.take(tmp_path, "c0ffee-0-abc") is not None
 
 
 def test_a_living_process_is_not_recovered(tmp_path: Path) -> None:
-    claim = tables.Claim.take(tmp_path, row())
+    claim = tables.Claim.take(tmp_path, "c0ffee-0-abc")
     assert tables.recover(tmp_path) == []
     assert claim is not None
 
 
 def _claim_and_die(study: Path) -> None:
-    tables.Claim.take(study, row(status="failed"))
+    claim = tables.Claim.take(study, "c0ffee-0-abc")
+    assert claim is not None
+    claim.describe(row(status="failed"))
     os._exit(9)
 
 
