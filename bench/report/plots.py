@@ -178,16 +178,18 @@ def sensitivity_figure(runs: pd.DataFrame) -> Figure | None:
     for name, group in table.dropna(subset=["value"]).groupby("optimizer", sort=False):
         color = palette[str(name)]
         axis.plot(group["lr"], group["value"], "o-", color=color, label=str(name), linewidth=2)
-        low = np.fmax(group["low"], group["value"] / 10)
-        axis.fill_between(group["lr"], low, group["high"], color=color, alpha=0.15, linewidth=0)
+        axis.fill_between(group["lr"], group["low"], group["high"], color=color, alpha=0.15, linewidth=0)
     axis.set_xscale("log")
     if (table["value"].dropna() > 0).all() and table["value"].notna().any():
         _log_scale(axis.yaxis)
-    for row in lost.itertuples():
-        axis.plot(
-            [row.lr], [0.97], "x", transform=axis.get_xaxis_transform(), color=palette[str(row.optimizer)], markersize=10,
-            markeredgewidth=2, label=None if row.optimizer in set(table.dropna(subset=["value"])["optimizer"]) else str(row.optimizer),
-        )  # fmt: skip
+    drawn = set(table.dropna(subset=["value"])["optimizer"])
+    for _, at_rate in lost.groupby("lr"):
+        for rank, name in enumerate(at_rate["optimizer"]):
+            axis.plot(
+                at_rate["lr"].iloc[:1], [0.96 - 0.07 * rank], "x", transform=axis.get_xaxis_transform(), color=palette[str(name)],
+                markersize=9, markeredgewidth=2, label=None if name in drawn else str(name), clip_on=False,
+            )  # fmt: skip
+            drawn.add(name)
     axis.set(xlabel="learning rate", ylabel="final val loss")
     _one_legend(figure, [axis])
     return figure

@@ -159,7 +159,7 @@ def _figures(runs: pd.DataFrame, curves: pd.DataFrame, shown: list[str]) -> Iter
     )
     yield (
         "sensitivity",
-        "Final validation loss against learning rate: mean and 95% interval over seeds. A cross: a run did not end ok.",
+        "Final validation loss against learning rate: median and range over seeds. A cross: a run did not end ok.",
         plots.sensitivity_figure(runs),
     )
 

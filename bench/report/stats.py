@@ -256,8 +256,8 @@ def sensitivity(runs: pd.DataFrame, metric: str = "final_val_loss") -> pd.DataFr
     """Final loss against learning rate, for optimizers with at least two.
 
     Returns:
-        Columns: optimizer, lr, num_runs, num_ok, value, low, high; value is missing where a run did
-        not end ok: a point that would flatter the learning rate is not drawn.
+        Columns: optimizer, lr, num_runs, num_ok, and value, low, high: median and range over seeds,
+        missing where a run did not end ok: a point that would flatter the learning rate is not drawn.
     """
     rows = []
     for optimizer, group in runs[runs["lr"].notna()].groupby("optimizer", sort=False):
@@ -265,7 +265,8 @@ def sensitivity(runs: pd.DataFrame, metric: str = "final_val_loss") -> pd.DataFr
             continue
         for lr, at_rate in group.groupby("lr"):
             ok = at_rate[at_rate["status"] == "ok"]
-            value, low, high = mean_interval(ok[metric].to_numpy(float))
+            values = ok[metric].astype(float)
+            value, low, high = values.median(), values.min(), values.max()
             if len(ok) < len(at_rate):
                 value = low = high = math.nan
             rows.append(
