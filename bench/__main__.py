@@ -8,10 +8,14 @@ from pathlib import Path
 
 def main() -> int:
     """Put our packages in front, then carry out the command line; return the exit status."""
-    find_packages()
-    from bench.app import main as app_main
+    try:
+        find_packages()
+        from bench.app import main as app_main
 
-    return app_main()
+        return app_main()
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return 130
 
 
 def find_packages() -> None:

@@ -75,6 +75,10 @@ def _command() -> int:
         if full_error == "1":
             raise
         _session.refusal = str(error) if isinstance(error, Refused) else sentence(error, _session.is_sweep)
+    except ValueError as error:  # Hydra's own, for combinations that it does not take
+        if full_error == "1":
+            raise
+        _session.refusal = f"the command must be one that Hydra can compose, got: {' '.join(str(error).split())}; see python -m bench --help"
     finally:
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
@@ -101,9 +105,12 @@ def job(node: DictConfig) -> float:
         The cell's objective: its mean final validation loss, infinite unless every run ended ok.
     """
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
 
     try:
-        return run_cells([config_of(node, list(HydraConfig.get().overrides.task))])[0]
+        typed = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+        assert isinstance(typed, list)
+        return run_cells([config_of(node, [str(override) for override in typed])])[0]
     except Refused as error:  # Hydra would print lines of its own about it.
         _session.refusal = str(error)
         return float("inf")
@@ -116,8 +123,14 @@ def config_of(node: DictConfig, overrides: Sequence[str]) -> Config:
         Refused: A value is not what its key takes.
     """
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-    container = OmegaConf.to_container(node, resolve=True)
+    from bench.mistakes import unresolvable
+
+    try:
+        container = OmegaConf.to_container(node, resolve=True)
+    except OmegaConfBaseException as error:
+        raise Refused(unresolvable(node) or str(error)) from None
     assert isinstance(container, dict)
     container.pop("hydra", None)
     try:
@@ -154,7 +167,9 @@ def _run_cell(config: Config, progress: Progress) -> float:
         _session.configs[study_dir] = config
         with _writing(study_dir):
             study_dir.mkdir(parents=True, exist_ok=True)
-            _session.rows |= {row["run_id"]: row for row in tables.recover(study_dir)}
+            tables.check_study(study_dir)
+            for row in tables.recover(study_dir):
+                print(f"bench: run {row['run_id']} is recorded as failed: {row['reason']}", file=sys.stderr)
     device, lacking = _device_name(config)
     if lacking and not _session.is_sweep:
         raise Refused(lacking)
@@ -179,6 +194,8 @@ def _run(
     run_id = f"{known[0]}-{seed}-{known[1]}"
     with _writing(study_dir):
         row = _done(config, run_id)
+        if row is None:
+            import bench.run  # noqa: F401  (seconds; not while a run is claimed)
         claim = None if row else tables.Claim.take(study_dir, run_id)
     if claim is None and row is None:
         _session.num_elsewhere += 1
@@ -188,8 +205,7 @@ def _run(
         try:
             row = _done(config, run_id)  # another process may have finished it since
             if row is None:
-                row = _make(config, seed, known, lacking, progress.start(label), claim)
-                _session.rows[run_id] = row
+                row = _session.rows[run_id] = _make(config, seed, known, lacking, progress.start(label), claim)
                 progress.end(label, _outcome(row))
                 if row["status"] == "interrupted":
                     raise KeyboardInterrupt
@@ -197,6 +213,7 @@ def _run(
         finally:
             claim.release()
     assert row is not None
+    _session.rows[run_id] = row
     _session.num_found += 1
     progress.end(label, f"exists already ({row['status']})")
     return row
@@ -283,6 +300,8 @@ def _outcome(row: dict[str, Any]) -> str:
 
 def _finish() -> int:
     """Build the tables of every study touched, print what came out, and write the reports."""
+    if not _session.configs:
+        return OK
     if _session.refusal and not _session.rows:
         for folder in (
             f for study_dir in _session.configs for f in (study_dir / "inflight", study_dir, study_dir.parent)

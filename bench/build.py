@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 import optimizers
 from bench.config import Component, OptimizerConfig
 from bench.data import Dataset, DataSpec, as_dataset
-from bench.device import Unavailable
+from bench.device import Unavailable, is_out_of_memory
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # It prints what we say in a sentence of our own.
 
@@ -136,7 +136,7 @@ def _torch_default(optimizer: Optimizer, params: list[nn.Parameter]) -> str:
 class _Raised(ValueError):
     """A constructor or loader raised; the message is our sentence, `error` what it raised."""
 
-    def __init__(self, sentence: str, error: Exception) -> None:
+    def __init__(self, sentence: str, error: BaseException) -> None:
         super().__init__(sentence)
         self.error = error
 
@@ -144,7 +144,7 @@ class _Raised(ValueError):
 def _locate(key: str, target: str) -> Callable[..., Any]:
     try:
         found = get_object(target)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         cause = error.__cause__ or error
         top = target.split(".")[0]
         ours = f" ({top} is the bench's own package: give your file another name)" if top in _OURS else ""
@@ -188,7 +188,9 @@ def _call(key: str, config: Component, factory: Callable[..., Any], *args: Any, 
         path = f"{factory.__module__}.{factory.__qualname__}" if key == "optimizer" else config.target
         node = {"_target_": path, "_partial_": True, "_convert_": "all", **config.options}
         return instantiate(node)(*args, **extra)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            raise
         if isinstance(error, ValueError) and config.target.split(".")[0] in (*_OURS, "torch"):
             subject = str(error).partition(" ")[0].partition("[")[0]
             prefix = "" if "." in subject else f"{key}." if subject in known else f"{key}={config.name}: "

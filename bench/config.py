@@ -5,11 +5,13 @@ This is the one place that knows the keys of `conf/`. Nothing here imports torch
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
 import math
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,7 +33,7 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-Positive = Annotated[int, Field(ge=1, description="a whole number of at least 1")]
+Positive = Annotated[int, Field(ge=1, le=10**12, description="a whole number from 1 to 10^12")]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
 UnitFloat = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")]
 Beta = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False, description="a number from 0 up to, not including, 1")]
@@ -156,14 +158,15 @@ class Config(Section):
 
     @property
     def default_hyperparameters(self) -> bool:
-        """Whether the optimizer runs at the settings of its own config, nothing changed by hand."""
-        keys = (entry.lstrip("+~").split("=", 1)[0] for entry in self.overrides)
-        return "custom" not in self._choices("optimizer") and not any(
-            key.startswith("optimizer.") and key not in ("optimizer.name", "optimizer.implementation") for key in keys
-        )
+        """Whether the optimizer runs at the settings of the config that ships for it, nothing changed."""
+        return _shipped_options().get(self.optimizer.target) == self.optimizer.options
 
-    def _choices(self, group: str) -> list[str]:
-        return [o.split("=", 1)[1] for o in self.overrides if o.split("=", 1)[0].lstrip("+") == group]
+
+@functools.cache
+def _shipped_options() -> dict[str, dict[str, Any]]:
+    """Hyperparameters of the optimizers that ship, by target."""
+    nodes = [yaml.safe_load((CONF_DIR / "optimizer" / f"{o}.yaml").read_text()) for o in group_options("optimizer")]
+    return {node["_target_"]: _component("optimizer", node)["options"] for node in nodes if node["_target_"] != "???"}
 
 
 def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
@@ -178,6 +181,8 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             message is one sentence naming the dotted key, what was expected and what came.
     """
     node = dict(node)
+    if "overrides" in node:
+        raise ValueError("overrides must not be set, got a value; it is what was typed")
     for key in ("optimizer", "model", "data", "device", "train"):
         if not isinstance(node.get(key), dict):
             raise ValueError(
@@ -209,10 +214,10 @@ def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in node.items() if name != "needs"}
     target, name = options.pop("_target_", None), options.pop("name", None)
     if target in (None, "???"):
-        what = {"optimizer": "class", "model": "class", "data": "function"}[key]
+        what, example = ("function", "load") if key == "data" else ("class", "MyClass")
         raise ValueError(
             f"{key}._target_ must be the dotted path of a {what} when {key}=custom, got nothing;"
-            f" add {key}._target_=my_file.my_{what}"
+            f" add {key}._target_=my_file.{example}"
         )
     if isinstance(target, str):
         module, _, attribute = target.rpartition(".")
@@ -244,7 +249,8 @@ def _sentence(error: ValidationError, model: type[BaseModel], prefix: str = "", 
     if first["type"] == "missing":
         return f"{key} must be set, got nothing; give it a value"
     wanted = _description(model, location) or first["msg"]
-    return f"{key} must be {wanted}, got {_shown(first['input'])}; {_advice(key.partition('[')[0], option)}"
+    advice = "choose one of these" if wanted.startswith("one of") else _advice(key.partition("[")[0], option)
+    return f"{key} must be {wanted}, got {_shown(first['input'])}; {advice}"
 
 
 def _advice(key: str, option: str) -> str:
@@ -267,7 +273,7 @@ def _node_at(model: type[BaseModel], location: list[str]) -> list[str]:
         annotation = model.model_fields[part].annotation
         assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
         model = annotation
-    return list(model.model_fields)
+    return [name for name in model.model_fields if name != "overrides"]
 
 
 def _description(model: type[BaseModel], location: list[str]) -> str | None:
@@ -351,10 +357,11 @@ def source_fingerprint(target: str) -> str | None:
     top = target.split(".")[0]
     if top in ("bench", "models", "optimizers", "torch"):
         return None
-    try:
-        spec = importlib.util.find_spec(target.rpartition(".")[0])
-    except (ImportError, ValueError):
-        return None
+    spec, module = None, target
+    while spec is None and "." in module:  # the class may stand inside another
+        module = module.rpartition(".")[0]
+        with suppress(Exception):  # a person's package may raise anything; building says so later
+            spec = importlib.util.find_spec(module)
     origin = Path(spec.origin) if spec and spec.origin else None
     if origin is None or not origin.is_file() or {"site-packages", "dist-packages"} & set(origin.parts):
         return None

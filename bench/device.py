@@ -50,6 +50,15 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return nullcontext()
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on the CPU or a GPU."""
+    text = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(words in text for words in ("DefaultCPUAllocator", "out of memory", "not enough memory"))
+    )
+
+
 def reset(device: torch.device, threads: int, precision: str, seed: int) -> None:
     """Put every global switch where each run starts, whatever the run before it left behind.
 

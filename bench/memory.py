@@ -20,6 +20,7 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         if device.type == "cuda":
+            torch.cuda.empty_cache()  # what earlier runs and the warm-up left reserved
             torch.cuda.reset_peak_memory_stats(device)
         self._baseline = _resident("VmRSS") if _reset_peak() else None
 

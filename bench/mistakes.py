@@ -40,7 +40,9 @@ def sentence(error: Exception, is_sweep: bool) -> str:
         parent_keys = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
         assert isinstance(parent_keys, dict)
         keys = [str(key) for key in parent_keys if key not in ("_target_", "hydra")]
-        where = parent or "the configuration"
+        where = (
+            parent if isinstance(node, DictConfig) and node._key() == parent.rpartition(".")[2] else "the configuration"
+        )
         if parent in ("optimizer", "model", "data"):
             where = f"{parent}={parent_keys.get('name')}"
         advice = "nothing of this sweep was run, set it only where it exists" if is_sweep else "choose one of these"
@@ -55,3 +57,19 @@ def sentence(error: Exception, is_sweep: bool) -> str:
         return f"{match[1]} must be a group ({', '.join(groups)}), got an unknown one; choose one of these"
 
     return text if cause is error else f"{text}: {' '.join(str(cause).split())}"
+
+
+def unresolvable(node: DictConfig, parents: str = "") -> str | None:
+    """The sentence about the first value that refers to what is not there, or None."""
+    for name in map(str, node):
+        key = f"{parents}{name}"
+        try:
+            value = node[name]
+        except OmegaConfBaseException as error:
+            typed = OmegaConf.to_container(node, resolve=False)
+            assert isinstance(typed, dict)
+            why = str(error).partition("\n")[0]
+            return f"{key} must be a value that can be resolved, got {typed[name]} ({why}); give a plain value"
+        if isinstance(value, DictConfig) and (found := unresolvable(value, f"{key}.")):
+            return found
+    return None

@@ -82,7 +82,7 @@ def repeat_command(config: Config, seed: int) -> str:
     return shlex.join(["python", "-m", "bench", *kept, f"seeds=[{seed}]", "force=true"])
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=1)
 def _dataset(config_json: str, device: torch.device) -> Dataset:
     return build_data(Component.model_validate_json(config_json)).to(device)
 
@@ -108,6 +108,7 @@ def run(
     seed = row["seed"]
     device = devices.resolve(config.device.name)
     autocast = devices.autocast(device, config.device.precision)
+    devices.reset(device, config.device.threads, config.device.precision, seed=0)  # a loader may draw, the same always
     data = _dataset(config.data.model_dump_json(), device)
     num_train = data.size("train")
     if config.train.batch_size > num_train:
@@ -155,9 +156,9 @@ def run(
     except OutOfTime as error:
         status, reason = "timeout", str(error)
     except KeyboardInterrupt:
-        status, reason = "interrupted", f"interrupted after step {trace.step}"
+        status, reason = "interrupted", f"interrupted after step {trace.num_steps}"
     except Exception as error:
-        status, reason = "oom" if _is_out_of_memory(error) else "failed", _told(error, details)
+        status, reason = "oom" if devices.is_out_of_memory(error) else "failed", _told(error, details)
     row["status"], row["reason"] = status, reason
     watch.switch("rest")
     if memory is not None:
@@ -176,7 +177,9 @@ def lost(row: Row, error: BaseException) -> Result:
     if isinstance(error, KeyboardInterrupt):
         return Result(row | {"status": "interrupted", "reason": "interrupted before training"}, [], details)
     reason = _told(error, details)
-    return Result(row | {"status": "oom" if _is_out_of_memory(error) else "failed", "reason": reason}, [], details)
+    return Result(
+        row | {"status": "oom" if devices.is_out_of_memory(error) else "failed", "reason": reason}, [], details
+    )
 
 
 def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, seed: int) -> None:
@@ -188,14 +191,14 @@ def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, se
     devices.reset(device, config.device.threads, config.device.precision, seed)
     model = build_model(config.model, data.spec).to(device)
     optimizer, _ = build_optimizer(config.optimizer, model)
-    inputs, targets = (part[: plan.batch_size] for part in data.splits["train"])
+    inputs, targets = (part[: plan.batch_size].clone() for part in data.splits["train"])
     shape = "x".join(map(str, data.spec.input_shape))
     fits = f"model={config.model.name} must fit data={config.data.name} (inputs {shape}, {data.spec.task})"
     with plan.autocast:
         try:
             outputs = model(inputs)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            if _is_out_of_memory(error):
+            if devices.is_out_of_memory(error):
                 raise
             raise ValueError(
                 f"{fits}, got {type(error).__name__}: {_first_line(error)}; change one of the two"
@@ -231,7 +234,7 @@ def _data_columns(config: Config, data: Dataset, plan: Plan) -> Row:
 
 
 def _metric_columns(trace: Trace, plan: Plan, steps_per_epoch: int) -> Row:
-    row: Row = {"num_steps": trace.step, "num_epochs": trace.step / steps_per_epoch}
+    row: Row = {"num_steps": trace.num_steps, "num_epochs": trace.num_steps / steps_per_epoch}
     series: dict[tuple[str, str], dict[int, float]] = {}
     for step, _, split, metric, value, _ in trace.points:
         series.setdefault((split, metric), {})[step] = value
@@ -275,14 +278,6 @@ def _quiet_collector() -> None:
 def _freeze_once() -> None:
     gc.freeze()
     atexit.register(gc.unfreeze)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("DefaultCPUAllocator" in text or "out of memory" in text or "not enough memory" in text)
-    )
 
 
 def _told(error: BaseException, details: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -174,11 +174,20 @@ CURVES_SCHEMA = pa.schema([pa.field(c.name, _ARROW[c.kind]) for c in CURVES])
 
 
 class Study(NamedTuple):
-    """The two core tables of a study, and what could not be read of it, a sentence each."""
+    """The two core tables of a study."""
 
     runs: pd.DataFrame
     curves: pd.DataFrame
-    problems: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be read of the study, a sentence each; kept in `runs.attrs`."""
+        return tuple(self.runs.attrs.get("problems", ()))
+
+
+def _study(runs: pd.DataFrame, curves: pd.DataFrame, problems: Iterable[str] = ()) -> Study:
+    runs.attrs["problems"] = list(problems)
+    return Study(runs, curves)
 
 
 # --- write ----------------------------------------------------------------------------------------
@@ -243,6 +252,8 @@ def write_run(
 ) -> None:
     """Write the folder of one run: aside, synced, then renamed into place.
 
+    A run that came to no result (see `DONE`) never takes the place of one that did.
+
     Args:
         study_dir: Folder of the study.
         row: A row of `runs`.
@@ -256,6 +267,8 @@ def write_run(
     checked = checked_row(row)
     run_id = checked["run_id"]
     table = curves_table(run_id, points)
+    if checked["status"] not in DONE and find(study_dir, run_id) is not None:
+        return
     runs_dir = study_dir / "runs"
     runs_dir.mkdir(parents=True, exist_ok=True)
     aside, final, old = runs_dir / f".new-{run_id}", runs_dir / run_id, runs_dir / f".old-{run_id}"
@@ -307,7 +320,11 @@ def build(study_dir: Path) -> Study:
         study = _read_folders(study_dir)
         for name, frame in (("runs", study.runs), ("curves", study.curves)):
             table = pa.Table.from_pandas(frame, preserve_index=False)
-            meta = {b"schema_version": str(SCHEMA_VERSION).encode(), b"stamp": stamp.encode()}
+            meta = {
+                b"schema_version": str(SCHEMA_VERSION).encode(),
+                b"stamp": stamp.encode(),
+                b"problems": json.dumps(study.problems).encode(),
+            }
             table = table.replace_schema_metadata({**(table.schema.metadata or {}), **meta})
             with _replacing(study_dir / f"{name}.parquet") as aside:
                 pq.write_table(table, aside)
@@ -335,14 +352,14 @@ def _stamp(study_dir: Path) -> str:
 
 
 def load(study_dir: str | Path) -> Study:
-    """Read a study: `runs, curves, problems = load("results/digits-mlp")`.
+    """Read a study: `runs, curves = load("results/digits-mlp")`.
 
     The study's Parquet files are read where they are up to date, the run folders otherwise. A
-    folder or file that is damaged is left out and named in `problems`.
+    folder or file that is damaged is left out and named in `problems` of what is returned.
 
     Returns:
         `runs`, one row a run, the columns of `RUNS` and one hp_<name> for each hyperparameter;
-        `curves`, long, the columns of `CURVES`; and the problems.
+        `curves`, long, the columns of `CURVES`.
 
     Raises:
         FileNotFoundError: There is no such study, or it holds no run.
@@ -367,12 +384,14 @@ def load(study_dir: str | Path) -> Study:
             if all(current) or not (study_dir / "runs").is_dir():
                 runs, curves = (table.to_pandas() for table in tables)
                 if len(runs):
-                    return Study(_typed_runs(runs), _typed(curves, CURVES))
+                    return _study(
+                        _typed_runs(runs), _typed(curves, CURVES), json.loads(meta[0].get(b"problems", b"[]"))
+                    )
     study = _read_folders(study_dir)
     if study.runs.empty:
         trouble = f" ({'; '.join(study.problems)})" if study.problems else ""
         raise FileNotFoundError(f"the study must hold at least one run, found none in {study_dir}{trouble}")
-    return study._replace(problems=(*problems, *study.problems))
+    return _study(*study, problems=[*problems, *study.problems])
 
 
 def _read_folders(study_dir: Path) -> Study:
@@ -383,6 +402,8 @@ def _read_folders(study_dir: Path) -> Study:
     for folder in folders:
         try:
             record = read_record(folder)
+            if record["run"]["run_id"] != folder.name:
+                raise ValueError(f"it holds run {record['run']['run_id']}")
             table = pq.read_table(folder / "curves.parquet", partitioning=None)
             table = table.select(CURVES_SCHEMA.names).cast(CURVES_SCHEMA)
         except _Newer:
@@ -394,7 +415,7 @@ def _read_folders(study_dir: Path) -> Study:
         tables.append(table)
     runs = _typed_runs(pd.DataFrame(rows, dtype=object))
     curves = pa.concat_tables(tables).to_pandas() if tables else CURVES_SCHEMA.empty_table().to_pandas()
-    return Study(runs, _typed(curves, CURVES), tuple(problems))
+    return _study(runs, _typed(curves, CURVES), problems)
 
 
 class _Newer(ValueError):
@@ -414,6 +435,17 @@ def read_record(folder: Path) -> dict[str, Any]:
     _check_version(int(record.get("schema_version", 0)), folder)
     checked_row({k: v for k, v in record["run"].items() if not k.startswith(HYPERPARAMETER_PREFIX)})
     return record
+
+
+def check_study(study_dir: Path) -> None:
+    """Look whether a study may be added to, before anything is run for it.
+
+    Raises:
+        ValueError: Its tables were written by a newer version of this package.
+    """
+    with suppress(pa.ArrowException, OSError):
+        meta = pq.read_schema(study_dir / "runs.parquet").metadata or {}
+        _check_version(int(meta.get(b"schema_version", b"0")), study_dir)
 
 
 def _check_version(version: int, where: Path) -> None:
@@ -484,8 +516,9 @@ class Claim:
                 time.sleep(0.02)
                 continue
             # Another process may have released and removed the file between the two calls.
-            if path.exists() and os.fstat(file.fileno()).st_ino == path.stat().st_ino:
-                break
+            with suppress(FileNotFoundError):
+                if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                    break
             file.close()
         else:
             return None
@@ -515,11 +548,18 @@ def recover(study_dir: Path) -> list[dict[str, Any]]:
     """
     lost = []
     for path in sorted((study_dir / "inflight").glob("*.json")):
-        with path.open("r+") as file:
+        try:
+            file = path.open("r+")
+        except FileNotFoundError:  # its process has just finished it
+            continue
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
+            final, old = (study_dir / "runs" / f"{prefix}{path.stem}" for prefix in ("", ".old-"))
+            if old.is_dir() and not final.exists():  # killed between the two renames of `write_run`
+                old.rename(final)
             try:
                 row = json.loads(file.read())["run"]
             except (ValueError, KeyError, TypeError):
@@ -536,11 +576,13 @@ def recover(study_dir: Path) -> list[dict[str, Any]]:
 
 
 def find(study_dir: Path, run_id: str) -> dict[str, Any] | None:
-    """The row of a run that exists and counts as done, or None."""
+    """The row of a run that exists whole and counts as done, or None."""
+    folder = study_dir / "runs" / run_id
     try:
-        row: dict[str, Any] = read_record(study_dir / "runs" / run_id)["run"]
+        row: dict[str, Any] = read_record(folder)["run"]
+        pq.read_metadata(folder / "curves.parquet")
     except _Newer:
         raise
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
     return row if row["status"] in DONE else None

@@ -40,12 +40,14 @@ class Trace:
     Attributes:
         points: Rows of `curves` less the run's id.
         step: Updates made up to the last stop.
+        num_steps: Updates made.
         train_s: Seconds of training up to there.
         first_step_s: Seconds of the first step.
     """
 
     points: list[tuple[int, float, str, str, float, float]] = field(default_factory=list)
     step: int = 0
+    num_steps: int = 0
     train_s: float = 0.0
     first_step_s: float | None = None
 
@@ -74,12 +76,13 @@ class Plan:
     order_seed: int
     autocast: AbstractContextManager[Any]
 
-    def stops(self) -> list[int]:
+    def stops(self) -> Iterator[int]:
         """The steps after which training pauses to log or evaluate: the first, the last, and every few."""
-        last = self.num_steps
-        return sorted(
-            {1, last, *range(self.log_every, last, self.log_every), *range(self.eval_every, last, self.eval_every)}
-        )
+        step = 1
+        while step < self.num_steps:
+            yield step
+            step = min((step // every + 1) * every for every in (self.log_every, self.eval_every))
+        yield self.num_steps
 
 
 def train(
@@ -114,7 +117,7 @@ def train(
     batches = shuffled(inputs, targets, plan.batch_size, plan.order_seed)
 
     def record(split: str, metric: str, value: float) -> None:
-        if not value <= plan.loss_limit:
+        if metric == "loss" and not value <= plan.loss_limit:
             raise Diverged(f"{split} {metric} {value:.6g} at step {trace.step} (limit {plan.loss_limit:g})")
         trace.points.append((trace.step, trace.step / steps_per_epoch, split, metric, value, trace.train_s))
 
@@ -130,16 +133,21 @@ def train(
         watch.switch("train")
         spent = watch.seconds["train"]
         deadline = math.inf if plan.time_limit_s is None else time.perf_counter() + plan.time_limit_s - spent
-        for batch, wanted in islice(batches, stop - trace.step):
-            optimizer.zero_grad()
-            with plan.autocast:
-                loss = loss_of(model(batch), wanted)
-            loss.backward()
-            optimizer.step()
-            losses.append(taken(loss))
-            if time.perf_counter() > deadline:
-                raise OutOfTime(f"training took longer than train.time_limit_s={plan.time_limit_s:g}")
+        try:
+            for batch, wanted in islice(batches, stop - trace.step):
+                optimizer.zero_grad()
+                with plan.autocast:
+                    loss = loss_of(model(batch), wanted)
+                loss.backward()
+                optimizer.step()
+                losses.append(taken(loss))
+                if time.perf_counter() > deadline:
+                    break
+        finally:
+            trace.num_steps = trace.step + len(losses)
         watch.switch("log")
+        if plan.time_limit_s is not None and watch.seconds["train"] > plan.time_limit_s:
+            raise OutOfTime(f"training took longer than train.time_limit_s={plan.time_limit_s:g}")
         trace.step, trace.train_s = stop, watch.seconds["train"]
         if trace.first_step_s is None:
             trace.first_step_s = trace.train_s
@@ -172,7 +180,7 @@ def evaluate(
     num_correct = torch.zeros((), device=inputs.device, dtype=torch.long)
     for batch, wanted in zip(inputs.split(plan.batch_size), targets.split(plan.batch_size), strict=True):
         with plan.autocast:
-            outputs = model(batch)
+            outputs = model(batch.clone())  # a model may change its input in place
             loss_sum += loss_of(outputs, wanted) * len(batch)
         if wanted.ndim == 1:
             num_correct += (outputs.argmax(1) == wanted).sum()

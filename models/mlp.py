@@ -26,7 +26,7 @@ class MLP(nn.Module):
 
     def __init__(self, input_shape: Sequence[int], num_outputs: int, hidden: Sequence[int] = (64, 64)) -> None:
         super().__init__()
-        if not isinstance(hidden, list | tuple) or not all(isinstance(w, int) and w >= 1 for w in hidden):
+        if not isinstance(hidden, list | tuple) or not all(type(w) is int and w >= 1 for w in hidden):
             raise ValueError(f"hidden must be a list of widths of at least 1, got {hidden}")
         widths = [math.prod(input_shape), *hidden]
         layers: list[nn.Module] = [nn.Flatten()]

@@ -24,8 +24,8 @@ def study(name: str = "digits-mlp") -> tables.Study:
 def test_the_main_job(cli: Cli) -> None:
     done = cli("optimizer=adam,sgd", "train.epochs=3", "-m")
     assert done.status == 0
-    runs, curves, problems = study()
-    assert problems == ()
+    runs, curves = study()
+    assert study().problems == ()
     assert len(runs) == 6
     assert set(runs["optimizer"]) == {"adam", "sgd"}
     assert sorted(runs["seed"]) == [0, 0, 1, 1, 2, 2]
@@ -93,7 +93,7 @@ def test_bf16_runs_on_the_cpu(cli: Cli) -> None:
 
 def test_a_budget_in_steps(cli: Cli) -> None:
     cli("train.steps=25", "train.eval_every=10", "seeds=[0]", "report=false")
-    runs, curves, _ = study()
+    runs, curves = study()
     assert runs.loc[0, "num_steps"] == 25
     assert runs.loc[0, "budget"] == "25 steps"
     assert sorted(curves[curves["split"] == "val"]["step"].unique()) == [0, 10, 20, 25]
@@ -149,7 +149,7 @@ def test_a_run_that_does_not_end_ok_is_a_row_and_the_sweep_goes_on(
 ) -> None:
     done = cli(*CUSTOM, *overrides, "seeds=[0,1]", *SHORT, "study=s", "-m")
     assert done.status == (0 if status == "skipped" else 1)
-    runs, curves, _ = study("s")
+    runs, curves = study("s")
     assert runs["status"].tolist() == [status, status]
     assert reason in runs.loc[0, "reason"]
     assert f"{status}: " in done.err
@@ -167,7 +167,7 @@ def test_troubles_of_one_cell_leave_the_others_alone(cli: Cli) -> None:
 def test_a_nan_in_the_first_step_is_a_diverged_run_without_numbers(cli: Cli) -> None:
     done = cli("model=custom", "model._target_=mine.NotANumber", "seeds=[0]", "study=s")
     assert done.status == 1
-    runs, curves, _ = study("s")
+    runs, curves = study("s")
     assert runs.loc[0, "status"] == "diverged"
     assert runs.loc[0, "reason"].startswith("val loss nan at step 0")
     assert len(curves) == 0
@@ -202,10 +202,10 @@ def test_what_this_machine_lacks_is_skipped_in_a_sweep_and_refused_alone(cli: Cl
 def test_an_interrupt_marks_the_run_in_flight_and_keeps_the_rest(cli: Cli) -> None:
     done = cli(*CUSTOM, "+optimizer.trouble=null,interrupt", "+optimizer.at=20", "seeds=[0,1]", *SHORT, "study=s", "-m")
     assert done.status == 130
-    runs, curves, _ = study("s")
+    runs, curves = study("s")
     assert sorted(runs["status"]) == ["interrupted", "ok", "ok"]
     cut = runs[runs["status"] == "interrupted"].iloc[0]
-    assert cut["num_steps"] == 17
+    assert cut["num_steps"] == 19
     assert curves[curves["run_id"] == cut["run_id"]]["step"].max() == 17
     assert "the same command goes on from here" in done.err
     assert "Traceback" not in done.err
@@ -233,7 +233,29 @@ def test_failures_are_tried_again_and_divergence_is_not(cli: Cli, folder: Path) 
     cli(*arguments)
     done = cli(*arguments)
     assert "exists already (diverged)" in done.err
+    assert done.status == 130
     assert "interrupted" in done.err
+
+
+def test_the_exit_status_counts_the_runs_of_this_command(cli: Cli) -> None:
+    arguments = [*CUSTOM, "+optimizer.trouble=blowup", "seeds=[0]", *SHORT, "study=s", "-m"]
+    assert cli(*arguments).status == 1
+    assert cli(*arguments).status == 1, "found, but diverged all the same"
+    assert cli("seeds=[0]", *SHORT, "study=s", "-m").status == 0
+
+
+def test_force_and_an_interrupt_keep_the_earlier_result(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = [*CUSTOM, "seeds=[0]", *SHORT, "study=s"]
+    cli(*arguments)
+    before = study("s").runs
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.run.train", interrupted)
+        assert cli(*arguments, "force=true").status == 130
+    pd.testing.assert_frame_equal(study("s").runs, before)
 
 
 def test_a_timeout_is_tried_again_with_a_higher_limit(cli: Cli) -> None:
@@ -258,7 +280,7 @@ def test_the_command_of_a_row_repeats_it(cli: Cli) -> None:
 
 
 def _losses(name: str) -> pd.DataFrame:
-    runs, curves, _ = study(name)
+    runs, curves = study(name)
     return (
         curves.merge(runs[["run_id", "optimizer", "seed"]], on="run_id")
         .sort_values(["optimizer", "seed", "split", "metric", "step"])[
@@ -276,7 +298,7 @@ def test_same_result_in_any_order_and_company(cli: Cli) -> None:
     for optimizer in ("sgd", "adam", "nadam"):
         for seed in (0, 1):
             cli(f"optimizer={optimizer}", f"seeds=[{seed}]", "study=three", *shared)
-    runs, curves, _ = study("two")
+    runs, curves = study("two")
     kept = set(runs.loc[runs["precision"] == "fp32", "run_id"])
     one, three = _losses("one"), _losses("three")
     two = curves[curves["run_id"].isin(kept)].merge(runs[["run_id", "optimizer", "seed"]], on="run_id")
@@ -284,6 +306,27 @@ def test_same_result_in_any_order_and_company(cli: Cli) -> None:
     assert len(one) > 100
     pd.testing.assert_frame_equal(one, two, check_exact=True)
     pd.testing.assert_frame_equal(one, three, check_exact=True)
+
+
+def test_a_model_that_changes_its_input_spoils_no_other_run(cli: Cli, folder: Path) -> None:
+    (folder / "shifty.py").write_text(
+        "import models.mlp\nclass Net(models.mlp.MLP):\n    def forward(self, x):\n        x -= 0.5\n        return super().forward(x)\n"
+    )
+    shared = ["model=custom", "model._target_=shifty.Net", "seeds=[0]", *SHORT]
+    cli("optimizer=adam,sgd", "study=one", *shared, "-m")
+    cli("optimizer=sgd", "study=two", *shared)
+    one, two = _losses("one"), _losses("two")
+    one = one[one["optimizer"] == "sgd"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_a_loader_that_draws_gives_the_same_data_always(cli: Cli, folder: Path) -> None:
+    (folder / "drawn.py").write_text(
+        "import torch\n\ndef load(size=60):\n    return tuple((torch.randn(size, 4), torch.randn(size)) for _ in range(3))\n"
+    )
+    shared = ["data=custom", "data._target_=drawn.load", "data.name=drawn", "seeds=[0]", "train.batch_size=20", *SHORT]
+    cli("+data.size=60,70,60", "study=one", "optimizer=adam,sgd", *shared, "-m")
+    assert study("one").runs["data_fingerprint"].nunique() == 2
 
 
 # --- refusals -------------------------------------------------------------------------------------
@@ -303,8 +346,8 @@ REFUSED = {
     "optimizer.lr=-1": "optimizer.lr must be a finite number of at least 0, got -1",
     "optimizer.lr=nan": "optimizer.lr must be a finite number of at least 0, got NaN",
     "optimizer.betas=[0.9]": "optimizer.betas must be two numbers",
-    "train.epochs=0": "train.epochs must be a whole number of at least 1, or null, got 0",
-    "train.epochs=many": "train.epochs must be a whole number of at least 1, or null, got 'many'",
+    "train.epochs=0": "train.epochs must be a whole number from 1 to 10^12, or null, got 0",
+    "train.epochs=many": "train.epochs must be a whole number from 1 to 10^12, or null, got 'many'",
     "device.threads=0": "device.threads must be a whole number from 1 to 1024, got 0",
     "study=../../x": "study must be a name",
     "model.hidden=[0]": "model.hidden must be a list of widths of at least 1, got [0]",
@@ -318,6 +361,10 @@ REFUSED = {
     "device.precision=tf32": "device.precision=tf32 is not to be had on cpu",
     "optimizer.implementation=compiled": "optimizer.implementation must be one of default, forloop",
     "~train": "train must be a mapping",
+    "optimizer=null": "the command must be one that Hydra can compose",
+    "+overrides=[a]": "overrides must not be set",
+    "optimizer.lr=${nothing}": "optimizer.lr must be a value that can be resolved",
+    "model.hidden=[true]": "model.hidden must be a list of widths",
     "optimizers=adam": "optimizers must be a key of the configuration",
 }
 

@@ -82,7 +82,7 @@ BAD = {
     "device.name": ["gpu", 0, None],
     "device.threads": [0, -1, 1.5, "two", 5000, True, None],
     "device.precision": ["fp64", 32],
-    "train.epochs": [0, -3, 1.5, "many", True, math.inf],
+    "train.epochs": [0, -3, 1.5, "many", True, math.inf, 10**30],
     "train.steps": [0, -3, 0.5, "x"],
     "train.batch_size": [0, -64, 1.5, "x", None],
     "train.log_every": [0, -1, "x", None],
@@ -98,6 +98,7 @@ BAD = {
     "train.unknown": [1],
     "device.unknown": [1],
     "unknown": [1],
+    "overrides": [["a"]],
     "train": [5, None, []],
     "optimizer": ["adam"],
 }
@@ -274,11 +275,13 @@ def test_equal_settings_have_equal_ids(lr: float, seed: int) -> None:
 
 def test_default_settings_are_told_from_given_ones() -> None:
     def default(*overrides: str) -> bool:
-        return parse(BASE, list(overrides)).default_hyperparameters
+        return parse(composed(*overrides)).default_hyperparameters
 
     assert default("optimizer=adam", "train.epochs=3")
     assert default("optimizer.implementation=foreach", "optimizer.name=a")
+    assert default("optimizer=sgd", "optimizer.lr=0.001")
     assert not default("optimizer.lr=0.1")
+    assert not default("optimizer={lr:0.1}")
     assert not default("+optimizer.capturable=true")
     assert not default("optimizer=custom", "optimizer._target_=mine.Mine")
 

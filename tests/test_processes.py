@@ -33,7 +33,7 @@ def start(*arguments: str, cwd: Path, **options: object) -> subprocess.Popen[str
 
 
 def losses(study: Path) -> pd.DataFrame:
-    runs, curves, _ = tables.load(study)
+    runs, curves = tables.load(study)
     merged = curves.merge(runs[["run_id", "optimizer", "seed"]], on="run_id")
     return merged.sort_values(CURVE_KEYS)[[*CURVE_KEYS, "value"]].reset_index(drop=True)
 
@@ -53,7 +53,7 @@ def wait_for_line(process: subprocess.Popen[str], part: str) -> None:
     raise AssertionError(f"{part!r} never came")
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05])
+@pytest.mark.parametrize("delay", [0.0, 0.03])
 def test_kill_9_loses_at_most_the_run_in_flight(tmp_path: Path, undisturbed: pd.DataFrame, delay: float) -> None:
     process = start(*SWEEP, cwd=tmp_path)
     wait_for_line(process, "[2/6]")
@@ -95,9 +95,9 @@ def test_ctrl_c_marks_the_run_in_flight(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "the same command goes on from here" in err
-    runs, curves, _ = tables.load(tmp_path / "results" / "s")
+    runs, curves = tables.load(tmp_path / "results" / "s")
     assert runs["status"].tolist() == ["interrupted"]
-    assert runs.loc[0, "num_steps"] == 20
+    assert runs.loc[0, "num_steps"] == 24
     assert curves["step"].max() == 20
 
 
@@ -126,7 +126,7 @@ def test_a_file_system_that_takes_no_more_is_one_sentence(tmp_path: Path) -> Non
 def test_bars_on_a_terminal(tmp_path: Path) -> None:
     outer, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    process = start("seeds=[0,1]", "train.epochs=100", "report=false", cwd=tmp_path, stderr=inner)
+    process = start("seeds=[0,1]", "train.epochs=40", "report=false", cwd=tmp_path, stderr=inner)
     os.close(inner)
     shown = b""
     while True:
@@ -140,7 +140,7 @@ def test_bars_on_a_terminal(tmp_path: Path) -> None:
     process.wait()
     text = shown.decode()
     assert "sweep" in text
-    assert "/1700" in text
+    assert "/680" in text
     assert "loss=" in text
     assert "[2/2] adam seed 1: val loss" in text
 

@@ -35,7 +35,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     write(tmp_path, "a-0-e", hp_betas="[0.9, 0.99]", hp_momentum=0.9, hp_nesterov=True, reason=None)
     write(tmp_path, "b-1-e", status="diverged", reason="train loss nan at step 3")
     for study in (tables.load(tmp_path), tables.build(tmp_path), tables.load(tmp_path)):
-        runs, curves, problems = study
+        runs, curves = study
         assert list(runs["run_id"]) == ["a-0-e", "b-1-e"]
         assert runs.loc[1, "reason"] == "train loss nan at step 3"
         assert runs.loc[0, "hp_betas"] == "[0.9, 0.99]"
@@ -53,14 +53,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         assert curves[curves["run_id"] == "a-0-e"].drop(columns="run_id").to_numpy().tolist() == [
             list(p) for p in POINTS
         ]
-        assert problems == ()
+        assert study.problems == ()
 
 
 def test_dtypes_are_the_documented_ones(tmp_path: Path) -> None:
     write(tmp_path, "a-0-e")
     tables.build(tmp_path)
     kinds = {"string": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
-    runs, curves, _ = tables.load(tmp_path)
+    runs, curves = tables.load(tmp_path)
     for frame, columns in ((runs, tables.RUNS), (curves, tables.CURVES)):
         for column in columns:
             assert str(frame[column.name].dtype).startswith(kinds[column.kind]), column.name
@@ -140,6 +140,20 @@ def test_a_run_written_again_replaces_itself(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["a-0-e"]
 
 
+def test_a_result_is_not_replaced_by_less(tmp_path: Path) -> None:
+    write(tmp_path, "a-0-e", status="diverged")
+    write(tmp_path, "a-0-e", status="interrupted")
+    assert tables.load(tmp_path).runs["status"].tolist() == ["diverged"]
+
+
+def test_a_copied_folder_is_no_second_run(tmp_path: Path) -> None:
+    write(tmp_path, "a-0-e")
+    shutil.copytree(tmp_path / "runs" / "a-0-e", tmp_path / "runs" / "backup")
+    study = tables.load(tmp_path)
+    assert len(study.runs) == 1
+    assert "backup cannot be read and was left out: it holds run a-0-e" in study.problems[0]
+
+
 def test_load_sees_runs_that_no_build_has_seen(tmp_path: Path) -> None:
     write(tmp_path, "a-0-e")
     tables.build(tmp_path)
@@ -174,12 +188,15 @@ def test_a_damaged_folder_is_named_and_left_out(tmp_path: Path, file: str, conte
         damaged.unlink()
     else:
         damaged.write_bytes(content)
-    runs, curves, problems = tables.load(tmp_path)
+    study = tables.load(tmp_path)
+    runs, curves, problems = study.runs, study.curves, study.problems
     assert runs["run_id"].tolist() == ["a-0-e"]
     assert set(curves["run_id"]) == {"a-0-e"}
     assert len(problems) == 1
     assert "b-0-e" in problems[0]
     assert tables.build(tmp_path).problems == problems
+    assert tables.load(tmp_path).problems == problems, "read from the tables"
+    assert tables.find(tmp_path, "b-0-e") is None, "it is made again"
 
 
 def test_a_truncated_curves_file_is_named(tmp_path: Path) -> None:
@@ -194,9 +211,9 @@ def test_a_damaged_study_table_is_rebuilt(tmp_path: Path, name: str) -> None:
     write(tmp_path, "a-0-e")
     tables.build(tmp_path)
     (tmp_path / name).write_bytes(b"PAR1")
-    runs, _, problems = tables.load(tmp_path)
-    assert len(runs) == 1
-    assert "rebuilt" in problems[0]
+    study = tables.load(tmp_path)
+    assert len(study.runs) == 1
+    assert "rebuilt" in study.problems[0]
 
 
 def test_results_of_a_newer_version_are_refused(tmp_path: Path) -> None:
@@ -271,6 +288,15 @@ def test_a_run_killed_after_it_was_written_stays_as_it_is(tmp_path: Path) -> Non
     assert tables.recover(tmp_path) == []
     assert tables.load(tmp_path).runs["status"].tolist() == ["ok"]
     assert list((tmp_path / "inflight").iterdir()) == []
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "a-0-e")
+    (tmp_path / "runs" / "a-0-e").rename(tmp_path / "runs" / ".old-a-0-e")
+    (tmp_path / "inflight").mkdir()
+    (tmp_path / "inflight" / "a-0-e.json").write_text(json.dumps({"run": row("a-0-e", status="failed")}))
+    assert tables.recover(tmp_path) == []
+    assert tables.load(tmp_path).runs["status"].tolist() == ["ok"]
 
 
 @pytest.mark.parametrize("status", tables.STATUSES)

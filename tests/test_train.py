@@ -70,7 +70,7 @@ def test_equals_a_loop_written_by_hand(data: Dataset) -> None:
 
 def test_points_are_where_the_plan_says(data: Dataset) -> None:
     trace, _, _ = run(data, plan())
-    assert plan().stops() == [1, 10, 17, 20, 30, 34, 40]
+    assert list(plan().stops()) == [1, 10, 17, 20, 30, 34, 40]
     assert [p[0] for p in trace.points if p[2:4] == ("train", "loss")] == [1, 10, 17, 20, 30, 34, 40]
     for split in ("val", "test"):
         for metric in ("loss", "accuracy"):
@@ -79,6 +79,12 @@ def test_points_are_where_the_plan_says(data: Dataset) -> None:
     times = [p[5] for p in trace.points]
     assert times == sorted(times)
     assert times[0] == 0
+
+
+def test_stops_of_a_budget_without_end_cost_nothing() -> None:
+    stops = plan(num_steps=10**12, log_every=10, eval_every=17).stops()
+    assert [next(stops) for _ in range(4)] == [1, 10, 17, 20]
+    assert list(plan(num_steps=1).stops()) == [1]
 
 
 def test_logging_and_evaluating_more_often_changes_no_weight(data: Dataset) -> None:
@@ -128,6 +134,7 @@ def test_batch_order_leaves_the_global_generator_alone() -> None:
 def test_divergence_is_raised_with_the_step(data: Dataset) -> None:
     with pytest.raises(Diverged, match=r"train loss .* at step (1|10) \(limit 10000\)"):
         run(data, plan(), lr=1e12)
+    run(data, plan(loss_limit=3.0))  # accuracy may be what it likes
     with pytest.raises(Diverged, match=r"val loss 2.3\d* at step 0 \(limit 2\)"):
         run(data, plan(loss_limit=2.0))
 

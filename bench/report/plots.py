@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib as mpl
 
@@ -36,23 +36,20 @@ sns.set_theme(
 )
 
 
-def colors(optimizers: Sequence[str]) -> dict[str, tuple[float, float, float]]:
-    """A colour for each optimizer: fixed for the six that ship, the free ones in turn for others."""
-    names = sorted(set(optimizers))
-    free = [i for i in range(len(PALETTE)) if i not in {FIXED[n] for n in names if n in FIXED}]
-    chosen = {}
-    for name in names:
-        if name in FIXED:
-            chosen[name] = PALETTE[FIXED[name]]
-        else:
-            chosen[name] = PALETTE[free.pop(0)] if free else (0.35, 0.35, 0.35)
-    return chosen
+Color = tuple[float, float, float]
 
 
-def _styles(runs: pd.DataFrame, series: Sequence[str]) -> dict[str, tuple[tuple[float, float, float], str]]:
+def colors(optimizers: Iterable[str]) -> dict[str, Color]:
+    """A colour for each optimizer of a study: fixed for the six that ship, the other four in turn."""
+    free = [color for i, color in enumerate(PALETTE) if i not in FIXED.values()]
+    others = sorted(set(optimizers) - set(FIXED))
+    chosen = {name: free[i] if i < len(free) else (0.35, 0.35, 0.35) for i, name in enumerate(others)}
+    return chosen | {name: PALETTE[i] for name, i in FIXED.items()}
+
+
+def _styles(runs: pd.DataFrame, series: Sequence[str], palette: dict[str, Color]) -> dict[str, tuple[Color, str]]:
     """Colour by optimizer; dashes tell series of one optimizer apart."""
     of = runs.drop_duplicates("series").set_index("series")["optimizer"]
-    palette = colors(list(runs["optimizer"].unique()))
     seen: dict[str, int] = {}
     styles = {}
     for name in series:
@@ -70,7 +67,7 @@ def _panels(num: int) -> tuple[Figure, list[Axes]]:
 
 
 def curves_figure(
-    runs: pd.DataFrame, curves: pd.DataFrame, series: Sequence[str], metric: str, x: str
+    runs: pd.DataFrame, curves: pd.DataFrame, series: Sequence[str], metric: str, x: str, palette: dict[str, Color]
 ) -> Figure | None:
     """A metric against step, epoch or training time, a panel a split; None where there is none.
 
@@ -86,7 +83,7 @@ def curves_figure(
     if not splits:
         return None
     figure, axes = _panels(len(splits))
-    styles = _styles(runs, series)
+    styles = _styles(runs, series, palette)
     for axis, split in zip(axes, splits, strict=True):
         panel = data[data["split"] == split]
         keep = max(1, math.ceil(len(panel) / MAX_FAINT_POINTS))
@@ -131,13 +128,16 @@ def _one_legend(figure: Figure, axes: Sequence[Axes]) -> None:
         )
 
 
-def bars_figure(runs: pd.DataFrame, series: Sequence[str], quantities: Sequence[tuple[str, str]]) -> Figure | None:
+def bars_figure(
+    runs: pd.DataFrame, series: Sequence[str], quantities: Sequence[tuple[str, str]], palette: dict[str, Color]
+) -> Figure | None:
     """A panel a quantity: a dot a run, and the median as a bar.
 
     Args:
         runs: Rows of one section.
         series: What to show, top to bottom.
         quantities: (column, label with unit) each; those without a value are left out.
+        palette: A colour for each optimizer.
     """
     ok = runs[(runs["status"] == "ok") & runs["series"].isin(series)]
     present = [(column, label) for column, label in quantities if ok[column].notna().any()]
@@ -146,15 +146,15 @@ def bars_figure(runs: pd.DataFrame, series: Sequence[str], quantities: Sequence[
     figure, axes = _panels(len(present))
     figure.set_figheight(1.6 + 0.45 * len(series))
     of = runs.drop_duplicates("series").set_index("series")["optimizer"]
-    palette = {name: colors(list(runs["optimizer"].unique()))[str(of[name])] for name in series}
+    shades = {name: palette[str(of[name])] for name in series}
     for axis, (column, label) in zip(axes, present, strict=True):
         data = ok[["series", column]].astype({"series": str, column: float})
         sns.barplot(
-            data, x=column, y="series", hue="series", order=list(series), palette=palette, estimator="median",
+            data, x=column, y="series", hue="series", order=list(series), palette=shades, estimator="median",
             errorbar=None, alpha=0.45, ax=axis, legend=False,
         )  # fmt: skip
         sns.stripplot(
-            data, x=column, y="series", hue="series", order=list(series), palette=palette, size=6, jitter=False,
+            data, x=column, y="series", hue="series", order=list(series), palette=shades, size=6, jitter=False,
             ax=axis, legend=False, edgecolor="white", linewidth=0.6,
         )  # fmt: skip
         axis.set(xlabel=label, ylabel="")
@@ -164,8 +164,8 @@ def bars_figure(runs: pd.DataFrame, series: Sequence[str], quantities: Sequence[
     return figure
 
 
-def sensitivity_figure(runs: pd.DataFrame) -> Figure | None:
-    """Final validation loss against learning rate; None where no optimizer has two.
+def sensitivity_figure(runs: pd.DataFrame, palette: dict[str, Color]) -> Figure | None:
+    """Final validation loss against learning rate; None where no setting has two rates.
 
     A learning rate with a run that did not end ok is a cross at the top of the axis.
     """
@@ -173,23 +173,22 @@ def sensitivity_figure(runs: pd.DataFrame) -> Figure | None:
     if table.empty:
         return None
     figure, (axis,) = _panels(1)
-    palette = colors(list(runs["optimizer"].unique()))
-    lost = table[table["value"].isna()]
-    for name, group in table.dropna(subset=["value"]).groupby("optimizer", sort=False):
-        color = palette[str(name)]
-        axis.plot(group["lr"], group["value"], "o-", color=color, label=str(name), linewidth=2)
+    dashes: dict[str, int] = {}
+    for (optimizer, setting), group in table.groupby(["optimizer", "setting"], sort=False):
+        dash = DASHES[dashes.setdefault(optimizer, 0) % len(DASHES)]
+        dashes[optimizer] += 1
+        color = palette[optimizer]
+        axis.plot(group["lr"], group["value"], "o", linestyle=dash, color=color, label=setting, linewidth=2)
         axis.fill_between(group["lr"], group["low"], group["high"], color=color, alpha=0.15, linewidth=0)
     axis.set_xscale("log")
     if (table["value"].dropna() > 0).all() and table["value"].notna().any():
         _log_scale(axis.yaxis)
-    drawn = set(table.dropna(subset=["value"])["optimizer"])
-    for _, at_rate in lost.groupby("lr"):
-        for rank, name in enumerate(at_rate["optimizer"]):
+    for lr, at_rate in table[table["value"].isna()].groupby("lr"):
+        for rank, optimizer in enumerate(at_rate["optimizer"]):
             axis.plot(
-                at_rate["lr"].iloc[:1], [0.96 - 0.07 * rank], "x", transform=axis.get_xaxis_transform(), color=palette[str(name)],
-                markersize=9, markeredgewidth=2, label=None if name in drawn else str(name), clip_on=False,
+                [lr], [0.96 - 0.07 * rank], "x", transform=axis.get_xaxis_transform(), color=palette[optimizer], markersize=9,
+                markeredgewidth=2,
             )  # fmt: skip
-            drawn.add(name)
     axis.set(xlabel="learning rate", ylabel="final val loss")
     _one_legend(figure, [axis])
     return figure

@@ -19,6 +19,12 @@ import bench
 from bench.report import plots, stats
 from bench.tables import Study
 
+OUR_FILES = re.compile(
+    r"figures/(\d+-)?(loss-step|loss-epoch|loss-time|accuracy|time|memory|sensitivity)\.(svg|png)"
+    r"|tables/((\d+-)?(summary|comparisons)|runs|curves)\.csv"
+)
+"""What a report writes, and a later one of fewer runs takes away."""
+
 STATUS_ORDER = ("ok", "diverged", "oom", "timeout", "failed", "interrupted", "skipped", "pruned")
 
 
@@ -66,11 +72,13 @@ def write_report(
     runs = _chosen(study.runs, where)
     for folder in ("figures", "tables"):
         (report_dir / folder).mkdir(parents=True, exist_ok=True)
-        for old in (report_dir / folder).iterdir():
-            old.unlink()
+        for path in (report_dir / folder).iterdir():
+            if OUR_FILES.fullmatch(f"{folder}/{path.name}"):
+                path.unlink(missing_ok=True)
+    palette = plots.colors(study.runs["optimizer"])
     pages = []
     for number, section in enumerate(stats.sections(runs, mix_environments), 1):
-        pages.append(_page(section, study.curves, report_dir, f"{number}-" if number > 1 else ""))
+        pages.append(_page(section, study.curves, report_dir, f"{number}-" if number > 1 else "", palette))
     study_curves = study.curves[study.curves["run_id"].isin(runs["run_id"])]
     runs.to_csv(report_dir / "tables" / "runs.csv", index=False)
     study_curves.to_csv(report_dir / "tables" / "curves.csv", index=False)
@@ -100,25 +108,30 @@ def _chosen(runs: pd.DataFrame, where: str | None) -> pd.DataFrame:
     if where is None:
         return runs
     try:
-        chosen = runs.query(where, engine="python")
+        kept = runs.eval(where, engine="python")
+        if not isinstance(kept, pd.Series) or not pd.api.types.is_bool_dtype(kept):
+            raise TypeError("it is true or false of no run")
+        chosen = runs[kept.fillna(False).astype(bool)]
     except Exception as error:
         raise ValueError(
             f"--where must be a query over the columns of runs, got {where!r} ({type(error).__name__}: {error});"
             " for example --where \"optimizer != 'sgd'\""
         ) from None
-    if not isinstance(chosen, pd.DataFrame) or chosen.empty:
+    if chosen.empty:
         raise ValueError(f"--where must leave at least one run, got {where!r}, which leaves none; loosen it")
     return chosen
 
 
-def _page(section: stats.Section, curves: pd.DataFrame, report_dir: Path, prefix: str) -> Page:
+def _page(
+    section: stats.Section, curves: pd.DataFrame, report_dir: Path, prefix: str, palette: dict[str, plots.Color]
+) -> Page:
     runs = section.runs
     shown = stats.leaders(runs)
     table, pairs = stats.summary(runs), stats.paired_ratios(runs, shown)
     table.to_csv(report_dir / "tables" / f"{prefix}summary.csv", index=False)
     pairs.to_csv(report_dir / "tables" / f"{prefix}comparisons.csv", index=False)
     pictures = []
-    for name, caption, figure in _figures(runs, curves, shown):
+    for name, caption, figure in _figures(runs, curves, shown, palette):
         if figure is not None:
             pictures.append(
                 Picture(f"{prefix}{name}", caption, _saved(figure, report_dir / "figures" / f"{prefix}{name}"))
@@ -139,28 +152,38 @@ def _page(section: stats.Section, curves: pd.DataFrame, report_dir: Path, prefix
     )
 
 
-def _figures(runs: pd.DataFrame, curves: pd.DataFrame, shown: list[str]) -> Iterable[tuple[str, str, Figure | None]]:
+def _figures(
+    runs: pd.DataFrame, curves: pd.DataFrame, shown: list[str], palette: dict[str, plots.Color]
+) -> Iterable[tuple[str, str, Figure | None]]:
     seeds = "Thin lines: single seeds. Thick line and band: median and range over seeds."
     for x, words in (("step", "step"), ("epoch", "epoch"), ("train_time_s", "training time, evaluation excluded")):
         name = {"train_time_s": "time"}.get(x, x)
-        yield f"loss-{name}", f"Loss against {words}. {seeds}", plots.curves_figure(runs, curves, shown, "loss", x)
-    yield "accuracy", f"Accuracy against epoch. {seeds}", plots.curves_figure(runs, curves, shown, "accuracy", "epoch")
+        yield (
+            f"loss-{name}",
+            f"Loss against {words}. {seeds}",
+            plots.curves_figure(runs, curves, shown, "loss", x, palette),
+        )
+    yield (
+        "accuracy",
+        f"Accuracy against epoch. {seeds}",
+        plots.curves_figure(runs, curves, shown, "accuracy", "epoch", palette),
+    )
     times = [("step_ms", "time per step (ms)"), ("train_s", "training time (s)")]
     yield (
         "time",
         "Time per step and in total, a dot a run, bar: median. End to end, one run after the other: it describes these runs and ranks nothing.",
-        plots.bars_figure(runs, shown, times),
+        plots.bars_figure(runs, shown, times, palette),
     )
     memory = [("peak_rss_mib", "peak memory of the process (MiB)"), ("peak_allocated_mib", "peak GPU memory (MiB)")]
     yield (
         "memory",
         "Peak memory during training, a dot a run, bar: median. The process includes Python and torch.",
-        plots.bars_figure(runs, shown, memory),
+        plots.bars_figure(runs, shown, memory, palette),
     )
     yield (
         "sensitivity",
         "Final validation loss against learning rate: median and range over seeds. A cross: a run did not end ok.",
-        plots.sensitivity_figure(runs),
+        plots.sensitivity_figure(runs, palette),
     )
 
 

@@ -77,24 +77,32 @@ def _options(text: str) -> str:
     return ", ".join(f"{key} {value}" for key, value in json.loads(text).items()) or "as is"
 
 
-def series_names(runs: pd.DataFrame) -> pd.Series:
-    """A name for the cell of each run: its optimizer, and whatever tells its cells apart."""
-    hyper = ["lr", *[c for c in runs if c.startswith("hp_")]]
-    names = runs["optimizer"].astype(str)
-    for optimizer, group in runs.groupby("optimizer", sort=False):
-        if group["cell_id"].nunique() == 1:
-            continue
-        varying = [c for c in (*hyper, "implementation") if group[c].nunique(dropna=False) > 1]
-        for index, row in group[varying].iterrows():
+def series_names(runs: pd.DataFrame, ignoring: Sequence[str] = ()) -> pd.Series:
+    """A name for the cell of each run: its optimizer, and whatever tells its cells apart.
+
+    Args:
+        runs: Rows of `runs`.
+        ignoring: Columns that shall not tell cells apart.
+    """
+    # A run that ended before its optimizer was built does not know what would have run: ask its cell.
+    order = runs["status"].ne("ok").sort_values(kind="stable").index
+    cells = runs.loc[order].drop_duplicates("cell_id").set_index("cell_id")
+    hyper = ["lr", *[c for c in runs if c.startswith("hp_")], "implementation"]
+    names: dict[str, str] = {}
+    for optimizer, group in cells.groupby("optimizer", sort=False):
+        varying = [c for c in hyper if c not in ignoring and group[c].nunique(dropna=False) > 1]
+        for cell, row in group.iterrows():
             parts = [
                 str(row[c]) if c == "implementation" else f"{c.removeprefix('hp_')}={_short(row[c])}"
                 for c in varying
                 if pd.notna(row[c])
             ]
-            names[index] = " ".join([str(optimizer), *parts])
+            names[str(cell)] = " ".join([str(optimizer), *parts])
     # Cells that differ in what no column shows (a class's source, evaluation spacing) are told apart by id.
-    clash = runs.groupby(names)["cell_id"].transform("nunique") > 1
-    return names.where(~clash, names + " " + runs["cell_id"].astype(str)).astype("string")
+    alike = pd.Series(names).rename_axis("cell_id").reset_index(name="name")
+    alike = alike.merge(cells[[c for c in ignoring if c in cells]].reset_index(), on="cell_id")
+    clash = set(alike.loc[alike.duplicated(["name", *ignoring], keep=False), "cell_id"])
+    return runs["cell_id"].map(lambda c: f"{names[c]} {c}" if c in clash else names[c]).astype("string")
 
 
 def _short(value: object) -> str:
@@ -176,8 +184,10 @@ def leaders(runs: pd.DataFrame) -> list[str]:
     ok. Where an optimizer has none, its first series stands for it, so that its failure is seen.
     """
     table = summary(runs)
-    implementation = runs.drop_duplicates("series").set_index("series")["implementation"]
-    several = runs.groupby("optimizer")["implementation"].nunique()
+    order = runs["status"].ne("ok").sort_values(kind="stable").index
+    cells = runs.loc[order].drop_duplicates("series").set_index("series")
+    implementation = cells["implementation"]
+    several = cells.groupby("optimizer")["implementation"].nunique()
     keys = [
         (o, str(implementation[s]) if several[o] > 1 else "")
         for s, o in zip(table["series"], table["optimizer"], strict=True)
@@ -253,14 +263,17 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def sensitivity(runs: pd.DataFrame, metric: str = "final_val_loss") -> pd.DataFrame:
-    """Final loss against learning rate, for optimizers with at least two.
+    """Final loss against learning rate, a line for each choice of the other settings with at least two rates.
 
     Returns:
-        Columns: optimizer, lr, num_runs, num_ok, and value, low, high: median and range over seeds,
-        missing where a run did not end ok: a point that would flatter the learning rate is not drawn.
+        Columns: optimizer, setting (its name without the learning rate), lr, num_runs, num_ok, and
+        value, low, high: median and range over seeds, missing where a run did not end ok: a point
+        that would flatter the learning rate is not drawn.
     """
     rows = []
-    for optimizer, group in runs[runs["lr"].notna()].groupby("optimizer", sort=False):
+    runs = runs[runs["lr"].notna()]
+    runs = runs.assign(setting=series_names(runs, ignoring=["lr"])) if len(runs) else runs
+    for (optimizer, setting), group in runs.groupby(["optimizer", "setting"], sort=False) if len(runs) else ():
         if group["lr"].nunique() < 2:
             continue
         for lr, at_rate in group.groupby("lr"):
@@ -272,6 +285,7 @@ def sensitivity(runs: pd.DataFrame, metric: str = "final_val_loss") -> pd.DataFr
             rows.append(
                 {
                     "optimizer": optimizer,
+                    "setting": setting,
                     "lr": lr,
                     "num_runs": len(at_rate),
                     "num_ok": len(ok),
@@ -280,7 +294,7 @@ def sensitivity(runs: pd.DataFrame, metric: str = "final_val_loss") -> pd.DataFr
                     "high": high,
                 }
             )
-    return pd.DataFrame(rows, columns=["optimizer", "lr", "num_runs", "num_ok", "value", "low", "high"])
+    return pd.DataFrame(rows, columns=["optimizer", "setting", "lr", "num_runs", "num_ok", "value", "low", "high"])
 
 
 def bands(curves: pd.DataFrame, x: str) -> pd.DataFrame:

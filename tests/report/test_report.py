@@ -157,7 +157,7 @@ def test_where_filters_and_says_so(tmp_path: Path) -> None:
     assert "only where `optimizer != 'sgd'`" in text
 
 
-@pytest.mark.parametrize("where", ["optimizer ==", "colour == 'red'", "seed > 99", "seed +"])
+@pytest.mark.parametrize("where", ["optimizer ==", "colour == 'red'", "seed > 99", "seed +", "seed", "1", "optimizer"])
 def test_a_bad_filter_is_one_sentence(
     tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,8 +214,12 @@ def test_damage_is_named_and_the_rest_reported(tmp_path: Path) -> None:
 def test_a_smaller_report_leaves_no_figure_of_the_larger_one(tmp_path: Path) -> None:
     study = make_study(tmp_path, [{"optimizer": "adam", "lr": lr, "seed": 0} for lr in (0.1, 0.01)])
     assert (report(study) / "figures" / "sensitivity.svg").is_file()
+    mine = study.parent.parent / "reports" / "s" / "figures" / "mine.svg"
+    mine.write_text("")
+    (mine.parent / "more").mkdir()
     out = report(study, where="lr == 0.1")
     assert not (out / "figures" / "sensitivity.svg").exists()
+    assert mine.exists(), "what others put there stays"
 
 
 def test_the_same_tables_give_the_same_page(tmp_path: Path) -> None:
@@ -229,6 +233,7 @@ def test_one_colour_an_optimizer_whatever_stands_beside_it() -> None:
     assert len(set(plots.colors(six).values())) == 6
     for name in six:
         assert plots.colors([name, "lion"])[name] == plots.colors(six)[name]
+    assert plots.colors(["lion"])["lion"] not in plots.colors(six).values()
     many = plots.colors([*six, *(f"own{i}" for i in range(4))])
     assert len(set(many.values())) == 10
 

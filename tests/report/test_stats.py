@@ -97,7 +97,8 @@ def test_a_against_a_is_told_apart_in_about_5_percent() -> None:
     found = 0
     for _ in range(500):
         a, b = np.exp(random.normal(size=(2, 5)) * 0.1)
-        table = stats.paired_ratios(section(make_runs(*seeds("x", list(a)), *seeds("y", list(b)))).runs, ["x", "y"])
+        runs = pd.DataFrame({"series": ["x"] * 5 + ["y"] * 5, "seed": [*range(5)] * 2, "final_val_loss": [*a, *b]})
+        table = stats.paired_ratios(runs.assign(status="ok", environment_id="e"), ["x", "y"])
         found += int(table["told_apart"].sum())
     assert 10 <= found <= 37
 
@@ -171,6 +172,31 @@ def test_sensitivity_leaves_out_rates_with_a_lost_run() -> None:
     assert table["value"].iloc[0] == pytest.approx(0.15)
     assert math.isnan(table["value"].iloc[1])
     assert table["num_ok"].tolist() == [2, 1]
+
+
+def test_sensitivity_pools_nothing_but_seeds() -> None:
+    runs = make_runs(
+        *(
+            row
+            for momentum, base in ((0.0, 1.0), (0.9, 2.0))
+            for lr in (0.1, 1.0)
+            for row in seeds("sgd", [base + lr], lr=lr, hp_momentum=momentum)
+        )
+    )
+    table = stats.sensitivity(runs)
+    assert table["setting"].unique().tolist() == ["sgd momentum=0", "sgd momentum=0.9"]
+    assert table["value"].tolist() == [1.1, 2.0, 2.1, 3.0]
+    assert table["num_runs"].tolist() == [1, 1, 1, 1]
+
+
+def test_a_lost_run_stands_with_its_cell() -> None:
+    """Killed before its optimizer was built, it does not know which implementation would have run."""
+    runs = make_runs(*seeds("adam", [0.1, 0.2], lr=0.1, cell_id="a"), *seeds("adam", [0.1, 0.2], lr=0.01, cell_id="b"))
+    runs.loc[3, ["status", "implementation"]] = ["failed", "default"]
+    assert list(stats.series_names(runs)) == ["adam lr=0.1"] * 2 + ["adam lr=0.01"] * 2
+    only = section(runs)
+    assert len(stats.leaders(only.runs)) == 1
+    assert stats.summary(only.runs)["statuses"].tolist() == ["2 ok", "1 ok, 1 failed"]
 
 
 def test_bands_stop_where_the_first_seed_stops() -> None:
