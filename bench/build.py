@@ -185,9 +185,11 @@ def _call(key: str, config: Component, factory: Callable[..., Any], *args: Any, 
         if needed and name not in config.options and name not in extra:
             raise ValueError(f"{key}.{name} must be set for {config.target}, got nothing; add +{key}.{name}=...")
     try:
-        path = f"{factory.__module__}.{factory.__qualname__}" if key == "optimizer" else config.target
-        node = {"_target_": path, "_partial_": True, "_convert_": "all", **config.options}
-        return instantiate(node)(*args, **extra)
+        options = dict(config.options)
+        for name, value in options.items():
+            if isinstance(value, dict | list) and "_target_" in str(value):  # an object of its own
+                options[name] = instantiate(value, _convert_="all")
+        return factory(*args, **options, **extra)
     except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
             raise

@@ -88,6 +88,7 @@ def main() -> None:
             f"digits {name}, batch {BATCH}, 1 thread, {pairs} pairs of {num_steps} steps: ours / bare ="
             f" {mean:.4f} [{low:.4f}, {high:.4f}], median {middle:.4f}; bare step {1e6 * float(np.median(steps)):.0f} us"
         )
+    gc.unfreeze()
 
 
 if __name__ == "__main__":

@@ -66,6 +66,11 @@ def test_torchs_private_choice_is_still_there() -> None:
     assert _default_to_fused_or_foreach([torch.zeros(1)], differentiable=False, use_fused=False) == (False, False)
 
 
+def test_arguments_may_be_objects_of_their_own(folder: Path) -> None:
+    config = component("mine.Net", width={"_target_": "builtins.int", "_args_": ["7"]})
+    assert sum(p.numel() for p in build_model(config, SPEC).parameters()) == 64 * 7 + 7 + 7 * 10 + 10
+
+
 def test_frozen_parameters_are_not_trained() -> None:
     model = torch.nn.Linear(3, 2)
     model.bias.requires_grad_(False)
