@@ -4,7 +4,7 @@ Same model, optimizer, batches and number of steps; built anew for every measure
 memory lies moves a time by a percent or two; in pairs, the order changing from pair to pair (A B, B A).
 What the bench does for its log counts as the loop's cost; evaluation is outside both.
 
-    python benchmarks/loop_overhead.py [--pairs 30]
+    python benchmarks/loop_overhead.py [--pairs 120]
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ def ours(model_class: type[torch.nn.Module], data: Dataset, num_steps: int) -> f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--pairs", type=int, default=120)
     pairs = parser.parse_args().pairs
     torch.set_num_threads(1)
-    for name, model_class, resize, num_steps in (("mlp", MLP, None, 1500), ("mnist_cnn", MnistCNN, 28, 150)):
+    for name, model_class, resize, num_steps in (("mlp", MLP, None, 300), ("mnist_cnn", MnistCNN, 28, 30)):
         data = as_dataset(digits.load(resize))
         for function in (bare, ours):
             function(model_class, data, num_steps // 5)
