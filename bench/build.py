@@ -150,7 +150,7 @@ def _locate(key: str, target: str) -> Callable[..., Any]:
         ours = f" ({top} is the bench's own package: give your file another name)" if top in _OURS else ""
         raise ValueError(
             f"{key}._target_ must be a class or function that can be imported, got {target}:"
-            f" {type(cause).__name__}: {_first_line(cause)}{_where(cause)}{ours}"
+            f" {type(cause).__name__}: {first_line(cause)}{_where(cause)}{ours}"
         ) from error
     if not callable(found):
         raise ValueError(f"{key}._target_ must be a class or function, got {target}, a {type(found).__name__}")
@@ -196,15 +196,16 @@ def _call(key: str, config: Component, factory: Callable[..., Any], *args: Any, 
         if isinstance(error, ValueError) and config.target.split(".")[0] in (*_OURS, "torch"):
             subject = str(error).partition(" ")[0].partition("[")[0]
             prefix = "" if "." in subject else f"{key}." if subject in known else f"{key}={config.name}: "
-            raise _Raised(f"{prefix}{_first_line(error)}", error) from error
+            raise _Raised(f"{prefix}{first_line(error)}", error) from error
         raise _Raised(
             f"{key}._target_ must be something that can be built, got {config.target}, which raised"
-            f" {type(error).__name__}: {_first_line(error)}{_where(error)}",
+            f" {type(error).__name__}: {first_line(error)}{_where(error)}",
             error,
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, for a sentence: its first line."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else "(no message)"
 

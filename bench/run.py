@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from bench import device as devices
-from bench.build import build_data, build_model, build_optimizer
+from bench.build import build_data, build_model, build_optimizer, first_line
 from bench.clock import Noise, Stopwatch
 from bench.config import Component, Config, short_hash
 from bench.data import Dataset
@@ -201,7 +201,7 @@ def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, se
             if devices.is_out_of_memory(error):
                 raise
             raise ValueError(
-                f"{fits}, got {type(error).__name__}: {_first_line(error)}; change one of the two"
+                f"{fits}, got {type(error).__name__}: {first_line(error)}; change one of the two"
             ) from error
         wanted = (len(inputs), data.spec.num_outputs)
         if tuple(getattr(outputs, "shape", ())) != wanted:
@@ -282,9 +282,4 @@ def _freeze_once() -> None:
 
 def _told(error: BaseException, details: dict[str, Any]) -> str:
     details["traceback"] = "".join(traceback.format_exception(error))
-    return f"{type(error).__name__}: {_first_line(error)}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "(no message)"
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -84,9 +84,7 @@ def series_names(runs: pd.DataFrame, ignoring: Sequence[str] = ()) -> pd.Series:
         runs: Rows of `runs`.
         ignoring: Columns that shall not tell cells apart.
     """
-    # A run that ended before its optimizer was built does not know what would have run: ask its cell.
-    order = runs["status"].ne("ok").sort_values(kind="stable").index
-    cells = runs.loc[order].drop_duplicates("cell_id").set_index("cell_id")
+    cells = _one_run_each(runs, "cell_id")
     hyper = ["lr", *[c for c in runs if c.startswith("hp_")], "implementation"]
     names: dict[str, str] = {}
     for optimizer, group in cells.groupby("optimizer", sort=False):
@@ -103,6 +101,15 @@ def series_names(runs: pd.DataFrame, ignoring: Sequence[str] = ()) -> pd.Series:
     alike = alike.merge(cells[[c for c in ignoring if c in cells]].reset_index(), on="cell_id")
     clash = set(alike.loc[alike.duplicated(["name", *ignoring], keep=False), "cell_id"])
     return runs["cell_id"].map(lambda c: f"{names[c]} {c}" if c in clash else names[c]).astype("string")
+
+
+def _one_run_each(runs: pd.DataFrame, key: str) -> pd.DataFrame:
+    """One run for each value of a column, one that ended ok if there is any.
+
+    A run that ended before its optimizer was built does not know which implementation would have run.
+    """
+    order = runs["status"].ne("ok").sort_values(kind="stable").index
+    return runs.loc[order].drop_duplicates(key).set_index(key)
 
 
 def _short(value: object) -> str:
@@ -184,8 +191,7 @@ def leaders(runs: pd.DataFrame) -> list[str]:
     ok. Where an optimizer has none, its first series stands for it, so that its failure is seen.
     """
     table = summary(runs)
-    order = runs["status"].ne("ok").sort_values(kind="stable").index
-    cells = runs.loc[order].drop_duplicates("series").set_index("series")
+    cells = _one_run_each(runs, "series")
     implementation = cells["implementation"]
     several = cells.groupby("optimizer")["implementation"].nunique()
     keys = [
