@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -36,6 +37,8 @@ class Session:
     num_found: int = 0
     num_elsewhere: int = 0
     configs: dict[Path, Config] = field(default_factory=dict)
+    memory: dict[str, dict[str, Any]] = field(default_factory=dict)
+    no_memory: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
     refusal: str | None = None
 
@@ -55,33 +58,60 @@ def _put_multirun_last() -> None:
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in flags] + flags[:1]
 
 
-def _command() -> int:
+def compose(config_name: str, job: Callable[[DictConfig], Any], is_sweep: bool = False) -> str | None:
+    """Have Hydra compose the command line, and call a job with each configuration.
+
+    Args:
+        config_name: A file of `conf/`, without suffix.
+        job: What is called.
+        is_sweep: Whether the command was given with -m.
+
+    Returns:
+        The sentence about what is wrong with the command, or None.
+    """
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from bench.mistakes import sentence
 
-    global _session
-    _session = Session(is_sweep=any(flag in sys.argv for flag in ("-m", "--multirun")))
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    refusals: list[str] = []
+
+    @functools.wraps(job)
+    def guarded(node: DictConfig) -> Any:
+        try:
+            return job(node)
+        except Refused as error:  # Hydra would print lines of its own about it.
+            refusals.append(str(error))
+            return float("inf")
+
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()
-    except KeyboardInterrupt:
-        _session.interrupted = True
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(guarded)()
     except (Refused, HydraException, OmegaConfBaseException) as error:
         if full_error == "1":
             raise
-        _session.refusal = str(error) if isinstance(error, Refused) else sentence(error, _session.is_sweep)
+        return str(error) if isinstance(error, Refused) else sentence(error, is_sweep)
     except ValueError as error:  # Hydra's own, for combinations that it does not take
         if full_error == "1":
             raise
-        _session.refusal = f"the command must be one that Hydra can compose, got: {' '.join(str(error).split())}; see python -m bench --help"
+        said = " ".join(str(error).split())
+        return f"the command must be one that Hydra can compose, got: {said}; see --help"
     finally:
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
+    return refusals[0] if refusals else None
+
+
+def _command() -> int:
+    global _session
+    _session = Session(is_sweep=any(flag in sys.argv for flag in ("-m", "--multirun")))
+    try:
+        _session.refusal = compose("config", job, _session.is_sweep)
+    except KeyboardInterrupt:
+        _session.interrupted = True
     status = OK
     try:
         status = _finish()
@@ -103,17 +133,21 @@ def job(node: DictConfig) -> float:
 
     Returns:
         The cell's objective: its mean final validation loss, infinite unless every run ended ok.
+
+    Raises:
+        Refused: It cannot be carried out.
     """
+    return run_cells([config_of(node, typed_overrides())])[0]
+
+
+def typed_overrides() -> list[str]:
+    """The overrides that led to the configuration Hydra has just composed, as they were typed."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    try:
-        typed = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-        assert isinstance(typed, list)
-        return run_cells([config_of(node, [str(override) for override in typed])])[0]
-    except Refused as error:  # Hydra would print lines of its own about it.
-        _session.refusal = str(error)
-        return float("inf")
+    typed = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(typed, list)
+    return [str(override) for override in typed]
 
 
 def config_of(node: DictConfig, overrides: Sequence[str]) -> Config:
@@ -121,6 +155,18 @@ def config_of(node: DictConfig, overrides: Sequence[str]) -> Config:
 
     Raises:
         Refused: A value is not what its key takes.
+    """
+    try:
+        return parse(plain(node), list(overrides))
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """A composed configuration as plain dicts and lists, without Hydra's own part.
+
+    Raises:
+        Refused: A value refers to what is not there.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -133,10 +179,7 @@ def config_of(node: DictConfig, overrides: Sequence[str]) -> Config:
         raise Refused(unresolvable(node) or str(error)) from None
     assert isinstance(container, dict)
     container.pop("hydra", None)
-    try:
-        return parse({str(key): value for key, value in container.items()}, list(overrides))
-    except ValueError as error:
-        raise Refused(str(error)) from None
+    return {str(key): value for key, value in container.items()}
 
 
 def run_cells(configs: Sequence[Config]) -> list[float]:
@@ -151,7 +194,7 @@ def run_cells(configs: Sequence[Config]) -> list[float]:
     """
     from bench.progress import Progress
 
-    progress = Progress(sum(len(config.seeds) for config in configs))
+    progress = Progress(sum(len(_seeds(config)) for config in configs))
     try:
         return [_run_cell(config, progress) for config in configs]
     finally:
@@ -165,7 +208,7 @@ def _run_cell(config: Config, progress: Progress) -> float:
     study_dir = config.study_dir
     if study_dir not in _session.configs:
         _session.configs[study_dir] = config
-        with _writing(study_dir):
+        with writing(study_dir):
             study_dir.mkdir(parents=True, exist_ok=True)
             tables.check_study(study_dir)
             for row in tables.recover(study_dir):
@@ -175,9 +218,14 @@ def _run_cell(config: Config, progress: Progress) -> float:
         raise Refused(lacking)
     where = environment(device if not lacking else "cpu")
     ids = cell_id(config, device), environment_id(where)
-    rows = [_run(config, seed, (*ids, where, device), lacking, progress) for seed in config.seeds]
-    losses = [row["final_val_loss"] if row and row["status"] == "ok" else float("inf") for row in rows]
-    return sum(losses) / len(losses)
+    rows = [_run(config, seed, (*ids, where, device), lacking, progress) for seed in _seeds(config)]
+    ended = [row for row in rows if row and row["status"] == "ok" and row["stage"] != "predicted"]
+    return sum(row["final_val_loss"] for row in ended) / len(rows) if len(ended) == len(rows) else float("inf")
+
+
+def _seeds(config: Config) -> list[int]:
+    """The seeds to run: one where memory is predicted, which no seed changes."""
+    return config.seeds[:1] if config.device.name == "fake" else config.seeds
 
 
 def _run(
@@ -192,7 +240,7 @@ def _run(
 
     label, study_dir = _label(config, seed), config.study_dir
     run_id = f"{known[0]}-{seed}-{known[1]}"
-    with _writing(study_dir):
+    with writing(study_dir):
         row = _done(config, run_id)
         if row is None:
             import bench.run  # noqa: F401  (seconds; not while a run is claimed)
@@ -241,17 +289,23 @@ def _make(
     """Make a run, whatever becomes of it, and record it."""
     from bench import tables
     from bench.device import Unavailable
-    from bench.run import Result, lost, planned_row, run
+    from bench.run import Result, lost, planned_row, predicted, run
 
     planned = planned_row(config, seed, *known)
-    with _writing(config.study_dir):
+    with writing(config.study_dir):
         claim.describe(planned)
+        num_beside = tables.num_in_flight(Path(config.results_dir), planned["run_id"])
     try:
-        result = (
-            Result(planned | {"status": "skipped", "reason": lacking}, [], {})
-            if lacking
-            else run(config, planned, tell)
-        )
+        memory = None if lacking else _memory(config, planned)
+        if memory is not None:
+            planned |= {"peak_tensors_mib": memory["peak_mib"], "optimizer_state_mib": memory["optimizer_state_mib"]}
+        if lacking:
+            result = Result(planned | {"status": "skipped", "reason": lacking}, [], {})
+        elif config.device.name == "fake":
+            assert memory is not None
+            result = predicted(config, planned, memory)
+        else:
+            result = run(config, planned, tell, num_beside)
     except (ValueError, Unavailable) as error:
         if not _session.is_sweep:
             raise Refused(str(error)) from error
@@ -259,15 +313,45 @@ def _make(
         result = Result(planned | {"status": status, "reason": str(error)}, [], {})
     except (Exception, KeyboardInterrupt) as error:
         result = lost(planned, error)
-    with _writing(config.study_dir):
+    with writing(config.study_dir):
         tables.write_run(config.study_dir, result.row, result.points, result.details)
     return result.row
 
 
+def _memory(config: Config, planned: dict[str, Any]) -> dict[str, Any] | None:
+    """The row of `memory` of a cell: as it stands, else measured now; None where it is not wanted or fails.
+
+    A run goes on without it; what is wrong with the cell, the run itself will say.
+    """
+    from bench import tables
+    from bench.build import first_line
+    from bench.run import memory_of
+
+    predicted = config.device.name == "fake"
+    if not (config.memory or predicted):
+        return None
+    part = f"{planned['cell_id']}-{planned['environment_id']}"
+    if part in _session.memory or part in _session.no_memory:
+        return _session.memory.get(part)
+    row = None if config.force else tables.find_side(config.study_dir, "memory", part)
+    if row is None:
+        try:
+            row = memory_of(config, planned)
+        except Exception as error:
+            if predicted:
+                raise
+            _session.no_memory[part] = f"{type(error).__name__}: {first_line(error)}"
+            return None
+        with writing(config.study_dir):
+            tables.write_side(config.study_dir, "memory", part, [row])
+    _session.memory[part] = row
+    return row
+
+
 def _device_name(config: Config) -> tuple[str, str | None]:
     """The device that a cell runs on, and why it can't where it can't. No torch for the CPU."""
-    if config.device.name == "cpu":
-        return "cpu", None
+    if config.device.name in ("cpu", "fake"):
+        return config.device.name, None
     from bench.device import Unavailable, resolve
 
     try:
@@ -293,6 +377,11 @@ def _label(config: Config, seed: int) -> str:
 def _outcome(row: dict[str, Any]) -> str:
     if row["status"] != "ok":
         return f"{row['status']}: {row['reason']}"
+    if row["stage"] == "predicted":
+        return (
+            f"peak {row['peak_tensors_mib']:,.0f} MiB predicted, of it {row['optimizer_state_mib']:,.0f} MiB"
+            " of optimizer state; nothing was run"
+        )
     accuracy = row.get("final_test_accuracy")
     shown = f", test accuracy {accuracy:.1%}" if accuracy is not None else ""
     return f"val loss {row['final_val_loss']:.4g}{shown}, {row['train_s']:.2f} s of training"
@@ -303,31 +392,32 @@ def _finish() -> int:
     if not _session.configs:
         return OK
     if _session.refusal and not _session.rows:
-        for folder in (
-            f for study_dir in _session.configs for f in (study_dir / "inflight", study_dir, study_dir.parent)
-        ):
-            with suppress(OSError):
-                folder.rmdir()  # only where it is empty
+        for study_dir in _session.configs:
+            remove_empty(study_dir)
         return REFUSED
     from bench import tables
     from bench.report.stats import summary_text
 
     for study_dir, config in _session.configs.items():
-        with _writing(study_dir):
+        with writing(study_dir):
             study = tables.build(study_dir)
         for problem in study.problems:
             print(f"bench: {problem}", file=sys.stderr)
         if study.runs.empty:
             continue
-        print(f"\n{summary_text(study.runs)}\n")
+        print(f"\n{summary_text(study.runs, tables.load_side(study_dir, 'memory'))}\n")
         print(f"tables: {study_dir}{os.sep}")
         if config.report and not (_session.interrupted or _session.refusal):
             from bench.report.render import write_report
 
             report_dir = Path(config.reports_dir) / config.study
-            with _writing(report_dir, "reports_dir"):
+            with writing(report_dir, "reports_dir"):
                 write_report(study, study_dir, report_dir)
             print(f"report: {report_dir / 'index.html'}")
+    ran = {f"{row['cell_id']}-{row['environment_id']}": row for row in _session.rows.values() if row["status"] == "ok"}
+    for part, why in _session.no_memory.items():
+        if part in ran:
+            print(f"bench: peak memory of {ran[part]['optimizer']} was not measured: {why}", file=sys.stderr)
     if _session.num_found:
         print(f"{_session.num_found} of these runs existed already and were not repeated (force=true repeats them).")
     if _session.num_elsewhere:
@@ -335,8 +425,16 @@ def _finish() -> int:
     return OK if all(row["status"] in ("ok", "skipped") for row in _session.rows.values()) else NOT_ALL_OK
 
 
+def remove_empty(study_dir: Path) -> None:
+    """Leave nothing behind of a refused command: take away the study's folders that are empty."""
+    for folder in (study_dir / "inflight", study_dir, study_dir.parent):
+        with suppress(OSError):
+            folder.rmdir()
+
+
 @contextmanager
-def _writing(folder: Path, key: str = "results_dir") -> Iterator[None]:
+def writing(folder: Path, key: str = "results_dir") -> Iterator[None]:
+    """Turn an error of writing there, or of what is written, into a sentence."""
     try:
         yield
     except OSError as error:

@@ -6,6 +6,7 @@ comes back as one sentence.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import sysconfig
@@ -16,11 +17,11 @@ from typing import Any
 
 import torch
 from hydra.utils import get_object, instantiate
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import optimizers
-from bench.config import Component, OptimizerConfig
+from bench.config import Component, Config, OptimizerConfig, StepCostConfig
 from bench.data import Dataset, DataSpec, as_dataset
 from bench.device import Unavailable, is_out_of_memory
 
@@ -31,6 +32,7 @@ SWITCHES: dict[str, dict[str, bool]] = {
     "forloop": {"foreach": False, "fused": False},
     "foreach": {"foreach": True, "fused": False},
     "fused": {"fused": True},
+    "compiled": {},
 }
 """Arguments of torch's constructors that choose an implementation."""
 
@@ -64,17 +66,41 @@ def build_model(config: Component, spec: DataSpec) -> nn.Module:
     return model
 
 
+def checked_outputs(config: Config | StepCostConfig, spec: DataSpec, model: nn.Module, inputs: Tensor) -> Tensor:
+    """Run a model on a batch, and hold what comes out to its data.
+
+    Raises:
+        ValueError: The model fails on such inputs, or its output has another shape than the data
+            asks for.
+    """
+    shape = "x".join(map(str, spec.input_shape))
+    fits = f"model={config.model.name} must fit data={config.data.name} (inputs {shape}, {spec.task})"
+    try:
+        outputs = model(inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise ValueError(f"{fits}, got {type(error).__name__}: {first_line(error)}; change one of the two") from error
+    wanted = (len(inputs), spec.num_outputs)
+    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
+        raise ValueError(
+            f"{fits}: its output for {len(inputs)} examples must be of shape {list(wanted)},"
+            f" got {list(getattr(outputs, 'shape', ())) or type(outputs).__name__}; change one of the two"
+        )
+    return outputs
+
+
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> tuple[Optimizer, str]:
     """Build an optimizer over the trained parameters of a model.
 
     Returns:
-        The optimizer, and which implementation of its step runs: forloop, foreach, fused or
-        reference; "own" for a class that is neither torch's nor ours.
+        The optimizer, and which implementation of its step runs: forloop, foreach, fused, compiled
+        or reference; "own" for a class that is neither torch's nor ours.
 
     Raises:
         ValueError: The class does not exist, is no optimizer, does not take these arguments or
             raises; or the model has nothing to train.
-        Unavailable: It has no such implementation.
+        Unavailable: It has no such implementation. Of `compiled` only the first step says so.
     """
     factory = _locate("optimizer", config.target)
     if inspect.isclass(factory) and not issubclass(factory, Optimizer):
@@ -98,7 +124,13 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> tuple[Optimize
     else:
         known = _arguments(factory)
         needed = "fused" if wanted == "fused" else "foreach"
-        if wanted != "default" and needed not in known:
+        if wanted == "compiled":
+            if not is_torch:
+                raise Unavailable(
+                    "optimizer.implementation=compiled is not to be had: it is the step of torch's optimizers"
+                    f" under torch.compile, and {config.target} is none of them"
+                )
+        elif wanted != "default" and needed not in known:
             raise Unavailable(
                 f"optimizer.implementation={wanted} is not to be had: {config.target} of torch"
                 f" {torch.__version__.partition('+')[0]} has no argument {needed}"
@@ -118,9 +150,32 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> tuple[Optimize
             f"optimizer._target_ must give a torch.optim.Optimizer, got {type(optimizer).__name__} from"
             f" {config.target}; derive the class from torch.optim.Optimizer"
         )
+    if wanted == "compiled":
+        optimizer.step = _compiled(optimizer.step)  # type: ignore[method-assign]
     if wanted == "default":
         return optimizer, _torch_default(optimizer, params) if is_torch else "own"
     return optimizer, wanted
+
+
+def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step under torch.compile; where the compiler cannot be had, its first call says so."""
+    import torch._dynamo
+    from torch._dynamo.exc import TorchDynamoException
+
+    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)  # it warns of the profiler's marks in every step
+    torch._dynamo.config.fail_on_recompile_limit_hit = True  # rather than run uncompiled and say nothing
+    compiled = torch.compile(step)
+
+    @functools.wraps(step)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return compiled(*args, **kwargs)
+        except TorchDynamoException as error:
+            raise Unavailable(
+                f"optimizer.implementation=compiled is not to be had here: torch.compile says {first_line(error)}"
+            ) from error
+
+    return checked
 
 
 def _torch_default(optimizer: Optimizer, params: list[nn.Parameter]) -> str:

@@ -24,7 +24,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CONF_DIR = next((p for p in (ROOT / "bench" / "conf", ROOT / "conf") if p.is_dir()), ROOT / "conf")
 """Folder of the Hydra configs: the packaged copy, else the checkout's."""
 
-IMPLEMENTATIONS = ("default", "forloop", "foreach", "fused", "reference")
+OPTIMIZERS = ("adam", "sgd", "rmsprop", "nadam", "adamax", "adadelta")
+"""The six that the bench is about, by their config."""
+
+IMPLEMENTATIONS = ("default", "forloop", "foreach", "fused", "compiled", "reference")
 
 
 class Section(BaseModel):
@@ -102,7 +105,7 @@ class OptimizerConfig(Component):
     """An optimizer, and which implementation of its step runs."""
 
     implementation: Annotated[
-        Literal["default", "forloop", "foreach", "fused", "reference"],
+        Literal["default", "forloop", "foreach", "fused", "compiled", "reference"],
         Field(description="one of " + ", ".join(IMPLEMENTATIONS)),
     ]
 
@@ -110,7 +113,9 @@ class OptimizerConfig(Component):
 class DeviceConfig(Section):
     """Where and how a run computes."""
 
-    name: Annotated[Literal["cpu", "cuda", "mps", "auto"], Field(description="one of cpu, cuda, mps, auto")]
+    name: Annotated[
+        Literal["cpu", "cuda", "mps", "auto", "fake"], Field(description="one of cpu, cuda, mps, auto, fake")
+    ]
     threads: Annotated[int, Field(ge=1, le=1024, description="a whole number from 1 to 1024")]
     precision: Annotated[Literal["fp32", "tf32", "bf16"], Field(description="one of fp32, tf32, bf16")]
 
@@ -144,6 +149,7 @@ class Config(Section):
     data: Component
     device: DeviceConfig
     train: TrainConfig
+    memory: Flag
     force: Flag
     report: Flag
     results_dir: Folder
@@ -160,6 +166,45 @@ class Config(Section):
     def default_hyperparameters(self) -> bool:
         """Whether the optimizer runs at the settings of the config that ships for it, nothing changed."""
         return _shipped_options().get(self.optimizer.target) == self.optimizer.options
+
+
+class BatchConfig(Section):
+    """The batch of a timed training step."""
+
+    batch_size: Positive
+
+
+class StepCostConfig(Section):
+    """What `python -m bench.step_cost` measures."""
+
+    study: Name
+    optimizers: list[OptimizerConfig]
+    implementations: Annotated[
+        list[
+            Annotated[
+                Literal["reference", "forloop", "foreach", "fused", "compiled"],
+                Field(description="one of reference, forloop, foreach, fused, compiled"),
+            ]
+        ],
+        Field(min_length=1, description="a list of reference, forloop, foreach, fused, compiled"),
+    ]
+    baseline: Annotated[str, Field(description="one of the optimizers, or null")]
+    replicates: Annotated[int, Field(ge=5, le=1000, description="a whole number from 5 to 1000 of fresh processes")]
+    builds: Annotated[int, Field(ge=1, le=1000, description="a whole number from 1 to 1000")]
+    rounds: Annotated[int, Field(ge=1, le=100_000, description="a whole number from 1 to 100000")]
+    model: Component
+    data: Component
+    device: DeviceConfig
+    train: BatchConfig
+    report: Flag
+    results_dir: Folder
+    reports_dir: Folder
+    overrides: list[str] = []
+
+    @property
+    def study_dir(self) -> Path:
+        """Where the tables go."""
+        return Path(self.results_dir) / self.study
 
 
 @functools.cache
@@ -202,6 +247,81 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
     if config.train.epochs is None and config.train.steps is None:
         raise ValueError("train.epochs must be set where train.steps is null, got null; set one of the two")
     return config
+
+
+def parse_step_cost(node: dict[str, Any], overrides: list[str] | None = None) -> StepCostConfig:
+    """Turn a composed configuration into a `StepCostConfig`.
+
+    Args:
+        node: The configuration as plain dicts and lists, interpolations resolved.
+        overrides: The command-line overrides that led to it, for the record.
+
+    Raises:
+        ValueError: As `parse`.
+    """
+    node = dict(node)
+    for key in ("model", "data", "device", "train"):
+        if not isinstance(node.get(key), dict):
+            raise ValueError(f"{key} must be a mapping or a group option, got {node.get(key)!r}; leave it out")
+    for key in ("model", "data"):
+        node[key] = _component(key, node[key])
+    entries = node.get("optimizers")
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"optimizers must be a list such as [adam,sgd], got {_shown(entries)}; name at least one")
+    node["optimizers"] = [_optimizer_entry(i, entry) for i, entry in enumerate(entries)]
+    names = [entry["name"] for entry in node["optimizers"]]
+    for key, values in (("optimizers", names), ("implementations", node.get("implementations"))):
+        if isinstance(values, list) and len({str(v) for v in values}) < len(values):
+            raise ValueError(
+                f"{key} must be different from each other, got {', '.join(map(str, values))}; name each once"
+            )
+    if node.get("baseline") is None:
+        node["baseline"] = "sgd" if "sgd" in names else names[0]
+    if node["baseline"] not in names:
+        raise ValueError(f"baseline must be one of the optimizers ({', '.join(names)}), got {_shown(node['baseline'])}")
+    if node.get("study") is None:
+        node["study"] = f"{node['data']['name']}-{node['model']['name']}"
+    try:
+        config = StepCostConfig(**node, overrides=overrides or [])
+    except ValidationError as error:
+        raise ValueError(_sentence(error, StepCostConfig, option=str(node["device"].get("name")))) from None
+    if config.device.name == "fake":
+        raise ValueError("device must be one whose clock can be read, got fake; choose cpu, cuda, mps or auto")
+    return config
+
+
+def _optimizer_entry(index: int, entry: Any) -> dict[str, Any]:
+    """An optimizer of a list: the name of a config, or a mapping of settings on top of one.
+
+    Settings other than the config's own go into the name, such as sgd-momentum-0.9.
+    """
+    key, options = f"optimizers[{index}]", group_options("optimizer")
+    settings = {"name": entry} if isinstance(entry, str) else dict(entry) if isinstance(entry, dict) else None
+    if settings is None or not ({"name", "_target_"} & set(settings)):
+        raise ValueError(
+            f"{key} must be one of {', '.join(options)}, or a mapping such as {{name:sgd,momentum:0.9}}, got {_shown(entry)}"
+        )
+    name = settings.pop("name", None)
+    shipped = CONF_DIR / "optimizer" / f"{name}.yaml"
+    if "_target_" in settings:
+        settings["name"] = name
+        return _component("optimizer", settings)
+    if name not in options or name == "custom":
+        raise ValueError(
+            f"{key} must be one of {', '.join(o for o in options if o != 'custom')}, got {_shown(name)}; a class of your own is {{_target_:my_file.MyClass,lr:0.01}}"
+        )
+    node = yaml.safe_load(shipped.read_text())
+    unknown = sorted(set(settings) - set(node))
+    if unknown:
+        raise ValueError(
+            f"{key}.{unknown[0]} must be a setting of {name} ({', '.join(k for k in node if k not in ('_target_', 'name', 'implementation'))}), got an unknown one; choose one of these"
+        )
+    changed = {k: v for k, v in settings.items() if v != node[k]}
+    parsed = _component("optimizer", node | settings)
+    if changed:
+        words = "-".join([str(name), *(f"{k}-{v}" for k, v in sorted(changed.items()))])
+        parsed["name"] = re.sub(r"[^\w.+-]+", "_", words)
+    return parsed
 
 
 def group_options(group: str) -> list[str]:
@@ -299,12 +419,12 @@ def _shown(value: Any) -> str:
 
 # --- identity -------------------------------------------------------------------------------------
 
-NOT_IDENTITY = ("study", "seeds", "force", "report", "results_dir", "reports_dir", "overrides")
+NOT_IDENTITY = ("study", "seeds", "memory", "force", "report", "results_dir", "reports_dir", "overrides")
 """Keys that change where a result goes, not what it is. Beside them: `data.root` and
 `data.download` (where files lie) and `train.time_limit_s` (a run that hit it is repeated when it
 is raised). Seed and environment are told apart in the run's id, not in the cell's."""
 
-ADDED_LATER: dict[str, Any] = {}
+ADDED_LATER: dict[str, Any] = {"data.options.channels": None}
 """Keys that came after the first release, dotted, each with the value under which a run is what it
 was before the key existed: at that value the key stays out of the hash, so old ids hold."""
 
@@ -336,6 +456,31 @@ def identity(config: Config, device: str) -> dict[str, Any]:
         if last in parent and parent[last] == neutral:
             del parent[last]
     return node
+
+
+def cost_id(
+    workload_id: str,
+    optimizer: OptimizerConfig,
+    implementation: str,
+    device: str,
+    config: DeviceConfig,
+    environment_id: str,
+) -> str:
+    """Ten hexadecimal digits of what a step's cost depends on; the learning rate is no part of it.
+
+    Runs and step costs with the same one may be joined.
+
+    Args:
+        workload_id: Model, data, loss and batch size.
+        optimizer: Its class and settings.
+        implementation: The one that really runs.
+        device: The device that it really runs on.
+        config: Its threads and precision.
+        environment_id: Hardware and versions.
+    """
+    options = {key: value for key, value in optimizer.options.items() if key != "lr"}
+    parts = [workload_id, optimizer.target, source_fingerprint(optimizer.target), options, implementation]
+    return short_hash([*parts, device, config.threads, config.precision, environment_id], 10)
 
 
 def cell_id(config: Config, device: str) -> str:

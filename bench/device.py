@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -50,6 +52,16 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return nullcontext()
 
 
+def free_bytes(device: torch.device) -> int:
+    """Memory of a device that nothing uses; 0 where the machine does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return 0
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on the CPU or a GPU."""
     text = str(error)
@@ -78,6 +90,8 @@ def reset(device: torch.device, threads: int, precision: str, seed: int) -> None
     torch.backends.cudnn.deterministic = False
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    if "torch._dynamo" in sys.modules:  # what earlier runs compiled counts against a limit
+        sys.modules["torch._dynamo"].reset()
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import bench
@@ -45,10 +46,15 @@ def _host() -> dict[str, str | int | None]:
         "python_version": platform.python_version(),
         "os": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
-        "num_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "num_cores": num_cores(),
         "hostname": platform.node(),
         "git_commit": _commit(),
     }
+
+
+def num_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache
@@ -68,6 +74,24 @@ def _gpu() -> str:
     import torch
 
     return torch.cuda.get_device_name()
+
+
+@functools.cache
+def last_cache_bytes() -> int | None:
+    """Size of the CPU's last cache before memory, bytes; None where the machine does not say."""
+    sizes = []
+    for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        with suppress(OSError, ValueError, KeyError):
+            text = (index / "size").read_text().strip()
+            sizes.append((int((index / "level").read_text()), int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]]))
+    if sizes:
+        return max(sizes)[1]
+    if platform.system() == "Darwin":
+        found = [
+            _output(["sysctl", "-n", key]) for key in ("hw.l3cachesize", "hw.perflevel0.l2cachesize", "hw.l2cachesize")
+        ]
+        return next((int(text) for text in found if text and text.isdigit() and int(text) > 0), None)
+    return None
 
 
 def _commit() -> str | None:

@@ -33,6 +33,15 @@ def sentence(error: Exception, is_sweep: bool) -> str:
             " put quotes around a value with spaces or brackets"
         )
 
+    if match := re.search(r"Could not override '?([\w/]+)'?\.? No match", text):
+        if group_options(match[1]):
+            instead = (
+                "name them in a list, such as optimizers=[adam,sgd]" if match[1] == "optimizer" else "leave it out"
+            )
+            return f"{match[1]} must be a group of this command, got one that it has not; {instead}"
+        groups = sorted(path.name for path in CONF_DIR.iterdir() if group_options(path.name))
+        return f"{match[1]} must be a group ({', '.join(groups)}), got an unknown one; choose one of these"
+
     if match := re.search(r"Could not override '([^']+)'", text):
         wrong = match[1]
         parent, _, name = wrong.rpartition(".")
@@ -51,10 +60,6 @@ def sentence(error: Exception, is_sweep: bool) -> str:
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
         key, _, value = match[1].partition("=")
         return f"{key} must be one value without -m, got {value}; add -m to run each, or quote a value that has a comma"
-
-    if match := re.search(r"Could not override '?([\w/]+)'?\.? No match", text):
-        groups = sorted(path.name for path in CONF_DIR.iterdir() if group_options(path.name))
-        return f"{match[1]} must be a group ({', '.join(groups)}), got an unknown one; choose one of these"
 
     return text if cause is error else f"{text}: {' '.join(str(cause).split())}"
 

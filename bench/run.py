@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from bench import device as devices
-from bench.build import build_data, build_model, build_optimizer, first_line
+from bench.build import build_data, build_model, build_optimizer, checked_outputs, first_line
 from bench.clock import Noise, Stopwatch
-from bench.config import Component, Config, short_hash
+from bench.config import Component, Config, cost_id, short_hash
 from bench.data import Dataset
 from bench.memory import PeakMemory
 from bench.train import LOSSES, Diverged, OutOfTime, Plan, Trace, train
@@ -45,7 +45,7 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "cell_id": cell_id,
         "environment_id": environment_id,
         "study": config.study,
-        "stage": "single",
+        "stage": "predicted" if device == "fake" else "single",
         "status": "failed",
         "workload": f"{config.model.name} on {config.data.name}, batch {config.train.batch_size}",
         "budget": f"{budget[0]:,} steps" if budget[0] else f"{budget[1]:,} epoch{'s' * (budget[1] != 1)}",
@@ -82,13 +82,59 @@ def repeat_command(config: Config, seed: int) -> str:
     return shlex.join(["python", "-m", "bench", *kept, f"seeds=[{seed}]", "force=true"])
 
 
+def dataset(config: Component, device: torch.device) -> Dataset:
+    """The data on a device; the last one asked for is kept.
+
+    Raises:
+        ValueError: It cannot be loaded.
+    """
+    return _dataset(config.model_dump_json(), device)
+
+
+def _learnable(config: Config, device: torch.device) -> Dataset:
+    """The data of a cell that is to be trained.
+
+    Raises:
+        ValueError: It cannot be loaded, has shapes only, or has fewer examples than a batch.
+    """
+    data = dataset(config.data, device)
+    if data.shapes_only:
+        raise ValueError(
+            f"data={config.data.name} has shapes but nothing to learn from, got device={config.device.name};"
+            " use device=fake, or python -m bench.step_cost"
+        )
+    if config.train.batch_size > data.size("train"):
+        raise ValueError(
+            f"train.batch_size must be at most the {data.size('train'):,} training examples of"
+            f" data={config.data.name}, got {config.train.batch_size}; set a smaller one"
+        )
+    return data
+
+
 @functools.lru_cache(maxsize=1)
 def _dataset(config_json: str, device: torch.device) -> Dataset:
     return build_data(Component.model_validate_json(config_json)).to(device)
 
 
+def workload_id(model: Component, data_config: Component, data: Dataset, batch_size: int) -> str:
+    """Eight hexadecimal digits of what is learnt, and in which batches: runs with another do not compare."""
+    options = {k: v for k, v in data_config.options.items() if k not in ("root", "download")}
+    if options.get("channels") is None:
+        options.pop("channels", None)
+    workload = {
+        "model": [model.target, model.options],
+        "data": [data.fingerprint, data_config.target, options],
+        "loss": data.spec.loss,
+        "batch_size": batch_size,
+    }
+    return short_hash(workload, 8)
+
+
 def run(
-    config: Config, row: Row, tell: Callable[[int, int, float], None] = lambda step, num_steps, loss: None
+    config: Config,
+    row: Row,
+    tell: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+    num_jobs_beside: int = 0,
 ) -> Result:
     """Make one run on this machine, now.
 
@@ -96,6 +142,7 @@ def run(
         config: The cell.
         row: What `planned_row` gave for one seed.
         tell: Called with (step, steps in all, training loss) now and then.
+        num_jobs_beside: Other runs known to be in flight on this machine.
 
     Returns:
         The result, whatever became of it: divergence, lack of memory, the time limit, an error in
@@ -109,13 +156,8 @@ def run(
     device = devices.resolve(config.device.name)
     autocast = devices.autocast(device, config.device.precision)
     devices.reset(device, config.device.threads, config.device.precision, seed=0)  # a loader may draw, the same always
-    data = _dataset(config.data.model_dump_json(), device)
+    data = _learnable(config, device)
     num_train = data.size("train")
-    if config.train.batch_size > num_train:
-        raise ValueError(
-            f"train.batch_size must be at most the {num_train:,} training examples of data={config.data.name},"
-            f" got {config.train.batch_size}; set a smaller one"
-        )
     steps_per_epoch = math.ceil(num_train / config.train.batch_size)
     plan = Plan(
         num_steps=config.train.steps or steps_per_epoch * (config.train.epochs or 0),
@@ -130,18 +172,27 @@ def run(
     row = row | _data_columns(config, data, plan)
     trace, details = Trace(), {"config": config.model_dump()}
     status, reason = "ok", None
-    watch, noise = Stopwatch(device), Noise()
-    memory = None
+    watch = Stopwatch(device)
+    noise, memory = None, None
     try:
         watch.switch("warmup")
         _warm_up(config, data, plan, device, seed)
-        _quiet_collector()
+        quiet_collector()
+        noise = Noise(device.type, config.device.threads, row["num_cores"], num_jobs_beside)
 
         watch.switch("construct")
         devices.reset(device, config.device.threads, config.device.precision, seed)
         model = build_model(config.model, data.spec).to(device)
         optimizer, row["implementation"] = build_optimizer(config.optimizer, model)
         row["num_parameters"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        row["step_cost_id"] = cost_id(
+            row["workload_id"],
+            config.optimizer,
+            row["implementation"],
+            device.type,
+            config.device,
+            row["environment_id"],
+        )
 
         watch.switch("rest")
         torch.manual_seed(seed + 2**32)
@@ -161,14 +212,54 @@ def run(
         status, reason = "oom" if devices.is_out_of_memory(error) else "failed", _told(error, details)
     row["status"], row["reason"] = status, reason
     watch.switch("rest")
+    if noise is not None:
+        row |= noise.row()
     if memory is not None:
         row |= memory.row()
-    row |= (
-        noise.row() | _metric_columns(trace, plan, steps_per_epoch) | _time_columns(watch, trace, row, steps_per_epoch)
-    )
+    row |= _metric_columns(trace, plan, steps_per_epoch) | _time_columns(watch, trace, row, steps_per_epoch)
     if status == "oom" and device.type == "cuda":
         torch.cuda.empty_cache()
     return Result(row, trace.points, details)
+
+
+def memory_of(config: Config, row: Row) -> Row:
+    """The row of `memory` for a cell: measured on its device, or predicted where that is fake.
+
+    Args:
+        config: The cell.
+        row: What `planned_row` gave for one of its seeds.
+
+    Raises:
+        ValueError: Model, data and optimizer cannot be built or do not fit together.
+        Unavailable: The machine or torch lacks what was asked for.
+    """
+    from bench.footprint import footprint
+
+    fake = config.device.name == "fake"
+    device = torch.device("cpu") if fake else devices.resolve(config.device.name)
+    data = dataset(config.data, device) if fake else _learnable(config, device)
+    parts = footprint(config, data, device, fake)
+    known = {key: row[key] for key in ("cell_id", "environment_id", "study", "workload", "model", "data", "optimizer")}
+    return known | {
+        "stage": row["stage"],
+        "workload_id": workload_id(config.model, config.data, data, config.train.batch_size),
+        "optimizer_target": config.optimizer.target,
+        "optimizer_options": json.dumps(config.optimizer.options, sort_keys=True),
+        "device": row["device"],
+        "precision": config.device.precision,
+        "batch_size": config.train.batch_size,
+        **parts,
+    }
+
+
+def predicted(config: Config, row: Row, memory: Row) -> Result:
+    """The result of a cell on device=fake: its memory is predicted, nothing was trained."""
+    columns = {
+        "status": "ok",
+        "loss": dataset(config.data, torch.device("cpu")).spec.loss,
+        "data_fingerprint": dataset(config.data, torch.device("cpu")).fingerprint,
+    } | {key: memory[key] for key in ("workload_id", "implementation", "num_parameters")}
+    return Result(row | columns, [], {"config": config.model_dump()})
 
 
 def lost(row: Row, error: BaseException) -> Result:
@@ -192,38 +283,15 @@ def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, se
     model = build_model(config.model, data.spec).to(device)
     optimizer, _ = build_optimizer(config.optimizer, model)
     inputs, targets = (part[: plan.batch_size].clone() for part in data.splits["train"])
-    shape = "x".join(map(str, data.spec.input_shape))
-    fits = f"model={config.model.name} must fit data={config.data.name} (inputs {shape}, {data.spec.task})"
     with plan.autocast:
-        try:
-            outputs = model(inputs)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            if devices.is_out_of_memory(error):
-                raise
-            raise ValueError(
-                f"{fits}, got {type(error).__name__}: {first_line(error)}; change one of the two"
-            ) from error
-        wanted = (len(inputs), data.spec.num_outputs)
-        if tuple(getattr(outputs, "shape", ())) != wanted:
-            raise ValueError(
-                f"{fits}: its output for {len(inputs)} examples must be of shape {list(wanted)},"
-                f" got {list(getattr(outputs, 'shape', ())) or type(outputs).__name__}; change one of the two"
-            )
-        loss = LOSSES[data.spec.loss](outputs, targets)
+        loss = LOSSES[data.spec.loss](checked_outputs(config, data.spec, model, inputs), targets)
     loss.backward()
     optimizer.step()
 
 
 def _data_columns(config: Config, data: Dataset, plan: Plan) -> Row:
-    options = {k: v for k, v in config.data.options.items() if k not in ("root", "download")}
-    workload = {
-        "model": [config.model.target, config.model.options],
-        "data": [data.fingerprint, config.data.target, options],
-        "loss": data.spec.loss,
-        "batch_size": plan.batch_size,
-    }
     return {
-        "workload_id": short_hash(workload, 8),
+        "workload_id": workload_id(config.model, config.data, data, plan.batch_size),
         "data_fingerprint": data.fingerprint,
         "loss": data.spec.loss,
         "num_train": data.size("train"),
@@ -265,7 +333,7 @@ def _time_columns(watch: Stopwatch, trace: Trace, row: Row, steps_per_epoch: int
     return columns
 
 
-def _quiet_collector() -> None:
+def quiet_collector() -> None:
     """Collect garbage now, not during training; what the imports left behind is not looked at again.
 
     With torch and its compiler imported a collection takes a tenth of a second; without them, nothing.

@@ -4,7 +4,9 @@ A study is a folder::
 
     results/<study>/runs/<run_id>/run.json         one run: its row of `runs`, and its whole config
     results/<study>/runs/<run_id>/curves.parquet   its rows of `curves`
+    results/<study>/<side table>/<part>.parquet    rows of a side table (step_costs, memory), a file a measurement
     results/<study>/{runs,curves}.{parquet,csv}    all runs together, built from the folders
+    results/<study>/<side table>.{parquet,csv}     all parts together
     results/<study>/inflight/<run_id>.json         a run that a process is working on, locked by it
 
 The run folders are the truth. They are written aside, synced and renamed, so a kill at any moment
@@ -35,6 +37,8 @@ SCHEMA_VERSION = 1
 STATUSES = ("ok", "diverged", "oom", "timeout", "failed", "interrupted", "skipped", "pruned")
 STAGES = ("single", "tune", "final", "predicted")
 SPLITS = ("train", "val", "test")
+QUALITIES = ("clean", "noisy", "contended")
+PHASES = ("forward", "backward", "step")
 
 DONE = ("ok", "diverged", "oom", "timeout", "pruned")
 """Statuses that are results, not to be repeated; the others are tried again."""
@@ -57,6 +61,28 @@ class Column:
 
 def _columns(kind: str, *rows: tuple[str, str]) -> list[Column]:
     return [Column(name, kind, meaning) for name, meaning in rows]
+
+
+def _noise_columns(what: str) -> list[Column]:
+    return [
+        Column(
+            "timing_quality", "string", "how far the times can be trusted; the rule is in bench/clock.py", QUALITIES
+        ),
+        *_columns(
+            "float",
+            ("load_1min", "load average of the machine at the end"),
+            ("cpu_s", f"CPU time of the process during {what}"),
+            ("cpu_share", f"CPU time of the main thread over wall-clock time during {what}"),
+            ("yardstick_ms", "a fixed piece of work next to it, the slower of before and after"),
+            ("yardstick_best_ms", "the fastest that this process saw that piece of work"),
+            ("gpu_clock_mhz", "clock of the GPU at the end, where it can be read"),
+        ),
+        *_columns(
+            "int",
+            ("num_involuntary_switches", f"times the process was preempted during {what}"),
+            ("num_jobs_beside", "other runs in flight in the same results folder at its start"),
+        ),
+    ]
 
 
 RUNS: tuple[Column, ...] = (
@@ -83,8 +109,9 @@ RUNS: tuple[Column, ...] = (
         ("implementation", "which form of the step ran: forloop, foreach, fused, reference, own"),
         ("settings", "default: every hyperparameter as in its config; given: some set by hand"),
         ("schedule", "learning-rate schedule"),
-        ("device", "cpu, cuda or mps"),
+        ("device", "cpu, cuda, mps or fake"),
         ("precision", "fp32, tf32 or bf16"),
+        ("step_cost_id", "what the cost of a step depends on; joins with step_costs"),
     ),
     *_columns("float", ("lr", "learning rate; other hyperparameters are in columns hp_<name>")),
     *_columns(
@@ -121,21 +148,19 @@ RUNS: tuple[Column, ...] = (
         ("first_step_s", "the first of them"),
         ("eval_s", "evaluation on val and test"),
         ("log_s", "fetching and recording the training loss"),
+        ("write_s", "writing the run's folder, but for the file that holds this number"),
         ("rest_s", "everything else within the run"),
-        (
-            "total_s",
-            "the run from start to end, writing its folder excluded; the six above but first_step_s add up to it",
-        ),
+        ("total_s", "the run from start to end; the seven above but first_step_s add up to it"),
         ("step_ms", "train_s without the first step, per step"),
         ("examples_per_s", "training examples per second of train_s"),
         ("baseline_rss_mib", "resident memory of the process before training (Linux)"),
         ("peak_rss_mib", "peak resident memory of the process during the run (Linux)"),
         ("peak_allocated_mib", "peak memory allocated on the GPU (CUDA)"),
         ("peak_reserved_mib", "peak memory reserved by the GPU allocator (CUDA)"),
-        ("load_1min", "load average of the machine at the end"),
-        ("cpu_s", "CPU time of the process during the run"),
+        ("peak_tensors_mib", "peak memory in tensors, from the cell's memory pass; parts in the table memory"),
+        ("optimizer_state_mib", "memory in the optimizer's state, from the same pass"),
     ),
-    *_columns("int", ("num_involuntary_switches", "times the process was preempted during the run")),
+    *_noise_columns("the run, its warm-up excepted"),
     *_columns(
         "string",
         ("started_at", "UTC, ISO 8601"),
@@ -162,6 +187,107 @@ CURVES: tuple[Column, ...] = (
     Column("value", "float", "mean over the split; for train, over the steps since the last point", required=True),
     Column("train_time_s", "float", "seconds of training so far (train_s at that step)", required=True),
 )
+
+_WHERE = _columns(
+    "string",
+    ("environment_id", "hash of hardware and versions"),
+    ("study", "name of the study"),
+    ("workload", "model, data and batch size in words"),
+    ("workload_id", "hash of model, data, loss, batch size and their options"),
+    ("model", "name of the model"),
+    ("data", "name of the data set"),
+    ("optimizer", "name of the optimizer"),
+    ("optimizer_target", "its class"),
+    ("optimizer_options", "its settings, JSON"),
+    ("implementation", "which form of the step ran"),
+    ("device", "cpu, cuda, mps or fake"),
+    ("precision", "fp32, tf32 or bf16"),
+)
+
+STEP_COSTS: tuple[Column, ...] = (
+    Column("session_id", "string", "one measurement: rows with the same one are paired", required=True),
+    Column("status", "string", "ok, skipped (with the reason) or failed", STATUSES, required=True),
+    Column("reason", "string", "why it did not end ok"),
+    *_WHERE,
+    *_columns(
+        "string",
+        ("step_cost_id", "what the cost of a step depends on; joins with runs"),
+        ("baseline", "optimizer and implementation that ratios are taken to"),
+    ),
+    *_columns(
+        "int",
+        ("process", "which of the fresh processes, from 0"),
+        ("build", "which build in that process, from 0"),
+        ("num_rounds", "interleaved rounds that the medians are over"),
+        ("batch_size", "examples a training step"),
+        ("num_threads", "torch threads on the CPU"),
+        ("num_parameters", "trained parameters"),
+        ("steps_per_block", "optimizer steps timed as one"),
+    ),
+    *_columns(
+        "float",
+        ("step_us", "step() alone, median over rounds; on CUDA between device events"),
+        ("step_host_us", "the same by the host's clock"),
+        ("step_ratio", "median over rounds of step_us to the baseline's in the same round"),
+        ("train_step_us", "a whole training step, median over rounds"),
+        ("train_step_host_us", "the same by the host's clock"),
+        ("train_step_ratio", "median over rounds of train_step_us to the baseline's in the same round"),
+        ("data_us", "of a training step: gathering the batch"),
+        ("zero_grad_us", "of a training step: zero_grad()"),
+        ("forward_us", "of a training step: forward pass and loss"),
+        ("backward_us", "of a training step: backward pass"),
+        ("optimizer_us", "of a training step: step()"),
+        ("timer_share", "largest share of a timed block that reading the clock takes"),
+        ("construct_ms", "building the optimizer"),
+        ("first_step_ms", "its first step, in which the state is made"),
+        ("compile_s", "its first step where that compiles (implementation compiled)"),
+        ("state_mib", "memory in the optimizer's state"),
+        ("least_traffic_mib", "bytes that a step must at least move: parameters in and out, gradients and state"),
+        ("bandwidth_gib_per_s", "reading and writing back an array past the last cache"),
+        ("last_cache_mib", "size of the last cache"),
+        ("limit_share", "least traffic over bandwidth, over step_us; empty where all fits four times the last cache"),
+    ),
+    *_noise_columns("this build"),
+    *_columns(
+        "string", ("started_at", "UTC, ISO 8601"), ("torch_version", "version of torch"), ("cpu", "model of the CPU")
+    ),
+    *_columns("string", ("gpu", "model of the GPU used"), ("command", "what repeats this measurement")),
+)
+
+MEMORY: tuple[Column, ...] = (
+    Column("cell_id", "string", "hash of the configuration without its seed", required=True),
+    Column("stage", "string", "predicted: from shapes, nothing was allocated; single: measured", STAGES, required=True),
+    *_WHERE,
+    *_columns(
+        "int",
+        ("batch_size", "examples a step"),
+        ("num_parameters", "trained parameters"),
+        ("num_steps", "steps made"),
+    ),
+    Column("peak_phase", "string", "where in a step the peak lies", PHASES),
+    *_columns(
+        "float",
+        ("peak_mib", "largest sum of the bytes of all tensors; the seven below are its parts at that moment"),
+        ("parameters_mib", "parameters"),
+        ("gradients_mib", "gradients"),
+        ("optimizer_state_mib", "what optimizer.state holds"),
+        ("activations_mib", "made in the forward pass and still alive"),
+        ("temporaries_mib", "made in backward pass or step and neither gradient nor state"),
+        ("buffers_mib", "buffers of the model"),
+        ("inputs_mib", "the batch"),
+        ("forward_peak_mib", "peak during the forward pass"),
+        ("backward_peak_mib", "peak during the backward pass"),
+        ("step_peak_mib", "peak during the optimizer's step"),
+        ("step_temporaries_mib", "temporaries at the step's own peak"),
+        ("state_bytes_per_parameter", "bytes in optimizer.state over trained parameters"),
+        ("rss_increase_mib", "peak resident memory above that before model and optimizer were built (Linux)"),
+        ("allocated_mib", "peak memory allocated on the GPU (CUDA)"),
+        ("reserved_mib", "peak memory reserved by the GPU allocator (CUDA)"),
+    ),
+)
+
+SIDE: dict[str, tuple[Column, ...]] = {"step_costs": STEP_COSTS, "memory": MEMORY}
+"""Side tables, by name."""
 
 HYPERPARAMETER_PREFIX = "hp_"
 """Hyperparameters other than lr are columns hp_<name>: numbers, booleans, or JSON text for lists."""
@@ -199,26 +325,31 @@ def checked_row(row: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: A column is unknown, missing, of another type, or not among its allowed values.
     """
-    known = {column.name: column for column in RUNS}
-    for name, value in row.items():
-        if name.startswith(HYPERPARAMETER_PREFIX):
-            if not isinstance(value, bool | int | float | str | None):
-                raise ValueError(f"runs.{name} must be a number, a boolean or text, got {value!r}")
-        elif name not in known:
-            raise ValueError(f"runs.{name} must be a column of runs, got an unknown one; see bench/tables.py")
-    checked = dict(row)
-    for column in RUNS:
+    extra = {name: value for name, value in row.items() if name.startswith(HYPERPARAMETER_PREFIX)}
+    for name, value in extra.items():
+        if not isinstance(value, bool | int | float | str | None):
+            raise ValueError(f"runs.{name} must be a number, a boolean or text, got {value!r}")
+    return extra | _checked("runs", RUNS, {name: value for name, value in row.items() if name not in extra})
+
+
+def _checked(table: str, columns: Iterable[Column], row: Mapping[str, Any]) -> dict[str, Any]:
+    names = {column.name for column in columns}
+    for name in row:
+        if name not in names:
+            raise ValueError(f"{table}.{name} must be a column of {table}, got an unknown one; see bench/tables.py")
+    checked = {}
+    for column in columns:
         value = row.get(column.name)
         if isinstance(value, float) and not math.isfinite(value):
             value = None
         if value is None and column.required:
-            raise ValueError(f"runs.{column.name} must be set, got nothing")
+            raise ValueError(f"{table}.{column.name} must be set, got nothing")
         if value is not None:
             wrong_bool = isinstance(value, bool) and column.kind != "bool"
             if wrong_bool or not isinstance(value, _PYTHON[column.kind]):
-                raise ValueError(f"runs.{column.name} must be of kind {column.kind}, got {value!r}")
+                raise ValueError(f"{table}.{column.name} must be of kind {column.kind}, got {value!r}")
             if column.allowed and value not in column.allowed:
-                raise ValueError(f"runs.{column.name} must be one of {', '.join(column.allowed)}, got {value!r}")
+                raise ValueError(f"{table}.{column.name} must be one of {', '.join(column.allowed)}, got {value!r}")
         checked[column.name] = value
     return checked
 
@@ -264,6 +395,7 @@ def write_run(
         ValueError: The row or a point does not fit the tables.
         OSError: The folder cannot be written.
     """
+    started = time.perf_counter()
     checked = checked_row(row)
     run_id = checked["run_id"]
     table = curves_table(run_id, points)
@@ -275,17 +407,47 @@ def write_run(
     for leftover in (aside, old):
         shutil.rmtree(leftover, ignore_errors=True)
     aside.mkdir()
+    with _synced(aside / "curves.parquet") as file:
+        pq.write_table(table, file)
+    if checked["total_s"] is not None:
+        checked["write_s"] = time.perf_counter() - started
+        checked["total_s"] += checked["write_s"]
     record = {"schema_version": SCHEMA_VERSION, "run": checked, **details}
     with _synced(aside / "run.json") as file:
         file.write(json.dumps(record, indent=1, allow_nan=False, default=str).encode())
-    with _synced(aside / "curves.parquet") as file:
-        pq.write_table(table, file)
     _sync_folder(aside)
     if final.exists():
         final.rename(old)
     aside.rename(final)
     _sync_folder(runs_dir)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_side(study_dir: Path, table: str, part: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of a side table as one file: aside, synced, then renamed into place.
+
+    Args:
+        study_dir: Folder of the study.
+        table: A key of `SIDE`.
+        part: Name of the file, without suffix; a file of that name is replaced.
+        rows: The rows.
+
+    Raises:
+        ValueError: A row does not fit the table.
+        OSError: The folder cannot be written.
+    """
+    columns = SIDE[table]
+    schema = pa.schema(
+        [pa.field(c.name, _ARROW[c.kind]) for c in columns], metadata={"schema_version": str(SCHEMA_VERSION)}
+    )
+    checked = pa.Table.from_pylist([_checked(table, columns, row) for row in rows], schema=schema)
+    folder = study_dir / table
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".new-{part}.{os.getpid()}"
+    with _synced(aside) as file:
+        pq.write_table(checked, file)
+    aside.replace(folder / f"{part}.parquet")
+    _sync_folder(folder)
 
 
 @contextmanager
@@ -330,6 +492,13 @@ def build(study_dir: Path) -> Study:
                 pq.write_table(table, aside)
             with _replacing(study_dir / f"{name}.csv") as aside:
                 frame.to_csv(aside, index=False)
+        for name in SIDE:
+            if (study_dir / name).is_dir():
+                frame = load_side(study_dir, name)
+                with _replacing(study_dir / f"{name}.parquet") as aside:
+                    frame.to_parquet(aside, index=False)
+                with _replacing(study_dir / f"{name}.csv") as aside:
+                    frame.to_csv(aside, index=False)
     return study
 
 
@@ -362,7 +531,7 @@ def load(study_dir: str | Path) -> Study:
         `curves`, long, the columns of `CURVES`.
 
     Raises:
-        FileNotFoundError: There is no such study, or it holds no run.
+        FileNotFoundError: There is no such study, or it holds neither runs nor a side table.
         ValueError: It was written by a newer version of this package.
     """
     study_dir = Path(study_dir)
@@ -388,10 +557,39 @@ def load(study_dir: str | Path) -> Study:
                         _typed_runs(runs), _typed(curves, CURVES), json.loads(meta[0].get(b"problems", b"[]"))
                     )
     study = _read_folders(study_dir)
-    if study.runs.empty:
+    if study.runs.empty and not any((study_dir / name).is_dir() for name in SIDE):
         trouble = f" ({'; '.join(study.problems)})" if study.problems else ""
         raise FileNotFoundError(f"the study must hold at least one run, found none in {study_dir}{trouble}")
     return _study(*study, problems=[*problems, *study.problems])
+
+
+def load_side(study_dir: str | Path, table: str) -> pd.DataFrame:
+    """Read a side table of a study; empty where nothing of it was measured.
+
+    A part that cannot be read is left out and named in `attrs["problems"]`.
+
+    Args:
+        study_dir: Folder of the study.
+        table: A key of `SIDE`.
+
+    Raises:
+        ValueError: A part was written by a newer version of this package.
+    """
+    columns, parts, problems = SIDE[table], [], []
+    paths = sorted((Path(study_dir) / table).glob("[!.]*.parquet"))
+    built = Path(study_dir) / f"{table}.parquet"
+    for path in paths or ([built] if built.is_file() else []):
+        try:
+            part = pq.read_table(path, partitioning=None)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            problems.append(f"{path} cannot be read and was left out: {_one_line(error)}")
+            continue
+        _check_version(int((part.schema.metadata or {}).get(b"schema_version", b"0")), path)
+        parts.append(part)
+    rows = pa.concat_tables(parts, promote_options="default").to_pandas() if parts else pd.DataFrame()
+    frame = _typed(rows, columns)
+    frame.attrs["problems"] = problems
+    return frame
 
 
 def _read_folders(study_dir: Path) -> Study:
@@ -573,6 +771,29 @@ def recover(study_dir: Path) -> list[dict[str, Any]]:
                 lost.append(row)
             path.unlink(missing_ok=True)
     return lost
+
+
+def find_side(study_dir: Path, table: str, part: str) -> dict[str, Any] | None:
+    """The first row of a part of a side table, or None where there is no such part that can be read."""
+    try:
+        rows = pq.read_table(study_dir / table / f"{part}.parquet", partitioning=None).to_pylist()
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+    return rows[0] if rows else None
+
+
+def num_in_flight(results_dir: Path, run_id: str) -> int:
+    """Runs that living processes are working on in any study of a folder, less one's own."""
+    num = 0
+    for path in results_dir.glob("*/inflight/*.json"):
+        if path.stem == run_id:
+            continue
+        with suppress(OSError), path.open("r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                num += 1
+    return num
 
 
 def find(study_dir: Path, run_id: str) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import textwrap
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from bench import app
 settings.register_profile("bench", deadline=None, derandomize=True)
 settings.load_profile("bench")
 
-ROOT = Path(__file__).resolve().parent.parent
 FAST = ["train.epochs=2", "report=false"]
 
 MINE = """
@@ -130,8 +128,3 @@ def cli(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         return Outcome(status, captured.out, captured.err)
 
     return call
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """The environment of a fresh process that finds this checkout's packages."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), **extra}

@@ -34,7 +34,7 @@ def test_the_main_job(cli: Cli) -> None:
     assert runs["git_commit"].nunique(dropna=False) == 1
     filled = [c for c in runs if c not in MAY_BE_EMPTY and not c.startswith("hp_")]
     assert not runs[filled].isna().any().any(), runs[filled].isna().sum()[lambda s: s > 0]
-    counters = ["construct_s", "warmup_s", "train_s", "eval_s", "log_s", "rest_s"]
+    counters = ["construct_s", "warmup_s", "train_s", "eval_s", "log_s", "write_s", "rest_s"]
     assert (runs[counters].sum(axis=1) - runs["total_s"]).abs().max() < 1e-9
     assert set(curves["run_id"]) == set(runs["run_id"])
     assert {"mlp on digits", "adam", "sgd", "3 ok", "results/digits-mlp", "reports/digits-mlp/index.html"} <= {
@@ -52,6 +52,7 @@ def test_the_main_job(cli: Cli) -> None:
 MAY_BE_EMPTY = {
     "reason",
     "gpu",
+    "gpu_clock_mhz",
     "git_commit",
     "time_limit_s",
     "peak_allocated_mib",
@@ -333,9 +334,9 @@ def test_a_loader_that_draws_gives_the_same_data_always(cli: Cli, folder: Path) 
 
 REFUSED = {
     "optimizer=adma": "optimizer must be one of adadelta, adam, adamax, custom, nadam, rmsprop, sgd, got adma",
-    "model=mpl": "model must be one of custom, logistic, mlp, mnist_cnn, got mpl",
-    "data=digit": "data must be one of custom, digits, mnist, got digit",
-    "device=gpu": "device must be one of auto, cpu, cuda, mps, got gpu",
+    "model=mpl": "model must be one of custom, logistic, mlp, mnist_cnn, torchvision, got mpl",
+    "data=digit": "data must be one of custom, digits, imagenet_shapes, mnist, got digit",
+    "device=gpu": "device must be one of auto, cpu, cuda, fake, mps, got gpu",
     "experiment=x": "experiment must be one of mnist_tutorial, got x",
     "optimizer.foo=1": "optimizer.foo must be a key of optimizer=adam (name, implementation, lr, betas",
     "+optimizer.foo=1": "optimizer.foo must be an argument of torch.optim.Adam, got an unknown one",
@@ -359,7 +360,7 @@ REFUSED = {
     "optimizer=custom": "optimizer._target_ must be the dotted path of a class when optimizer=custom",
     "data=mnist": "data.root must hold the MNIST files",
     "device.precision=tf32": "device.precision=tf32 is not to be had on cpu",
-    "optimizer.implementation=compiled": "optimizer.implementation must be one of default, forloop",
+    "optimizer.implementation=fastest": "optimizer.implementation must be one of default, forloop",
     "~train": "train must be a mapping",
     "optimizer=null": "the command must be one that Hydra can compose",
     "+overrides=[a]": "overrides must not be set",
@@ -480,3 +481,103 @@ def test_hydra_full_error_shows_the_traceback(cli: Cli, monkeypatch: pytest.Monk
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(Exception, match="adma"):
         cli("optimizer=adma")
+
+
+# --- memory and noise -----------------------------------------------------------------------------
+
+
+def test_memory_is_measured_once_a_cell_and_stands_in_every_run(cli: Cli) -> None:
+    assert cli("optimizer=adam,sgd", "seeds=[0,1]", *SHORT, "-m").status == 0
+    memory = tables.load_side("results/digits-mlp", "memory").set_index("optimizer")
+    runs = study().runs
+    assert len(memory) == 2
+    assert set(runs["cell_id"]) == set(memory["cell_id"])
+    for optimizer, group in runs.groupby("optimizer"):
+        assert set(group["peak_tensors_mib"]) == {memory.loc[optimizer, "peak_mib"]}
+        assert set(group["optimizer_state_mib"]) == {memory.loc[optimizer, "optimizer_state_mib"]}
+    assert memory["state_bytes_per_parameter"].round(1).to_dict() == {"adam": 8.0, "sgd": 0.0}
+    assert set(memory["stage"]) == {"single"}
+    parts = [f"{part}_mib" for part in PARTS]
+    assert (memory[parts].sum(axis=1) - memory["peak_mib"]).abs().max() < 1e-9
+
+
+PARTS = ("parameters", "gradients", "optimizer_state", "activations", "temporaries", "buffers", "inputs")
+
+
+def test_instruments_do_not_change_a_bit_of_a_curve(cli: Cli) -> None:
+    dropout = ["model=custom", "model._target_=mine.Net", "optimizer=adam,sgd", "seeds=[0,1]", *SHORT, "-m"]
+    cli(*dropout, "study=with")
+    cli(*dropout, "study=without", "memory=false")
+    assert tables.load_side("results/without", "memory").empty
+    kept = ["run_id", "step", "split", "metric", "value"]
+    with_, without = (study(name).curves[kept].sort_values(kept[:4], ignore_index=True) for name in ("with", "without"))
+    pd.testing.assert_frame_equal(with_, without, check_exact=True)
+
+
+def test_noise_is_recorded_and_counters_add_up_to_the_whole(cli: Cli) -> None:
+    cli("optimizer=adam", "seeds=[0,1,2]", "report=false")
+    runs = study().runs
+    assert set(runs["timing_quality"]) <= {"clean", "noisy", "contended"}
+    assert (runs["yardstick_ms"] >= runs["yardstick_best_ms"]).all()
+    assert runs["cpu_share"].between(0, 1.01).all()
+    assert (runs["num_jobs_beside"] == 0).all()
+    counters = ["construct_s", "warmup_s", "train_s", "eval_s", "log_s", "write_s", "rest_s"]
+    assert (runs[counters].sum(axis=1) - runs["total_s"]).abs().max() < 1e-9
+    assert (runs["rest_s"] < 0.2 * runs["total_s"]).all()
+
+
+def test_memory_is_predicted_without_the_hardware(cli: Cli) -> None:
+    done = cli("device=fake", "model=mnist_cnn", "optimizer=adam,sgd", "-m")
+    assert done.status == 0, done.err
+    assert "predicted" in done.out
+    predicted, curves = study("digits-mnist_cnn")
+    assert curves.empty
+    assert set(predicted["stage"]) == {"predicted"}
+    assert len(predicted) == 2, "no seed changes a prediction"
+    assert predicted["final_val_loss"].isna().all()
+    page = Path("reports/digits-mnist_cnn/report.md").read_text()
+    assert "nothing is ranked" in page
+    assert "not measured" in page
+    cli("model=mnist_cnn", "optimizer=adam,sgd", "seeds=[0]", *SHORT, "-m")
+    memory = tables.load_side("results/digits-mnist_cnn", "memory")
+    peaks = memory.pivot_table(index="optimizer", columns="stage", values="peak_mib", observed=True)
+    assert (peaks["predicted"] / peaks["single"] - 1).abs().max() < 0.01
+    assert cli("device=fake", "model=mnist_cnn", "optimizer=adam,sgd", "-m").err.count("exists already") == 2
+
+
+def test_data_of_shapes_is_not_trained_on(cli: Cli) -> None:
+    done = cli("data=imagenet_shapes", "model=torchvision", *SHORT)
+    assert done.status == 2
+    assert "data=imagenet_shapes has shapes but nothing to learn from, got device=cpu; use device=fake" in done.err
+
+
+def test_memory_that_cannot_be_measured_does_not_stop_a_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import footprint
+
+    def failing(*_: Any) -> None:
+        raise RuntimeError("no tracker today")
+
+    monkeypatch.setattr(footprint, "footprint", failing)
+    done = cli("seeds=[0,1]", *SHORT)
+    assert done.status == 0
+    assert done.err.count("was not measured: RuntimeError: no tracker today") == 1
+    assert study().runs["peak_tensors_mib"].isna().all()
+
+
+def test_the_compiled_step_is_the_forloop_step(cli: Cli) -> None:
+    done = cli("optimizer=adam", "optimizer.implementation=forloop,compiled", "seeds=[0,1]", *SHORT, "-m")
+    assert done.status == 0, done.err
+    runs = study().runs
+    assert set(runs["implementation"]) == {"forloop", "compiled"}
+    by = runs.pivot_table(index="seed", columns="implementation", values="final_val_loss")
+    assert by["compiled"].tolist() == pytest.approx(by["forloop"].tolist(), rel=1e-4)
+
+
+def test_no_compiler_is_a_skipped_row(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    done = cli("optimizer.implementation=compiled,forloop", "optimizer.weight_decay=0.125", "seeds=[0]", *SHORT, "-m")
+    rows = study().runs.set_index("status")["reason"]
+    if "skipped" in rows:  # a compiled step found in torch's cache needs no compiler
+        assert "implementation=compiled is not to be had here: torch.compile says" in rows["skipped"]
+    assert "ok" in rows
+    assert "Traceback" not in done.err

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import optimizers
-from bench.build import build_data, build_model, build_optimizer
-from bench.config import Component, OptimizerConfig
+from bench.build import build_data, build_model, build_optimizer, checked_outputs
+from bench.config import Component, Config, OptimizerConfig
 from bench.data import DataSpec
 from bench.device import Unavailable
 
@@ -20,6 +20,11 @@ TORCH_NAMES = ["SGD", "Adam", "RMSprop", "NAdam", "Adamax", "Adadelta"]
 
 def optimizer_config(target: str, implementation: str = "default", **options: Any) -> OptimizerConfig:
     return OptimizerConfig(target=target, name="x", options=options, implementation=implementation)
+
+
+def cell() -> Config:
+    model, data = (Component(target="mine.It", name=name, options={}) for name in ("mlp", "digits"))
+    return Config.model_construct(model=model, data=data)
 
 
 def component(target: str, **options: Any) -> Component:
@@ -134,6 +139,42 @@ def test_reference_exists_for_ours_only(folder: Path) -> None:
 def test_bad_models(folder: Path, config: Component, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_model(config, SPEC)
+
+
+def test_torchvisions_models_by_name() -> None:
+    colour = DataSpec((3, 32, 32), 10, "classification")
+    config = Component(target="models.torchvision.build", name="net", options={"architecture": "squeezenet1_1"})
+    assert type(build_model(config, colour)).__name__ == "SqueezeNet"
+    with pytest.raises(ValueError, match=r"^model.name must be one of torchvision's .* got resnet5; try .*resnet50"):
+        build_model(config.model_copy(update={"options": {"architecture": "resnet5"}}), colour)
+    with pytest.raises(ValueError, match=r"^model.input_shape must be 3xHxW for squeezenet1_1, got 1x8x8"):
+        build_model(config, SPEC)
+
+
+class Returns(torch.nn.Module):
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, x: torch.Tensor) -> Any:
+        if isinstance(self.value, Exception):
+            raise self.value
+        return self.value
+
+
+def test_outputs_are_held_to_the_data() -> None:
+    config = cell()
+    inputs, right = torch.zeros(4, 1, 8, 8), torch.zeros(4, 10)
+    assert checked_outputs(config, SPEC, Returns(right), inputs) is right
+    for value, told in (
+        (right[:3], r"must be of shape \[4, 10\], got \[3, 10\]; change one of the two"),
+        ((right, right), r"must be of shape \[4, 10\], got tuple; change one of the two"),
+        (RuntimeError("mat1 and mat2\ndo not fit"), "got RuntimeError: mat1 and mat2; change one of the two"),
+    ):
+        with pytest.raises(ValueError, match=f"model=mlp must fit data=digits .*{told}$"):
+            checked_outputs(config, SPEC, Returns(value), inputs)
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        checked_outputs(config, SPEC, Returns(RuntimeError("DefaultCPUAllocator: not enough memory")), inputs)
 
 
 def test_models_get_what_they_ask_for(folder: Path) -> None:

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from bench import tables
+from bench.config import CONF_DIR, parse_step_cost
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -44,9 +47,19 @@ def test_commands_of_the_readme_work(
     assert set(tables.load(study).runs["status"]) <= {"ok", "skipped"}
 
 
+def test_step_cost_commands_of_the_readme_are_taken() -> None:
+    commands = re.findall(r"^python -m bench\.step_cost (.*?)(?:  #.*)?$", README, re.MULTILINE)
+    assert len(commands) >= 3
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        for command in commands:
+            node = OmegaConf.to_container(compose("step_cost", shlex.split(command)), resolve=True)
+            assert isinstance(node, dict)
+            assert parse_step_cost({str(key): value for key, value in node.items()}).optimizers
+
+
 def test_columns_named_in_the_readme_exist() -> None:
     table = README.partition("## The tables")[2].partition("\n## ")[0]
-    known = {column.name for column in (*tables.RUNS, *tables.CURVES)}
+    known = {column.name for column in (*tables.RUNS, *tables.CURVES)} | set(tables.SIDE)
     named = set(re.findall(r"`([a-z_0-9]+)`", table)) - {"runs", "curves", "hp_", "num_"}
     assert named
     assert named <= known | {"study", "problems"}, named - known

@@ -320,3 +320,72 @@ def test_processes_side_by_side_lose_nothing(tmp_path: Path) -> None:
         process.join()
     assert len(tables.load(tmp_path).runs) == 30
     assert len(pd.read_csv(tmp_path / "runs.csv")) == 30
+
+
+# --- side tables ----------------------------------------------------------------------------------
+
+
+def memory_row(**changes: Any) -> dict[str, Any]:
+    return {"cell_id": "c", "stage": "single", "peak_phase": "step", "peak_mib": 1.5, **changes}
+
+
+def test_side_tables_are_kept_part_by_part_and_built(tmp_path: Path) -> None:
+    tables.write_side(tmp_path, "memory", "a", [memory_row()])
+    tables.write_side(tmp_path, "memory", "b", [memory_row(cell_id="d", stage="predicted")])
+    tables.write_side(tmp_path, "memory", "a", [memory_row(peak_mib=2.5)])
+    assert tables.find_side(tmp_path, "memory", "a") is not None
+    assert tables.find_side(tmp_path, "memory", "z") is None
+    frame = tables.load_side(tmp_path, "memory")
+    assert frame["peak_mib"].tolist() == [2.5, 1.5]
+    assert list(frame) == [c.name for c in tables.MEMORY]
+    tables.build(tmp_path)
+    assert (tmp_path / "memory.csv").read_text().count("\n") == 3
+    runs, _ = tables.load(tmp_path)
+    assert runs.empty
+    for path in (tmp_path / "memory").iterdir():
+        path.unlink()
+    assert len(tables.load_side(tmp_path, "memory")) == 2, "the built table stands for its parts"
+    assert tables.load_side(tmp_path, "step_costs").empty
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nonsense": 1}, "memory.nonsense must be a column of memory"),
+        ({"peak_phase": "lunch"}, "memory.peak_phase must be one of forward, backward, step"),
+        ({"cell_id": None}, "memory.cell_id must be set"),
+        ({"peak_mib": "much"}, "memory.peak_mib must be of kind float"),
+        ({"num_steps": True}, "memory.num_steps must be of kind int"),
+    ],
+)
+def test_rows_of_side_tables_are_checked(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tables.write_side(tmp_path, "memory", "a", [memory_row(**changes)])
+    assert not (tmp_path / "memory").exists()
+
+
+def test_a_damaged_part_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    tables.write_side(tmp_path, "memory", "a", [memory_row()])
+    (tmp_path / "memory" / "b.parquet").write_bytes(b"not a table")
+    frame = tables.load_side(tmp_path, "memory")
+    assert len(frame) == 1
+    assert "b.parquet cannot be read" in frame.attrs["problems"][0]
+    assert tables.find_side(tmp_path, "memory", "b") is None
+
+
+def test_runs_in_flight_are_counted_over_all_studies(tmp_path: Path) -> None:
+    claims = [tables.Claim.take(tmp_path / study, run) for study, run in (("a", "1"), ("a", "2"), ("b", "3"))]
+    (tmp_path / "a" / "inflight" / "killed.json").write_text("{}")
+    assert tables.num_in_flight(tmp_path, "1") == 2
+    assert tables.num_in_flight(tmp_path, "none") == 3
+    for claim in claims:
+        assert claim is not None
+        claim.release()
+    assert tables.num_in_flight(tmp_path, "none") == 0
+
+
+def test_writing_is_part_of_the_whole(tmp_path: Path) -> None:
+    tables.write_run(tmp_path, row(total_s=1.0, train_s=1.0), [], {})
+    written = tables.load(tmp_path).runs.iloc[0]
+    assert 0 < written["write_s"] < 5
+    assert written["total_s"] == 1.0 + written["write_s"]

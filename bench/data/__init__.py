@@ -2,12 +2,13 @@
 
 A loader returns `(train, val, test)`, each a pair `(inputs, targets)` of tensors or arrays with the
 examples along the first axis. Whole-number targets are classes 0, 1, ...; others are values to predict.
+It may return a ready `Dataset` instead.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,29 +46,33 @@ class Dataset:
         splits: For train, val and test, inputs (N, *input_shape) and targets: int64 (N,) for
             classification, float32 (N, num_outputs) for regression.
         fingerprint: Hash of every input and target.
+        shapes_only: Whether only shapes and dtypes mean something: for memory, not for training.
     """
 
     spec: DataSpec
     splits: dict[str, tuple[Tensor, Tensor]]
     fingerprint: str
+    shapes_only: bool = False
 
     def size(self, split: str) -> int:
         """Number of examples of a split."""
         return len(self.splits[split][0])
 
     def to(self, device: torch.device) -> Dataset:
-        """The same data on another device."""
-        moved = {split: (x.to(device), y.to(device)) for split, (x, y) in self.splits.items()}
-        return Dataset(self.spec, moved, self.fingerprint)
+        """The same data on another device. Examples that share their memory (stride 0) still do there."""
+        moved = {split: (_moved(x, device), _moved(y, device)) for split, (x, y) in self.splits.items()}
+        return replace(self, splits=moved)
 
 
 def as_dataset(returned: Any) -> Dataset:
-    """Check what a loader returned, and make a `Dataset` of it.
+    """Check what a loader returned, and make a `Dataset` of it; one that is ready stays as it is.
 
     Raises:
         ValueError: It is not three pairs of equally many inputs and targets, a split is empty, or a
             class is negative.
     """
+    if isinstance(returned, Dataset):
+        return returned
     try:
         pairs = {
             split: (torch.as_tensor(inputs), torch.as_tensor(targets))
@@ -102,6 +107,10 @@ def as_dataset(returned: Any) -> Dataset:
 
 def _inputs(x: Tensor) -> Tensor:
     return (x.float() if x.is_floating_point() else x).contiguous()
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor[:1].to(device).expand_as(tensor) if tensor.stride(0) == 0 else tensor.to(device)
 
 
 def _fingerprint(splits: dict[str, tuple[Tensor, Tensor]]) -> str:
@@ -145,3 +154,16 @@ def resized(images: Tensor, side: int | None) -> Tensor:
     if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= 1024:
         raise ValueError(f"resize must be a whole number of pixels from 1 to 1024, or null, got {side}")
     return torch.nn.functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
+
+
+def with_channels(images: Tensor, channels: int | None) -> Tensor:
+    """Grey images (N, 1, H, W) as they are for None or 1; for 3, the grey channel three times.
+
+    Raises:
+        ValueError: Another number of channels.
+    """
+    if channels is None or (channels == 1 and channels is not True):
+        return images
+    if channels != 3:
+        raise ValueError(f"channels must be 1, 3 or null, got {channels}; leave it out for grey images")
+    return images.expand(-1, 3, -1, -1).contiguous()

@@ -6,21 +6,22 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from bench.data import resized, stratified_order
+from bench.data import resized, stratified_order, with_channels
 
 NUM_VAL = NUM_TEST = 360
 
 
-def load(resize: int | None = None) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+def load(resize: int | None = None, channels: int | None = None) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
     """1,797 grey images 8x8 of the digits 0 to 9, from the test set of the UCI data set.
 
     Split once and for all, stratified by class: 1,077 train, 360 val, 360 test.
 
     Args:
         resize: Side in pixels to scale the images to; None: 8, as they are.
+        channels: 3 repeats the grey channel, for models of colour images; None: 1, as they are.
 
     Returns:
-        Train, val and test: inputs (N, 1, side, side) from 0 to 1, targets (N,).
+        Train, val and test: inputs (N, channels, side, side) from 0 to 1, targets (N,).
 
     References:
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
@@ -28,7 +29,7 @@ def load(resize: int | None = None) -> tuple[tuple[torch.Tensor, torch.Tensor], 
     digits = load_digits()
     images = torch.from_numpy(digits.images.astype(np.float32) / 16).unsqueeze(1)
     targets = torch.from_numpy(digits.target.astype(np.int64))
-    images = resized(images, resize)
+    images = with_channels(resized(images, resize), channels)
     order = torch.from_numpy(stratified_order(digits.target))
     test, val, train = order.split([NUM_TEST, NUM_VAL, len(order) - NUM_VAL - NUM_TEST])
     return tuple((images[part], targets[part]) for part in (train, val, test))

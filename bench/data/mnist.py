@@ -9,13 +9,13 @@ import torch
 from torchvision.datasets import MNIST
 from torchvision.datasets.utils import check_integrity
 
-from bench.data import resized, stratified_order
+from bench.data import resized, stratified_order, with_channels
 
 NUM_VAL = 5_000
 
 
 def load(
-    root: str | None = None, download: bool = False, resize: int | None = None
+    root: str | None = None, download: bool = False, resize: int | None = None, channels: int | None = None
 ) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
     """70,000 grey images 28x28 of the digits 0 to 9.
 
@@ -25,9 +25,10 @@ def load(
         root: Folder with MNIST/raw in it; None: `optbench` in the user's cache folder.
         download: Fetch what is missing into `root`. Nothing is written there otherwise.
         resize: Side in pixels to scale the images to; None: 28, as they are.
+        channels: 3 repeats the grey channel, for models of colour images; None: 1, as they are.
 
     Returns:
-        Train, val and test: inputs (N, 1, side, side) from 0 to 1, targets (N,).
+        Train, val and test: inputs (N, channels, side, side) from 0 to 1, targets (N,).
 
     Raises:
         ValueError: Files are absent and `download` is false, or they cannot be fetched or read.
@@ -50,7 +51,9 @@ def load(
         raise ValueError(f"data.root must hold readable MNIST files, got {raw}: {error}; replace them") from error
     order = torch.from_numpy(stratified_order(train.targets.numpy()))
     val, rest = order[:NUM_VAL], order[NUM_VAL:].sort().values
-    images, test_images = (resized(part.data.unsqueeze(1).float() / 255, resize) for part in (train, test))
+    images, test_images = (
+        with_channels(resized(part.data.unsqueeze(1).float() / 255, resize), channels) for part in (train, test)
+    )
     return (
         (images[rest], train.targets[rest]),
         (images[val], train.targets[val]),

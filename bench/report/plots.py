@@ -15,7 +15,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import YAxis
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -67,16 +67,27 @@ def _panels(num: int) -> tuple[Figure, list[Axes]]:
 
 
 def curves_figure(
-    runs: pd.DataFrame, curves: pd.DataFrame, series: Sequence[str], metric: str, x: str, palette: dict[str, Color]
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    series: Sequence[str],
+    metric: str,
+    x: str,
+    palette: dict[str, Color],
+    step_times: pd.DataFrame | None = None,
 ) -> Figure | None:
     """A metric against step, epoch or training time, a panel a split; None where there is none.
 
-    All seeds faint; median and range of the seeds in front. A run that did not end ok is drawn as
+    Training time is that of the run, or, with `step_times` (see `stats.step_times`), steps times the
+    separately measured step time. All seeds faint; median and range of the seeds in front. A run that did not end ok is drawn as
     far as it came and ends in a cross; the median goes as far as all runs of the series came.
     """
     data = curves[(curves["metric"] == metric) & curves["run_id"].isin(runs["run_id"])]
     data = data.merge(runs[["run_id", "series", "status"]], on="run_id")
     data = data[data["series"].isin(series)]
+    label = X_LABELS[x]
+    if x == "train_time_s" and step_times is not None:
+        data = data.assign(train_time_s=data["step"] * data["series"].map(step_times.set_index("series")["step_s"]))
+        label = "steps × measured step time (s)"
     splits = [split for split in ("train", "val") if (data["split"] == split).any()]
     if metric == "accuracy":
         splits = [split for split in ("val", "test") if (data["split"] == split).any()]
@@ -100,7 +111,7 @@ def curves_figure(
             color, dash = styles[str(name)]
             axis.fill_between(band["x"], band["low"], band["high"], color=color, alpha=0.15, linewidth=0)
             axis.plot(band["x"], band["median"], dash, color=color, linewidth=2, label=str(name), zorder=3)
-        axis.set_xlabel(X_LABELS[x])
+        axis.set_xlabel(label)
         axis.set_ylabel(f"{split} {metric}")
         if metric == "loss" and (panel["value"] > 0).all():
             _log_scale(axis.yaxis)
@@ -109,9 +120,9 @@ def curves_figure(
     return figure
 
 
-def _log_scale(axis: YAxis) -> None:
+def _log_scale(axis: XAxis | YAxis) -> None:
     """A logarithmic axis with plain numbers on it, also where it spans less than a decade."""
-    axis.axes.set_yscale("log")
+    (axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale)("log")
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
@@ -192,3 +203,84 @@ def sensitivity_figure(runs: pd.DataFrame, palette: dict[str, Color]) -> Figure 
     axis.set(xlabel="learning rate", ylabel="final val loss")
     _one_legend(figure, [axis])
     return figure
+
+
+MARKERS = {"forloop": "o", "foreach": "s", "fused": "D", "compiled": "^", "reference": "v"}
+
+
+def step_cost_figure(costs: pd.DataFrame, palette: dict[str, Color]) -> Figure | None:
+    """What a step costs, a row an optimizer, a marker an implementation; and its ratio to the baseline.
+
+    Args:
+        costs: What `stats.step_costs` gave, of one session.
+        palette: A colour for each optimizer.
+    """
+    ok = costs[costs["status"] == "ok"]
+    if ok.empty:
+        return None
+    optimizers = list(dict.fromkeys(ok.sort_values("step_us")["optimizer"]))
+    figure, (left, right) = _panels(2)
+    figure.set_size_inches(10, 1.8 + 0.55 * len(optimizers))
+    for implementation, marker in MARKERS.items():
+        rows = ok[ok["implementation"] == implementation]
+        if rows.empty:
+            continue
+        offset = 0.14 * (list(MARKERS).index(implementation) - 2)
+        y = np.array([optimizers.index(name) + offset for name in rows["optimizer"]])
+        shades = [palette[str(name)] for name in rows["optimizer"]]
+        left.hlines(y, rows["step_us_q1"], rows["step_us_q3"], colors=shades, linewidth=2)
+        left.scatter(rows["step_us"], y, marker=marker, c=shades, s=45, zorder=3)
+        left.scatter([], [], marker=marker, color="0.35", s=45, label=implementation)
+        ranked = rows["quality"].ne("contended").to_numpy() & ~rows["is_baseline"].to_numpy(bool)
+        right.hlines(y[ranked], rows["ratio_low"][ranked], rows["ratio_high"][ranked], colors=[s for s, r in zip(shades, ranked, strict=True) if r], linewidth=2)  # fmt: skip
+        right.scatter(rows["ratio"][ranked], y[ranked], marker=marker, c=[s for s, r in zip(shades, ranked, strict=True) if r], s=45, zorder=3)  # fmt: skip
+    baseline = str(ok["baseline"].iloc[0]).replace("/", " ")
+    left.set(xlabel="one optimizer step (µs)")
+    right.set(xlabel=f"times the step of {baseline}")
+    right.axvline(1, color="0.5", linewidth=1)
+    for axis in (left, right):
+        _log_scale(axis.xaxis)
+        axis.set_yticks(range(len(optimizers)), optimizers)
+        axis.set_ylim(len(optimizers) - 0.5, -0.5)
+    right.set_yticklabels([])
+    _one_legend(figure, [left])
+    return figure
+
+
+def stacked_figure(table: pd.DataFrame, rows: Sequence[str], parts: Sequence[tuple[str, str]], label: str) -> Figure:
+    """Horizontal bars, each the sum of its parts.
+
+    Args:
+        table: One row a bar.
+        rows: Their names, top to bottom.
+        parts: (column, name in the legend) each, left to right; parts that are nothing everywhere are left out.
+        label: Of the axis, with its unit.
+    """
+    figure, (axis,) = _panels(1)
+    figure.set_size_inches(8, 1.7 + 0.36 * len(rows))
+    left = np.zeros(len(table))
+    shades = iter(sns.color_palette("Set2", 8))
+    for column, name in parts:
+        widths = table[column].to_numpy(float)
+        if not (widths > 0).any():
+            continue
+        axis.barh(range(len(rows)), widths, left=left, color=next(shades), label=name, height=0.7)
+        left = left + np.nan_to_num(widths)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.grid(axis="y", visible=False)
+    axis.set(xlabel=label)
+    _one_legend(figure, [axis])
+    return figure
+
+
+def memory_figure(memory: pd.DataFrame) -> Figure:
+    """Peak memory by category, a bar a series.
+
+    Args:
+        memory: Rows of the side table `memory`, with `series`.
+    """
+    scale, unit = stats.memory_unit(memory)
+    columns = [f"{part}_mib" for part in stats.MEMORY_PARTS]
+    parts = [(column, part.replace("_", " ")) for column, part in zip(columns, stats.MEMORY_PARTS, strict=True)]
+    return stacked_figure(scale * memory[columns], list(memory["series"]), parts, f"peak memory ({unit})")

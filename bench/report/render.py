@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 
 import bench
 from bench.report import plots, stats
-from bench.tables import Study
+from bench.tables import Study, load_side
 
 OUR_FILES = re.compile(
-    r"figures/(\d+-)?(loss-step|loss-epoch|loss-time|accuracy|time|memory|sensitivity)\.(svg|png)"
-    r"|tables/((\d+-)?(summary|comparisons)|runs|curves)\.csv"
+    r"figures/(\d+-)?(loss-step|loss-epoch|loss-time|accuracy|time|memory|sensitivity|step-cost|training-step)\.(svg|png)"
+    r"|tables/((\d+-)?(summary|comparisons|targets|step-costs|rule-and-implementation)|runs|curves|memory)\.csv"
 )
 """What a report writes, and a later one of fewer runs takes away."""
 
@@ -49,8 +49,26 @@ class Page:
     summary: pd.DataFrame
     all_settings: pd.DataFrame | None
     pairs: pd.DataFrame
+    target: str | None
+    targets: pd.DataFrame | None
+    memory: pd.DataFrame | None
     pictures: list[Picture]
     runs: pd.DataFrame
+    predicted: bool
+
+
+@dataclass(frozen=True)
+class CostPage:
+    """What the templates show of one measurement of step costs."""
+
+    title: str
+    anchor: str
+    method: list[str]
+    absent: list[str]
+    costs: pd.DataFrame
+    parts: pd.DataFrame
+    pictures: list[Picture]
+    command: str
 
 
 def write_report(
@@ -70,15 +88,27 @@ def write_report(
         OSError: The folder cannot be written.
     """
     runs = _chosen(study.runs, where)
+    step_cost_rows, memory = (load_side(study_dir, name) for name in ("step_costs", "memory"))
     for folder in ("figures", "tables"):
         (report_dir / folder).mkdir(parents=True, exist_ok=True)
         for path in (report_dir / folder).iterdir():
             if OUR_FILES.fullmatch(f"{folder}/{path.name}"):
                 path.unlink(missing_ok=True)
-    palette = plots.colors(study.runs["optimizer"])
+    palette = plots.colors([*study.runs["optimizer"], *step_cost_rows["optimizer"]])
     pages = []
     for number, section in enumerate(stats.sections(runs, mix_environments), 1):
-        pages.append(_page(section, study.curves, report_dir, f"{number}-" if number > 1 else "", palette))
+        prefix = f"{number}-" if number > 1 else ""
+        pages.append(_page(section, study.curves, step_cost_rows, memory, report_dir, prefix, palette))
+    cost_pages = []
+    costs = stats.step_costs(step_cost_rows)
+    if len(costs):
+        newest = stats.latest_session(costs)
+        for number, (session, _) in enumerate(newest.groupby("session_id", sort=False), 1):
+            rows = step_cost_rows[step_cost_rows["session_id"] == session]
+            older = int(costs["session_id"].nunique() - newest["session_id"].nunique())
+            cost_pages.append(_cost_page(rows, older, report_dir, f"{number}-" if number > 1 else "", palette))
+    if len(memory):
+        memory.to_csv(report_dir / "tables" / "memory.csv", index=False)
     study_curves = study.curves[study.curves["run_id"].isin(runs["run_id"])]
     runs.to_csv(report_dir / "tables" / "runs.csv", index=False)
     study_curves.to_csv(report_dir / "tables" / "curves.csv", index=False)
@@ -91,9 +121,10 @@ def write_report(
     environment.filters |= {"markdown_table": markdown_table, "cell": markdown_cell, "known": known}
     command = ["python", "-m", "bench.report", str(study_dir), *(["--where", where] if where else [])]
     context = {
-        "study": str(runs["study"].iloc[0]),
+        "study": str(next(iter([*runs["study"], *step_cost_rows["study"]]))),
         "pages": pages,
-        "problems": list(study.problems),
+        "cost_pages": cost_pages,
+        "problems": [*study.problems, *step_cost_rows.attrs["problems"], *memory.attrs["problems"]],
         "where": where,
         "num_runs": len(runs),
         "statuses": _counted(runs["status"]),
@@ -105,7 +136,7 @@ def write_report(
 
 
 def _chosen(runs: pd.DataFrame, where: str | None) -> pd.DataFrame:
-    if where is None:
+    if where is None or runs.empty:
         return runs
     try:
         kept = runs.eval(where, engine="python")
@@ -123,15 +154,28 @@ def _chosen(runs: pd.DataFrame, where: str | None) -> pd.DataFrame:
 
 
 def _page(
-    section: stats.Section, curves: pd.DataFrame, report_dir: Path, prefix: str, palette: dict[str, plots.Color]
+    section: stats.Section,
+    curves: pd.DataFrame,
+    step_cost_rows: pd.DataFrame,
+    memory: pd.DataFrame,
+    report_dir: Path,
+    prefix: str,
+    palette: dict[str, plots.Color],
 ) -> Page:
     runs = section.runs
     shown = stats.leaders(runs)
     table, pairs = stats.summary(runs), stats.paired_ratios(runs, shown)
+    ended = [s for s in shown if (runs.loc[runs["series"] == s, "status"] == "ok").any()]
+    times = stats.step_times(runs, ended, step_cost_rows)
+    target, targets = stats.target_loss(runs), None
+    if target is not None:
+        targets = stats.time_to_target(runs, curves, shown, target[0], times)
+        targets.to_csv(report_dir / "tables" / f"{prefix}targets.csv", index=False)
+    by_part = stats.memory_of(runs, memory, shown)
     table.to_csv(report_dir / "tables" / f"{prefix}summary.csv", index=False)
     pairs.to_csv(report_dir / "tables" / f"{prefix}comparisons.csv", index=False)
     pictures = []
-    for name, caption, figure in _figures(runs, curves, shown, palette):
+    for name, caption, figure in _figures(runs, curves, shown, palette, times, by_part):
         if figure is not None:
             pictures.append(
                 Picture(f"{prefix}{name}", caption, _saved(figure, report_dir / "figures" / f"{prefix}{name}"))
@@ -147,21 +191,96 @@ def _page(
         summary=stats.readable_summary(table[table["series"].isin(shown)]),
         all_settings=stats.readable_summary(table) if len(table) > len(shown) else None,
         pairs=pairs,
+        target=None if target is None else f"{target[0]:.4g}, the median final one of {target[1]}",
+        targets=None if targets is None else stats.readable_targets(targets),
+        memory=stats.readable_memory(by_part) if len(by_part) else None,
         pictures=pictures,
         runs=listed,
+        predicted=section.predicted,
+    )
+
+
+def _cost_page(
+    rows: pd.DataFrame, num_older: int, report_dir: Path, prefix: str, palette: dict[str, plots.Color]
+) -> CostPage:
+    """The page of one session of step costs."""
+    costs = stats.step_costs(rows)
+    costs.to_csv(report_dir / "tables" / f"{prefix}step-costs.csv", index=False)
+    stats.rule_and_implementation(rows).to_csv(
+        report_dir / "tables" / f"{prefix}rule-and-implementation.csv", index=False
+    )
+    first = costs.iloc[0]
+    ok = costs[costs["status"] == "ok"]
+    pictures = []
+    figure = plots.step_cost_figure(costs, palette)
+    if figure is not None:
+        caption = "One optimizer step: median and quartiles over builds, and its ratio to the baseline with the 95% interval over processes."
+        path = report_dir / "figures" / f"{prefix}step-cost"
+        pictures.append(Picture(f"{prefix}step-cost", caption, _saved(figure, path)))
+        parts = [
+            ("data_us", "data"), ("zero_grad_us", "zero_grad"), ("forward_us", "forward"), ("backward_us", "backward"),
+            ("optimizer_us", "step"),
+        ]  # fmt: skip
+        bars = [f"{row.optimizer} {row.implementation}" for row in ok.itertuples()]
+        caption = "A whole training step by its phases: medians."
+        path = report_dir / "figures" / f"{prefix}training-step"
+        figure = plots.stacked_figure(ok, bars, parts, "one training step (µs)")
+        pictures.append(Picture(f"{prefix}training-step", caption, _saved(figure, path)))
+    machine = f"{first['gpu']}, " if pd.notna(first["gpu"]) else ""
+    facts = [
+        f"{first['num_parameters']:,} parameters. Paired and interleaved: {ok['num_processes'].max() if len(ok) else 0} fresh processes,"
+        f" {ok['num_replicates'].max() if len(ok) else 0} builds in all; medians and quartiles over builds, intervals over processes"
+        f" (Student's t), told apart by Holm's method.",
+        f"Environment: {machine}{first['cpu']}; torch {first['torch_version']}; {first['device']}, {first['precision']},"
+        f" {first['num_threads']} thread{'s' if first['num_threads'] != 1 else ''}.",
+    ]
+    cache, speed = (costs[name].dropna() for name in ("last_cache_mib", "bandwidth_gib_per_s"))
+    if len(speed) and len(cache):
+        share = (
+            ""
+            if costs["limit_share"].notna().any()
+            else "; parameters, gradients and state fit in four times that, so no share of the limit is given"
+        )
+        facts.append(
+            f"Memory bandwidth, in place: {speed.iloc[0]:.1f} GiB/s; last cache {cache.iloc[0]:,.0f} MiB{share}."
+        )
+    if costs["num_contended"].sum():
+        facts.append(f"{costs['num_contended'].sum()} contended timings were left out.")
+    if num_older:
+        facts.append(f"Older measurements of this study, not shown: {num_older}.")
+    title = f"What one step costs: {first['workload']}, {first['device']}"
+    return CostPage(
+        title=title,
+        anchor=re.sub(r"[^a-z0-9]+", "-", f"{prefix}{title}".lower()).strip("-"),
+        method=facts + [s for s in (stats.smallest_difference_words(costs),) if s],
+        absent=stats.absent_words(costs),
+        parts=stats.readable_parts(stats.rule_and_implementation(rows)),
+        costs=stats.readable_step_costs(costs) if len(ok) else pd.DataFrame(),
+        pictures=pictures,
+        command=str(first["command"]),
     )
 
 
 def _figures(
-    runs: pd.DataFrame, curves: pd.DataFrame, shown: list[str], palette: dict[str, plots.Color]
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    shown: list[str],
+    palette: dict[str, plots.Color],
+    times: pd.DataFrame | None,
+    memory: pd.DataFrame,
 ) -> Iterable[tuple[str, str, Figure | None]]:
     seeds = "Thin lines: single seeds. Thick line and band: median and range over seeds."
-    for x, words in (("step", "step"), ("epoch", "epoch"), ("train_time_s", "training time, evaluation excluded")):
+    clock = (
+        "training time, end to end, evaluation excluded; step times measured apart are missing (python -m bench.step_cost)"
+        if times is None
+        else f"time: steps x separately measured, interleaved step time ({_times(times)})"
+    )
+    for x, words in (("step", "step"), ("epoch", "epoch"), ("train_time_s", clock)):
         name = {"train_time_s": "time"}.get(x, x)
         yield (
             f"loss-{name}",
             f"Loss against {words}. {seeds}",
-            plots.curves_figure(runs, curves, shown, "loss", x, palette),
+            plots.curves_figure(runs, curves, shown, "loss", x, palette, times),
         )
     yield (
         "accuracy",
@@ -174,16 +293,31 @@ def _figures(
         "Time per step and in total, a dot a run, bar: median. End to end, one run after the other: it describes these runs and ranks nothing.",
         plots.bars_figure(runs, shown, times, palette),
     )
-    memory = [("peak_rss_mib", "peak memory of the process (MiB)"), ("peak_allocated_mib", "peak GPU memory (MiB)")]
-    yield (
-        "memory",
-        "Peak memory during training, a dot a run, bar: median. The process includes Python and torch.",
-        plots.bars_figure(runs, shown, memory, palette),
-    )
+    if len(memory):
+        yield (
+            "memory",
+            "Peak memory in tensors, by what it holds at that moment. Measured in a pass of its own, or predicted on device=fake.",
+            plots.memory_figure(memory),
+        )
+    else:
+        peaks = [("peak_rss_mib", "peak memory of the process (MiB)"), ("peak_allocated_mib", "peak GPU memory (MiB)")]
+        yield (
+            "memory",
+            "Peak memory during training, a dot a run, bar: median. The process includes Python and torch.",
+            plots.bars_figure(runs, shown, peaks, palette),
+        )
     yield (
         "sensitivity",
         "Final validation loss against learning rate: median and range over seeds. A cross: a run did not end ok.",
         plots.sensitivity_figure(runs, palette),
+    )
+
+
+def _times(times: pd.DataFrame) -> str:
+    """Step times with their uncertainty, in words."""
+    return ", ".join(
+        f"{row.series} {1e3 * row.step_s:.3g} ms \u00b1 {100 * stats.half_width(row.df) * row.log_se:.1f} %"
+        for row in times.itertuples()
     )
 
 
@@ -215,12 +349,21 @@ def _facts(section: stats.Section) -> list[str]:
     parameters = f", {first['num_parameters']:,} parameters" if pd.notna(first["num_parameters"]) else ""
     per_series = runs.groupby("series")["seed"].nunique()
     each = f"{per_series.min()}" if per_series.nunique() == 1 else f"{per_series.min()} to {per_series.max()}"
+    if section.predicted:
+        budget = f"Batch {first['batch_size']}; predicted from shapes (FakeTensorMode), not allocated and not run."
+    else:
+        budget = (
+            f"Budget: {first['budget']}{steps} of batch {first['batch_size']} for every run, no early stopping; seeds"
+            f" {', '.join(map(str, seeds))} ({each} a setting). The same seed gives every optimizer the same initial weights and batches."
+        )
     facts = [
         f"Compared: {', '.join(optimizers)}; model {first['model']}{parameters}, data {first['data']}{sizes}.",
-        f"Budget: {first['budget']}{steps} of batch {first['batch_size']} for every run, no early stopping; seeds {', '.join(map(str, seeds))} ({each} a setting). The same seed gives every optimizer the same initial weights and batches.",
+        budget,
     ]
     cells = runs.groupby("optimizer")["cell_id"].nunique()
-    if (runs["settings"] == "default").all():
+    if section.predicted:
+        pass
+    elif (runs["settings"] == "default").all():
         facts.append(
             "Default settings, untuned: each optimizer ran at its library's defaults. That compares defaults; tuned, the order can be another."
         )
@@ -252,6 +395,11 @@ def _notes(section: stats.Section, shown: list[str]) -> list[str]:
         notes.append(
             f"Tables and figures show, for each optimizer, the setting with the lowest mean final validation loss ({', '.join(shown)});"
             " it was chosen on the seeds it is shown on, which flatters it a little."
+        )
+    contended = int((runs["timing_quality"] == "contended").sum())
+    if contended:
+        notes.append(
+            f"Times of {contended} of {len(runs)} runs are contended: something else took the processor. They rank nothing."
         )
     not_ok = runs[runs["status"] != "ok"]
     if len(not_ok):

@@ -11,6 +11,7 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,11 @@ class Section:
     title: str
     runs: pd.DataFrame
     mixed: bool
+
+    @property
+    def predicted(self) -> bool:
+        """Whether nothing was run: memory is predicted from shapes."""
+        return bool((self.runs["stage"] == "predicted").all())
 
 
 def sections(runs: pd.DataFrame, mix_environments: bool = False) -> Iterator[Section]:
@@ -231,11 +237,6 @@ def paired_ratios(runs: pd.DataFrame, series: Sequence[str], metric: str = "fina
                 continue
             sign = -1.0 if difference.mean() > 0 else 1.0
             mean, low, high = mean_interval(sign * difference)
-            spread = difference.std(ddof=1) / math.sqrt(len(difference))
-            if spread > 0:
-                p = float(2 * special.stdtr(len(difference) - 1, -abs(mean) / spread))
-            else:
-                p = 1.0 if mean == 0 else 0.0
             rows.append(
                 {
                     "a": a if sign > 0 else b,
@@ -244,7 +245,7 @@ def paired_ratios(runs: pd.DataFrame, series: Sequence[str], metric: str = "fina
                     "ratio": math.exp(mean),
                     "ratio_low": math.exp(low),
                     "ratio_high": math.exp(high),
-                    "p": p,
+                    "p": p_value(difference),
                 }
             )
     names = ["a", "b", "num_pairs", "ratio", "ratio_low", "ratio_high", "p"]
@@ -252,6 +253,13 @@ def paired_ratios(runs: pd.DataFrame, series: Sequence[str], metric: str = "fina
     table["p_holm"] = holm(table["p"].to_numpy(float))
     table["told_apart"] = table["p_holm"] < 1 - LEVEL
     return table
+
+
+def p_value(differences: np.ndarray) -> float:
+    """Two-sided p of Student's t test that the mean of at least two paired differences is 0."""
+    mean, n = float(differences.mean()), len(differences)
+    spread = float(differences.std(ddof=1)) / math.sqrt(n)
+    return float(2 * special.stdtr(n - 1, -abs(mean) / spread)) if spread > 0 else float(mean == 0)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -326,6 +334,307 @@ def bands(curves: pd.DataFrame, x: str) -> pd.DataFrame:
     return table[table["num_runs"] == most].drop(columns="step" if x != "step" else []).reset_index(drop=True)
 
 
+# --- step costs -----------------------------------------------------------------------------------
+
+MIN_PROCESSES = 5
+"""Fresh processes below which a step cost ranks nothing."""
+
+IMPLEMENTATIONS = ("forloop", "foreach", "fused", "compiled")
+"""Those that people use; the reference rules are there to be read."""
+
+STEP_COST_KEYS = ("workload_id", "device", "precision", "num_threads", "environment_id")
+
+
+def step_costs(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row an optimizer and implementation of a session: medians over its replicates, and ratios with intervals.
+
+    Replicates whose timing was contended are left out. A ratio is the mean over a process's builds of the
+    log-ratio to the baseline, its interval Student's t over processes; p is Holm's over the session.
+
+    Args:
+        rows: Rows of the side table `step_costs`.
+
+    Returns:
+        The columns of `rows` that are one per optimizer and implementation, and num_processes,
+        num_replicates, quality (clean, noisy, contended), step_us with quartiles step_us_q1 and
+        step_us_q3, train_step_us with _low and _high, medians of the other times, ratio and train_ratio
+        with _low and _high, p_holm, told_apart. Sorted by step_us within a session; rows that were not
+        measured come last.
+    """
+    made = []
+    for _, session in rows.groupby("session_id", sort=False):
+        table = pd.DataFrame(
+            [
+                _step_cost(group.reset_index(drop=True))
+                for _, group in session.groupby(["optimizer", "optimizer_options", "implementation"], sort=False)
+            ]
+        )
+        table["p_holm"] = math.nan
+        tested = table["p"].notna()
+        table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"].to_numpy(float))
+        table["told_apart"] = table["p_holm"] < 1 - LEVEL
+        made.append(table.sort_values("step_us", kind="stable"))
+    return pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=["session_id", "step_cost_id"])
+
+
+def _step_cost(group: pd.DataFrame) -> dict[str, object]:
+    first = group.iloc[0]
+    kept = [
+        "session_id", "started_at", "study", "workload", "optimizer", "optimizer_options", "implementation", "model", "data",
+        "baseline", "num_parameters", "batch_size", "torch_version", "cpu", "gpu", "command", *STEP_COST_KEYS,
+    ]  # fmt: skip
+    row: dict[str, object] = {key: first[key] for key in kept}
+    measured = group[group["status"] == "ok"]
+    used = measured[measured["timing_quality"] != "contended"]
+    clean = (used["timing_quality"] == "clean").mean() if len(used) else 0.0
+    num_processes = used["process"].nunique()
+    if len(measured) == 0:
+        quality = None
+    elif num_processes < MIN_PROCESSES:
+        quality = "contended" if len(used) < len(measured) else "noisy"
+    else:
+        quality = "clean" if clean >= 0.5 else "noisy"
+    row |= {
+        "status": "ok" if len(measured) else first["status"],
+        "reason": None if len(measured) else first["reason"],
+        "step_cost_id": measured["step_cost_id"].iloc[0] if len(measured) else None,
+        "num_processes": num_processes,
+        "num_replicates": len(used),
+        "num_contended": len(measured) - len(used),
+        "quality": quality,
+    }
+    shown = used if len(used) else measured
+    times = shown["step_us"].astype(float)
+    row |= {"step_us": times.median(), "step_us_q1": times.quantile(0.25), "step_us_q3": times.quantile(0.75)}
+    columns = (
+        "step_host_us", "data_us", "zero_grad_us", "forward_us", "backward_us", "optimizer_us", "timer_share",
+        "construct_ms", "first_step_ms", "state_mib", "least_traffic_mib", "bandwidth_gib_per_s", "last_cache_mib",
+        "limit_share",
+    )  # fmt: skip
+    row |= {name: shown[name].astype(float).median() for name in columns}
+    row["compile_s"] = measured["compile_s"].astype(float).max() if measured["compile_s"].notna().any() else math.nan
+    by_process = np.log(shown.astype({"train_step_us": float}).groupby("process")["train_step_us"].median())
+    row |= dict(
+        zip(("train_step_us", "train_step_us_low", "train_step_us_high"), _exp(mean_interval(by_process)), strict=True)
+    )
+    is_baseline = len(measured) > 0 and first["baseline"] == f"{first['optimizer']}/{first['implementation']}"
+    for name, column in (("ratio", "step_ratio"), ("train_ratio", "train_step_ratio")):
+        logs = _by_process(used, column)
+        mean, low, high = mean_interval(logs)
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), _exp((mean, low, high)), strict=True))
+        if name == "ratio":
+            compared = not is_baseline and len(logs) >= MIN_PROCESSES
+            row |= {
+                "p": p_value(logs) if compared else math.nan,
+                "log_sd": float(logs.std(ddof=1)) if compared else math.nan,
+            }
+    return row | {"is_baseline": is_baseline}
+
+
+def _by_process(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Mean log of a column over the builds of each process."""
+    logs = np.log(rows[column].astype(float))
+    return np.asarray(logs.groupby(rows["process"].astype(int)).mean(), dtype=float)
+
+
+def _exp(values: Sequence[float]) -> list[float]:
+    return [math.exp(value) for value in values]
+
+
+def latest_session(costs: pd.DataFrame) -> pd.DataFrame:
+    """Of `step_costs`, the newest session for each workload, device and environment."""
+    newest = costs.groupby(list(STEP_COST_KEYS), dropna=False)["started_at"].transform("max")
+    return costs[costs["started_at"] == newest]
+
+
+def rule_and_implementation(rows: pd.DataFrame) -> pd.DataFrame:
+    """How much of a difference between steps is the update rule, and how much its implementation.
+
+    Args:
+        rows: Rows of the side table `step_costs`, of one session.
+
+    Returns:
+        Columns: optimizer; kind: "rule", its step over the baseline's at the same implementation, or
+        "implementation", its own slowest over its own fastest; compared, in words; ratio, ratio_low,
+        ratio_high: Student's t over processes, replicates paired.
+    """
+    names = ["optimizer", "kind", "compared", "ratio", "ratio_low", "ratio_high", "num_processes"]
+    used = rows[
+        (rows["status"] == "ok")
+        & (rows["timing_quality"] != "contended")
+        & rows["implementation"].isin(IMPLEMENTATIONS)
+    ]
+    if used.empty:
+        return pd.DataFrame(columns=names)
+    logs = np.log(
+        used.astype({"step_ratio": float}).pivot_table(
+            index=["process", "build"], columns=["optimizer", "implementation"], values="step_ratio", sort=False
+        )
+    )
+    baseline = str(used["baseline"].iloc[0]).partition("/")[0]
+    made: list[dict[str, object]] = []
+
+    def compare(optimizer: str, kind: str, compared: str, difference: pd.Series) -> None:
+        each = difference.dropna().groupby("process").mean()
+        ratios = dict(zip(("ratio", "ratio_low", "ratio_high"), _exp(mean_interval(each)), strict=True))
+        made.append({"optimizer": optimizer, "kind": kind, "compared": compared, "num_processes": len(each), **ratios})
+
+    for optimizer in sorted(set(logs.columns.get_level_values(0)), key=lambda name: (name == baseline, name)):
+        own = logs[optimizer]
+        if optimizer != baseline and baseline in logs:
+            for implementation in own:
+                if implementation in logs[baseline]:
+                    compare(optimizer, "rule", implementation, own[implementation] - logs[baseline][implementation])
+        if own.shape[1] > 1:
+            slow, fast = own.mean().idxmax(), own.mean().idxmin()
+            compare(optimizer, "implementation", f"{slow} over {fast}", own[slow] - own[fast])
+    return pd.DataFrame(made, columns=names)
+
+
+def smallest_difference(costs: pd.DataFrame, power: float = 0.8) -> float:
+    """The smallest relative difference of two steps that a session like this one finds with that power.
+
+    From the median over its comparisons of the spread between processes; two-sided at 5 %, unadjusted.
+
+    Args:
+        costs: What `step_costs` gave, of one session.
+        power: In (0, 1).
+
+    Returns:
+        0.02 for two percent; NaN where there is nothing to compare.
+    """
+    compared = costs[costs["log_sd"].notna()]
+    if compared.empty:
+        return math.nan
+    n = int(compared["num_processes"].median())
+    t = special.stdtrit(n - 1, 0.5 + LEVEL / 2) + special.stdtrit(n - 1, power)
+    return float(math.expm1(t * compared["log_sd"].median() / math.sqrt(n)))
+
+
+# --- time to target -------------------------------------------------------------------------------
+
+
+def step_times(runs: pd.DataFrame, series: Sequence[str], step_cost_rows: pd.DataFrame) -> pd.DataFrame | None:
+    """The separately measured, interleaved time of a training step of each series.
+
+    Args:
+        runs: Rows of one section, with `series`.
+        series: Which must all be measured, in one session.
+        step_cost_rows: Rows of the side table `step_costs`.
+
+    Returns:
+        From the newest session that measured all of them uncontended: columns series, step_s, log_se (standard error
+        of its log), df (degrees of freedom). None where there is no such session.
+    """
+    ids = runs[runs["series"].isin(series)].dropna(subset=["step_cost_id"]).drop_duplicates("series")
+    ids = ids.set_index("series")["step_cost_id"]
+    if step_cost_rows.empty or not set(series) <= set(ids.index):
+        return None
+    ok = step_cost_rows[(step_cost_rows["status"] == "ok") & (step_cost_rows["timing_quality"] != "contended")]
+    enough = ok.groupby(["session_id", "step_cost_id"])["process"].transform("nunique") >= MIN_PROCESSES
+    for _, session in sorted(
+        ok[enough].groupby("session_id"), key=lambda pair: pair[1]["started_at"].max(), reverse=True
+    ):
+        if not set(ids[list(series)]) <= set(session["step_cost_id"]):
+            continue
+        made = []
+        for name in series:
+            logs = _by_process(session[session["step_cost_id"] == ids[name]], "train_step_us")
+            made.append(
+                {
+                    "series": name,
+                    "step_s": 1e-6 * math.exp(float(logs.mean())),
+                    "log_se": float(logs.std(ddof=1)) / math.sqrt(len(logs)),
+                    "df": len(logs) - 1,
+                }
+            )
+        return pd.DataFrame(made)
+    return None
+
+
+def half_width(df: float) -> float:
+    """Standard errors on either side of a mean in its interval."""
+    return float(special.stdtrit(df, 0.5 + LEVEL / 2))
+
+
+def target_loss(runs: pd.DataFrame) -> tuple[float, str] | None:
+    """The validation loss to reach: the median final one of the series with the second lowest; and which that is.
+
+    At least two series get there, so that there is something to compare; None where fewer ended ok.
+    """
+    ok = runs[(runs["status"] == "ok") & (runs["stage"] != "predicted")]
+    medians = ok.astype({"final_val_loss": float}).groupby("series")["final_val_loss"].median().dropna().sort_values()
+    return (float(medians.iloc[1]), str(medians.index[1])) if len(medians) > 1 else None
+
+
+def time_to_target(
+    runs: pd.DataFrame, curves: pd.DataFrame, series: Sequence[str], target: float, times: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Steps, and time, until the validation loss is at most the target for the first time.
+
+    Steps are known to the spacing of evaluations. A run that never gets there is censored: it counts as
+    longer than any, and a series of which half or more are censored has no median.
+
+    Args:
+        runs: Rows of one section, with `series`.
+        curves: Rows of `curves`.
+        series: What to show.
+        target: The loss to reach.
+        times: What `step_times` gave: then time is steps x step time, and both uncertainties go into its
+            interval. None: no time but the end-to-end one.
+
+    Returns:
+        Columns: series, num_runs, num_reached, steps_to_target (median over seeds; NaN where censored),
+        time_to_target_s with _low and _high (of the geometric mean of steps, where all seeds got there), and
+        end_to_end_s: median training time of the runs at that point, uncontended ones only.
+    """
+    losses = curves[(curves["split"] == "val") & (curves["metric"] == "loss") & (curves["value"] <= target)]
+    first = losses.sort_values("step").drop_duplicates("run_id").set_index("run_id")
+    made = []
+    for name in series:
+        group = runs[(runs["series"] == name) & runs["status"].isin(("ok", "diverged", "timeout", "oom"))]
+        reached = group[group["run_id"].isin(first.index)]
+        at = first.loc[reached["run_id"]]
+        row: dict[str, object] = {"series": name, "num_runs": len(group), "num_reached": len(reached)}
+        row |= {
+            "steps_to_target": math.nan,
+            "time_to_target_s": math.nan,
+            "time_to_target_s_low": math.nan,
+            "time_to_target_s_high": math.nan,
+            "end_to_end_s": math.nan,
+        }
+        if 2 * len(reached) > len(group):
+            steps = np.full(len(group), math.inf)
+            steps[: len(at)] = at["step"].to_numpy(float)
+            row["steps_to_target"] = median = float(np.median(steps))
+            fair = (reached["timing_quality"] != "contended").fillna(True).to_numpy(bool)
+            if fair.any() and math.isfinite(median):
+                row["end_to_end_s"] = float(np.median(at["train_time_s"].to_numpy(float)[fair]))
+            if times is not None:
+                row |= _times_to_target(at["step"].to_numpy(float), len(group), times.set_index("series").loc[name])
+        made.append(row)
+    return pd.DataFrame(made)
+
+
+def _times_to_target(steps: np.ndarray, num_runs: int, step_time: pd.Series) -> dict[str, float]:
+    """Steps x step time; the interval carries both uncertainties (delta method on logs, Welch and Satterthwaite)."""
+    if len(steps) < num_runs or (steps <= 0).any():
+        return {}
+    logs = np.log(steps)
+    mean = float(logs.mean()) + math.log(step_time["step_s"])
+    result = {"time_to_target_s": math.exp(mean)}
+    if len(steps) > 1:
+        parts = [
+            (float(logs.var(ddof=1)) / len(logs), len(logs) - 1),
+            (float(step_time["log_se"]) ** 2, step_time["df"]),
+        ]
+        variance = sum(v for v, _ in parts)
+        df = variance**2 / sum(v**2 / d for v, d in parts) if variance > 0 else 1.0
+        half = half_width(df) * math.sqrt(variance)
+        result |= {"time_to_target_s_low": math.exp(mean - half), "time_to_target_s_high": math.exp(mean + half)}
+    return result
+
+
 # --- words ----------------------------------------------------------------------------------------
 
 
@@ -367,14 +676,20 @@ def readable_summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def summary_text(runs: pd.DataFrame) -> str:
-    """The summary of a study for a terminal."""
+def summary_text(runs: pd.DataFrame, memory: pd.DataFrame) -> str:
+    """The summary of a study for a terminal.
+
+    Args:
+        runs: The table `runs`.
+        memory: The side table `memory`.
+    """
     parts = []
     for section in sections(runs):
-        table = readable_summary(summary(section.runs))
-        widths = [max(len(name), *(len(v) for v in table[name])) for name in table]
-        lines = [list(table), *table.to_numpy().tolist()]
-        body = "\n".join("  ".join(v.ljust(w) for v, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+        if section.predicted:
+            body = "\n".join(_aligned(readable_memory(memory_of(section.runs, memory, leaders(section.runs)))))
+            parts.append(f"{section.title}\n{body}\n{textwrap.fill(verdict(section), 100)}")
+            continue
+        body = "\n".join(_aligned(readable_summary(summary(section.runs))))
         parts.append(f"{section.title}\n{body}\n{textwrap.fill(verdict(section), 100)}")
     return "\n\n".join(parts)
 
@@ -382,6 +697,8 @@ def summary_text(runs: pd.DataFrame) -> str:
 def verdict(section: Section) -> str:
     """In a sentence or three: who ends lowest, and from whom that can be told apart."""
     runs = section.runs
+    if section.predicted:
+        return "Memory predicted from shapes: nothing was run, nothing is ranked."
     shown = leaders(runs)
     ok = runs[runs["status"] == "ok"]
     if ok.empty:
@@ -412,3 +729,175 @@ def verdict(section: Section) -> str:
         corrected = f" once {len(pairs)} comparisons are allowed for" if len(pairs) > 1 else ""
         sentences.append(f"Cannot be told apart from it over {seeds} paired seeds{corrected}: {'; '.join(together)}.")
     return " ".join(sentences)
+
+
+def readable_step_costs(costs: pd.DataFrame) -> pd.DataFrame:
+    """`step_costs` of one session as people read it: one text a cell, what was measured only."""
+    ok = costs[costs["status"] == "ok"]
+    columns: dict[str, list[str]] = {
+        "optimizer": [str(name) for name in ok["optimizer"]],
+        "implementation": [str(name) for name in ok["implementation"]],
+        "step µs": [
+            f"{_digits(m)} ({_digits(a)} to {_digits(b)})"
+            for m, a, b in ok[["step_us", "step_us_q1", "step_us_q3"]].to_numpy()
+        ],
+    }
+    baseline = str(costs["baseline"].dropna().iloc[0]).replace("/", " ") if ok["baseline"].notna().any() else ""
+    columns[f"× {baseline}"] = [_ratio(row) for row in ok.itertuples()]
+    columns["training step µs"] = [_digits(value) for value in ok["train_step_us"]]
+    columns["of it step %"] = [f"{100 * value:.0f}" for value in ok["optimizer_us"] / ok["train_step_us"]]
+    optional = [
+        ("step by host clock µs", ok["step_host_us"].where(ok["device"] != "cpu"), _digits),
+        ("state bytes/parameter", ok["state_mib"] * 2**20 / ok["num_parameters"].astype(float), lambda v: f"{v:.1f}"),
+        ("share of the memory limit %", 100 * ok["limit_share"], lambda v: f"{v:.0f}"),
+        ("first step ms", ok["first_step_ms"].where(ok["compile_s"].isna()), _digits),
+        ("compile s", ok["compile_s"], lambda v: f"{v:.1f}"),
+    ]
+    for title, values, form in optional:
+        if values.notna().any():
+            columns[title] = [form(value) if pd.notna(value) else "" for value in values]
+    columns["timing"] = [
+        f"{row.quality}, {row.num_processes} processes, {row.num_replicates} builds" for row in ok.itertuples()
+    ]
+    return pd.DataFrame(columns)
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else f"{value:g}"
+
+
+def _ratio(row: Any) -> str:
+    if row.is_baseline:
+        return "1"
+    if not math.isfinite(row.ratio_low) or row.quality == "contended":
+        return f"{row.ratio:.3g} (not ranked)"
+    return f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]{'' if row.told_apart else ' not told apart'}"
+
+
+def readable_parts(parts: pd.DataFrame) -> pd.DataFrame:
+    """`rule_and_implementation` as people read it: a row an optimizer, a column an implementation."""
+
+    def cell(row: Any) -> str:
+        return f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]"
+
+    made: dict[str, dict[str, str]] = {}
+    for row in parts.itertuples():
+        own = row.kind == "implementation"
+        made.setdefault(str(row.optimizer), {})["its slowest / its fastest" if own else str(row.compared)] = (
+            f"{cell(row)} {row.compared}" if own else cell(row)
+        )
+    order = [*IMPLEMENTATIONS, "its slowest / its fastest"]
+    columns = [name for name in order if any(name in row for row in made.values())]
+    return pd.DataFrame(
+        [{"optimizer": optimizer, **{name: row.get(name, "") for name in columns}} for optimizer, row in made.items()]
+    )
+
+
+def smallest_difference_words(costs: pd.DataFrame) -> str:
+    """The smallest difference that a session of step costs sees, in a sentence; empty where there is none."""
+    smallest = smallest_difference(costs)
+    if math.isnan(smallest):
+        return ""
+    n = int(costs.loc[costs["status"] == "ok", "num_processes"].median())
+    return (
+        "The smallest difference between two steps that this measurement sees with 80 % power:"
+        f" {100 * smallest:.1f} % ({n} processes)."
+    )
+
+
+def absent_words(costs: pd.DataFrame) -> list[str]:
+    """What was not measured and why, a sentence an implementation."""
+    absent = costs[costs["status"] != "ok"].groupby(["implementation", "status"], sort=False)
+    return [
+        f"{', '.join(sorted(group['optimizer']))} {implementation}: {status}, {group['reason'].iloc[0]}"
+        + (" (and so on)." if len(group) > 1 else ".")
+        for (implementation, status), group in absent
+    ]
+
+
+def step_cost_text(rows: pd.DataFrame) -> str:
+    """Step costs of one session for a terminal.
+
+    Args:
+        rows: Rows of the side table `step_costs`, of one session.
+    """
+    costs = step_costs(rows)
+    lines = [f"One optimizer step: {rows['workload'].iloc[0]}, {rows['device'].iloc[0]}"]
+    if (costs["status"] == "ok").any():
+        lines += _aligned(readable_step_costs(costs))
+    parts = readable_parts(rule_and_implementation(rows))
+    if len(parts):
+        lines += [
+            "",
+            f"Update rule (a step over {baseline_of(rows)}'s, the same implementation) or implementation?",
+            *_aligned(parts),
+        ]
+    words = [smallest_difference_words(costs), *absent_words(costs)]
+    return "\n".join([*lines, "", *(textwrap.fill(sentence, 110) for sentence in words if sentence)])
+
+
+def baseline_of(rows: pd.DataFrame) -> str:
+    """The optimizer that a session's ratios are taken to."""
+    known = rows["baseline"].dropna()
+    return str(known.iloc[0]).partition("/")[0] if len(known) else "the baseline"
+
+
+def _aligned(table: pd.DataFrame) -> list[str]:
+    """A table of texts in columns of equal width."""
+    widths = [max(len(name), *(len(v) for v in table[name])) for name in table]
+    lines = [list(table), *table.to_numpy().tolist()]
+    return ["  ".join(v.ljust(w) for v, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def readable_targets(table: pd.DataFrame) -> pd.DataFrame:
+    """`time_to_target` as people read it: one text a cell."""
+    columns: dict[str, list[str]] = {
+        "optimizer": [str(name) for name in table["series"]],
+        "reached by": [f"{row.num_reached} of {row.num_runs}" for row in table.itertuples()],
+        "steps": [f"{v:,.0f}" if math.isfinite(v) else "not reached" for v in table["steps_to_target"]],
+    }
+    if table["time_to_target_s"].notna().any():
+        columns["steps × step time, s"] = [
+            ""
+            if math.isnan(row.time_to_target_s)
+            else f"{row.time_to_target_s:.3g} [{row.time_to_target_s_low:.3g}, {row.time_to_target_s_high:.3g}]"
+            for row in table.itertuples()
+        ]
+    columns["end to end, s"] = [f"{v:.3g}" if math.isfinite(v) else "" for v in table["end_to_end_s"]]
+    return pd.DataFrame(columns)
+
+
+MEMORY_PARTS = ("parameters", "gradients", "optimizer_state", "activations", "temporaries", "buffers", "inputs")
+"""Columns <part>_mib of the side table `memory`, which add up to its peak."""
+
+
+def memory_unit(memory: pd.DataFrame) -> tuple[float, str]:
+    """What to multiply MiB by, and the unit that comes out: KiB where all is small."""
+    return (1024.0, "KiB") if memory["peak_mib"].max() < 1 else (1.0, "MiB")
+
+
+def readable_memory(memory: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the side table `memory`, with `series`, as people read them: one text a cell."""
+    scale, unit = memory_unit(memory)
+
+    def texts(column: str) -> list[str]:
+        return ["0" if v == 0 else f"{v:,.0f}" if v >= 100 else f"{v:.3g}" for v in scale * memory[column]]
+
+    return pd.DataFrame(
+        {
+            "optimizer": [str(name) for name in memory["series"]],
+            f"peak {unit}": texts("peak_mib"),
+            "at its": [str(phase) for phase in memory["peak_phase"]],
+            **{part.replace("_", " "): texts(f"{part}_mib") for part in MEMORY_PARTS},
+            "extra in step": texts("step_temporaries_mib"),
+            "state bytes/parameter": [f"{value:.1f}" for value in memory["state_bytes_per_parameter"]],
+            **({"process": texts("rss_increase_mib")} if memory["rss_increase_mib"].notna().all() else {}),
+        }
+    )
+
+
+def memory_of(runs: pd.DataFrame, memory: pd.DataFrame, series: Sequence[str]) -> pd.DataFrame:
+    """Rows of the side table `memory` of these series, in their order, with `series`."""
+    cells = runs[runs["series"].isin(series)].drop_duplicates("series")[["series", "cell_id", "environment_id"]]
+    found = cells.merge(memory, on=["cell_id", "environment_id"], how="inner")
+    return found.set_index("series").reindex([s for s in series if s in set(found["series"])]).reset_index()

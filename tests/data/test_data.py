@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data import as_dataset, digits, mnist, resized, stratified_order
+from bench.data import as_dataset, digits, imagenet_shapes, mnist, resized, stratified_order, with_channels
 
 
 def test_digits_are_real_fixed_and_stratified() -> None:
@@ -43,6 +44,63 @@ def test_digits_resized() -> None:
 def test_resize_refuses_nonsense(side: object) -> None:
     with pytest.raises(ValueError, match="resize must be a whole number of pixels from 1 to 1024"):
         resized(torch.zeros(2, 1, 8, 8), side)  # type: ignore[arg-type]
+
+
+def test_grey_images_as_colour() -> None:
+    grey, same, colour = (as_dataset(digits.load(resize=16, channels=channels)) for channels in (None, 1, 3))
+    assert grey.fingerprint == same.fingerprint
+    assert colour.spec.input_shape == (3, 16, 16)
+    x = colour.splits["val"][0]
+    assert torch.equal(x, grey.splits["val"][0].expand_as(x))
+    assert x.is_contiguous()
+
+
+@pytest.mark.parametrize("channels", [0, 2, 4, -3, "rgb", True, False, 2.5])
+def test_channels_refuses_nonsense(channels: object) -> None:
+    with pytest.raises(ValueError, match=f"channels must be 1, 3 or null, got {channels}"):
+        with_channels(torch.zeros(2, 1, 8, 8), channels)  # type: ignore[arg-type]
+
+
+def test_imagenet_shapes_are_imagenets_and_take_no_room() -> None:
+    data = as_dataset(imagenet_shapes.load())
+    assert {split: data.size(split) for split in ("train", "val", "test")} == imagenet_shapes.SIZES
+    assert data.size("train") == 1_281_167
+    assert data.spec.input_shape == (3, 224, 224)
+    assert (data.spec.num_outputs, data.spec.loss, data.shapes_only) == (1000, "cross_entropy", True)
+    moved = data.to(torch.device("meta"))  # copies whatever it is given
+    for one, there in ((data, "cpu"), (data.to(torch.device("cpu")), "cpu"), (moved, "meta")):
+        storages = [t.untyped_storage() for pair in one.splits.values() for t in pair]
+        assert sum(storage.nbytes() for storage in storages) < 20 * 2**20
+        assert one.splits["train"][0].shape == (1_281_167, 3, 224, 224)
+        assert one.splits["train"][0].device.type == there
+        assert one.shapes_only
+        assert one.fingerprint == data.fingerprint
+    batch, targets = (part[:2] for part in data.splits["train"])
+    assert batch.clone(memory_format=torch.contiguous_format).stride() == (3 * 224 * 224, 224 * 224, 224, 1)
+    assert targets.tolist() == [0, 1]
+
+
+def test_imagenet_shapes_of_other_sizes_have_other_fingerprints_and_draw_nothing_global() -> None:
+    state = torch.get_rng_state()
+    loads = [
+        imagenet_shapes.load(),
+        imagenet_shapes.load(size=32),
+        imagenet_shapes.load(32, 10),
+        imagenet_shapes.load(),
+    ]
+    assert len({data.fingerprint for data in loads}) == 3
+    assert loads[2].spec.num_outputs == 10
+    assert int(loads[2].splits["val"][1].max()) == 9
+    assert torch.equal(loads[0].splits["test"][0][0], loads[3].splits["test"][0][0])
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("size", 0), ("size", 5000), ("num_classes", 1.5), ("num_classes", 0), ("channels", True)]
+)
+def test_imagenet_shapes_refuses_nonsense(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a whole number from 1 to .*, got {value}"):
+        imagenet_shapes.load(**{name: value})
 
 
 @given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=200))
@@ -131,3 +189,4 @@ def test_mnist_from_files() -> None:
     assert data.spec.input_shape == (1, 28, 28)
     assert data.splits["val"][1].bincount().min() > 400
     assert data.splits["test"][1][:5].tolist() == [7, 2, 1, 0, 4]
+    assert as_dataset(mnist.load(root=root, channels=3)).spec.input_shape == (3, 28, 28)

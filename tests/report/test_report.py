@@ -104,6 +104,7 @@ def test_what_was_compared_and_how_fairly(tmp_path: Path) -> None:
         "runs.csv",
         "curves.csv",
         "summary.csv",
+        "targets.csv",
         "comparisons.csv",
     }
 
@@ -243,3 +244,75 @@ def test_markdown_pipes_do_not_break_tables(tmp_path: Path) -> None:
     text = (report(make_study(tmp_path, runs)) / "report.md").read_text()
     row = next(line for line in text.splitlines() if "x\\|y" in line)
     assert len(re.split(r"(?<!\\)\|", row)) == 7
+
+
+def add_side_tables(study: Path) -> None:
+    """Memory of every cell, and step costs of adam and sgd that say 10 ms and 1 ms a training step."""
+    runs = tables.load(study).runs
+    for cell, group in runs.groupby("cell_id"):
+        first = group.iloc[0]
+        parts = {f"{part}_mib": 10.0 for part in ("parameters", "gradients", "optimizer_state")}
+        parts |= {f"{part}_mib": 0.0 for part in ("activations", "temporaries", "buffers", "inputs")}
+        row = {
+            "cell_id": cell, "environment_id": first["environment_id"], "stage": "single", "optimizer": first["optimizer"],
+            "peak_mib": 30.0, "peak_phase": "step", "step_temporaries_mib": 7.5, "state_bytes_per_parameter": 8.0, **parts,
+        }  # fmt: skip
+        tables.write_side(study, "memory", str(cell), [row])
+    for process in range(5):
+        rows = [
+            {
+                "session_id": "t", "status": "ok", "started_at": "2026-01-01", "study": "s", "workload": "mlp on digits, batch 64",
+                "workload_id": "w", "environment_id": "e", "model": "mlp", "data": "digits", "optimizer": optimizer,
+                "optimizer_target": "t", "optimizer_options": "{}", "implementation": "forloop", "device": "cpu",
+                "precision": "fp32", "step_cost_id": f"{optimizer}-cost", "baseline": "sgd/forloop", "process": process, "build": 0,
+                "num_threads": 1, "num_parameters": 9, "step_us": us * (1 + process / 100), "step_ratio": us / 100.0 + process / 1000,
+                "train_step_us": us, "train_step_ratio": 1.0, "data_us": 1.0, "zero_grad_us": 1.0, "forward_us": 1.0,
+                "backward_us": 1.0, "optimizer_us": 1.0, "state_mib": 0.0, "first_step_ms": 1.0, "timing_quality": "clean",
+                "last_cache_mib": 8.0, "bandwidth_gib_per_s": 20.0, "torch_version": "2.15.0", "cpu": "CPU",
+                "command": "python -m bench.step_cost",
+            }
+            for optimizer, us in (("adam", 10_000.0), ("sgd", 1_000.0))
+        ]  # fmt: skip
+        skipped = {
+            **rows[0],
+            "implementation": "fused",
+            "status": "skipped",
+            "reason": "there is none",
+            "step_us": None,
+        }
+        tables.write_side(study, "step_costs", f"t-{process}", [*rows, *([skipped] if process == 0 else [])])
+
+
+def test_step_costs_and_memory_are_shown_and_times_are_steps_times_step_time(tmp_path: Path) -> None:
+    both = [row | {"step_cost_id": f"{row['optimizer']}-cost"} for row in BOTH]
+    study = make_study(tmp_path, both)
+    assert "step times measured apart are missing" in (report(study) / "report.md").read_text()
+    add_side_tables(study)
+    out = report(study)
+    text = (out / "report.md").read_text()
+    assert "steps x separately measured, interleaved step time (adam 10 ms ± 0.0 %, sgd 1 ms ± 0.0 %)" in text
+    assert "| adam | 30 | step | 10 | 10 | 10 | 0 | 0 | 0 | 0 | 7.5 | 8.0 |" in text
+    assert "What one step costs: mlp on digits, batch 64, cpu" in text
+    assert "adam fused: skipped, there is none." in text
+    assert "so no share of the limit is given" in text
+    assert "0.1 [0.1, 0.1]" in text, "adam: 10 steps of 10 ms until the loss is low enough"
+    page = (out / "index.html").read_text()
+    links = Links(page)
+    assert not links.fetched
+    assert set(links.inner) <= links.ids
+    assert not links.bare_images
+    for file in ("step-costs", "rule-and-implementation", "memory", "targets"):
+        assert (out / "tables" / f"{file}.csv").stat().st_size > 0
+    assert (out / "figures" / "step-cost.svg").exists()
+    assert (out / "figures" / "training-step.png").exists()
+
+
+def test_a_study_of_step_costs_only(tmp_path: Path) -> None:
+    study = make_study(tmp_path, BOTH)
+    add_side_tables(study)
+    for path in sorted((study / "runs").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    out = report(study)
+    text = (out / "report.md").read_text()
+    assert "0 runs" in text
+    assert "What one step costs" in text

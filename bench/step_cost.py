@@ -1,0 +1,165 @@
+"""`python -m bench.step_cost`: what one step of each optimizer and implementation costs.
+
+All of them run interleaved, round by round, on the same parameters and the same real gradients, in
+several fresh processes that build everything anew several times: where memory lies moves a time by
+more than many a difference that is claimed. Intervals are taken over the processes.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.config import StepCostConfig, parse_step_cost
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+Row = dict[str, Any]
+
+
+def main() -> int:
+    """Carry out the command line; return the exit status (see `bench.app`)."""
+    from bench import app
+
+    if any(flag in sys.argv[1:] for flag in ("-m", "--multirun")):
+        sentence = "step costs must be measured in one go, got -m; name what to compare in optimizers=[...] and implementations=[...]"
+        print(f"bench.step_cost: {sentence}", file=sys.stderr)
+        return app.REFUSED
+    statuses: list[int] = []
+    try:
+        refusal = app.compose("step_cost", lambda node: statuses.append(measure(node)))
+    except KeyboardInterrupt:
+        print("bench.step_cost: interrupted; the processes that had finished are kept", file=sys.stderr)
+        return app.INTERRUPTED
+    if refusal:
+        print(f"bench.step_cost: {refusal}", file=sys.stderr)
+        return app.REFUSED
+    return statuses[0] if statuses else app.OK
+
+
+def measure(node: DictConfig) -> int:
+    """Measure what a composed configuration asks for; return the exit status.
+
+    Raises:
+        Refused: It cannot be carried out.
+    """
+    from bench import app, tables
+    from bench.device import Unavailable, resolve
+    from bench.environment import environment, environment_id
+    from bench.report.stats import step_cost_text
+
+    overrides = app.typed_overrides()
+    try:
+        config = parse_step_cost(app.plain(node), overrides)
+        device = resolve(config.device.name).type
+    except (ValueError, Unavailable) as error:
+        raise app.Refused(str(error)) from None
+    with app.writing(config.study_dir):
+        config.study_dir.mkdir(parents=True, exist_ok=True)
+        tables.check_study(config.study_dir)
+    where = environment(device)
+    started = datetime.datetime.now(datetime.UTC)
+    session = started.strftime("%Y%m%dT%H%M%S-") + os.urandom(3).hex()
+    known: Row = {
+        "session_id": session,
+        "environment_id": environment_id(where),
+        "study": config.study,
+        "device": device,
+        "started_at": started.isoformat(timespec="milliseconds"),
+        "command": shlex.join(["python", "-m", "bench.step_cost", *overrides]),
+    } | {key: where[key] for key in ("torch_version", "cpu", "gpu")}
+    try:
+        rows = _replicate(config, known)
+    finally:
+        app.remove_empty(config.study_dir)
+    with app.writing(config.study_dir):
+        study = tables.build(config.study_dir)
+    costs = tables.load_side(config.study_dir, "step_costs")
+    print(f"\n{step_cost_text(costs[costs['session_id'] == session])}\n")
+    print(f"table: {config.study_dir / 'step_costs.csv'}")
+    if config.report:
+        from bench.report.render import write_report
+
+        report_dir = Path(config.reports_dir) / config.study
+        with app.writing(report_dir, "reports_dir"):
+            write_report(study, config.study_dir, report_dir)
+        print(f"report: {report_dir / 'index.html'}")
+    return app.OK if all(row["status"] in ("ok", "skipped") for row in rows) else app.NOT_ALL_OK
+
+
+def _replicate(config: StepCostConfig, known: Row) -> list[Row]:
+    """Run the fresh processes one after the other, and write what each found as soon as it ends."""
+    from tqdm import tqdm
+
+    from bench import app, tables
+
+    rows: list[Row] = []
+    total = config.replicates * config.builds
+    # The first process compiles from nothing, so that compile_s is of a cold compiler; the others find its work.
+    cache = tempfile.mkdtemp(prefix="optbench-")
+    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache, "PYTHONUNBUFFERED": "1"}
+    with tqdm(total=total, desc="step cost", unit="build", disable=not sys.stderr.isatty(), leave=False) as bar:
+        try:
+            for process in range(config.replicates):
+                spec = json.dumps({"config": config.model_dump(), "known": known, "process": process})
+                found, failure = _one_process(spec, environment, bar.update)
+                if failure is not None:
+                    raise app.Refused(failure)
+                if process == 0 and found[0]["bandwidth_gib_per_s"] is not None:
+                    known = known | {"bandwidth": found[0]["bandwidth_gib_per_s"] * 2**30}
+                rows += found
+                with app.writing(config.study_dir):
+                    tables.write_side(config.study_dir, "step_costs", f"{known['session_id']}-{process}", found)
+                bar.n = (process + 1) * config.builds
+        finally:
+            shutil.rmtree(cache, ignore_errors=True)
+    return rows
+
+
+def _one_process(spec: str, environment: dict[str, str], tick: Any) -> tuple[list[Row], str | None]:
+    """What a fresh process finds: its rows, or the sentence that says why it found none."""
+    with tempfile.TemporaryFile("w+") as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "bench.replicate"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
+        )  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            child.stdin.write(spec)
+            child.stdin.close()
+            answer: Row = {}
+            for line in child.stdout:
+                if line.startswith("{"):
+                    answer = json.loads(line)
+                else:
+                    tick()
+            child.wait()
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+        if "rows" in answer:
+            return answer["rows"], None
+        if "refused" in answer:
+            return [], answer["refused"]
+        errors.seek(0)
+        last = errors.read().strip().splitlines()
+        how = f"killed by signal {-child.returncode}" if child.returncode < 0 else f"exit status {child.returncode}"
+        return [], f"a measuring process ended without a result ({how}): {last[-1] if last else 'no message'}"
+
+
+if __name__ == "__main__":
+    from bench.__main__ import find_packages
+
+    find_packages()
+    sys.exit(main())

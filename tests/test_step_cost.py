@@ -1,0 +1,198 @@
+"""`python -m bench.step_cost`: the real command once, every refusal, and what a replicate measures."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from bench import replicate, step_cost, tables
+from bench.config import CONF_DIR, parse_step_cost
+from bench.run import dataset
+
+FEW = [
+    "optimizers=[adam,{name:sgd,momentum:0.9},sgd,rmsprop]",
+    "implementations=[forloop,fused]",
+    "builds=1",
+    "rounds=3",
+]
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+
+
+def composed(*overrides: str) -> Any:
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return OmegaConf.to_container(compose("step_cost", list(overrides)), resolve=True)
+
+
+def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench.step_cost", *arguments],
+        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_command(folder: Path) -> None:
+    done = call(folder, *FEW)
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "sgd-momentum-0.9",
+        "× sgd forloop",
+        "rmsprop fused: skipped",
+        "smallest difference",
+        "step_costs.csv",
+    ):
+        assert words in done.stdout
+    rows = tables.load_side("results/digits-mlp", "step_costs")
+    ok = rows[rows["status"] == "ok"]
+    assert len(ok) == 5 * 7
+    assert ok.groupby("process").size().tolist() == [7] * 5
+    assert set(rows[rows["status"] == "skipped"]["reason"].str.contains("no argument fused")) == {True}
+    assert set(ok["baseline"]) == {"sgd/forloop"}
+    base = ok[(ok["optimizer"] == "sgd") & (ok["implementation"] == "forloop")]
+    assert (base["step_ratio"] == 1).all()
+    assert (ok["timer_share"] < 1e-3).all()
+    for column in ("step_us", "train_step_us", "data_us", "zero_grad_us", "forward_us", "backward_us", "optimizer_us"):
+        assert (ok[column] > 0).all(), column
+    state = ok.drop_duplicates("optimizer").set_index("optimizer")["state_mib"] * 2**20 / 8970
+    assert state.round(1).to_dict() == {"adam": 8.0, "sgd": 0.0, "rmsprop": 4.0, "sgd-momentum-0.9": 4.0}
+    traffic = ok.drop_duplicates("optimizer").set_index("optimizer")["least_traffic_mib"] * 2**20 / 8970
+    assert traffic.round(0).to_dict() == {"adam": 28, "sgd": 12, "rmsprop": 20, "sgd-momentum-0.9": 20}
+    for file in (
+        "index.html",
+        "report.md",
+        "figures/step-cost.svg",
+        "figures/training-step.png",
+        "tables/step-costs.csv",
+    ):
+        assert (Path("reports/digits-mlp") / file).stat().st_size > 0
+    assert "Update rule or implementation?" in Path("reports/digits-mlp/report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-m"], "step costs must be measured in one go, got -m"),
+        (["optimizer=adam"], "name them in a list, such as optimizers=[adam,sgd]"),
+        (["optimizers=adam"], "optimizers must be a list such as [adam,sgd], got 'adam'"),
+        (["optimizers=[adma]"], "optimizers[0] must be one of adadelta, adam"),
+        (["optimizers=[adam,adam]"], "optimizers must be different from each other"),
+        (["optimizers=[{name:sgd,betas:0.9}]"], "optimizers[0].betas must be a setting of sgd"),
+        (["optimizers=[{name:sgd,momentum:-1}]"], "optimizer.momentum must be a finite number of at least 0"),
+        (["optimizers=[3]"], "optimizers[0] must be one of"),
+        (["implementations=[fast]"], "implementations[0] must be one of"),
+        (["implementations=[]"], "implementations must be a list of reference"),
+        (["implementations=[fused,fused]"], "implementations must be different from each other"),
+        (["baseline=lion"], "baseline must be one of the optimizers (adam, sgd,"),
+        (["replicates=4"], "replicates must be a whole number from 5 to 1000"),
+        (["builds=0"], "builds must be a whole number from 1 to 1000"),
+        (["rounds=1.5"], "rounds must be a whole number from 1 to 100000"),
+        (["train.batch_size=0"], "train.batch_size must be a whole number"),
+        (["device=fake"], "device must be one whose clock can be read, got fake"),
+        (["device.name=gpu"], "device.name must be one of"),
+        (["train.epochs=3"], "train.epochs must be a key of"),
+        (["results_dir=null"], "results_dir must be the path of a folder"),
+    ],
+)
+def test_what_is_refused(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["step_cost", *arguments])
+    assert step_cost.main() == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train.batch_size=2000"], "train.batch_size must be at most the 1,077 training examples"),
+        (["data.resize=9", "model=mnist_cnn"], "must be 1x28x28 for mnist_cnn"),
+        (["optimizers=[{_target_:mine.NotAnOptimizer}]"], "must be a torch.optim.Optimizer"),
+        (["device.precision=tf32"], "needs a CUDA GPU"),
+    ],
+)
+def test_what_a_replicate_refuses(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+) -> None:
+    config = parse_step_cost(composed(*arguments))
+    spec = {"config": config.model_dump(), "known": {"device": "cpu"}, "process": 0}
+    answers = io.StringIO()
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(spec)))
+    monkeypatch.setattr(sys, "stdout", answers)
+    assert replicate.main() == 0
+    assert sentence in json.loads(answers.getvalue())["refused"]
+
+
+def test_a_refusal_of_a_replicate_is_the_commands(folder: Path) -> None:
+    done = call(folder, "optimizers=[{_target_:mine.NotAnOptimizer}]")
+    assert done.returncode == 2
+    assert "must be a torch.optim.Optimizer" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not Path("results").exists()
+
+
+def build(*overrides: str, known: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    config = parse_step_cost(composed(*overrides))
+    row = {
+        "process": 0, "build": 0, "workload_id": "w", "environment_id": "e", "device": "cpu", "session_id": "s",
+        "bandwidth_gib_per_s": 1.0, "last_cache_mib": 1e-6,
+    }  # fmt: skip
+    device = torch.device("cpu")
+    data = dataset(config.data, device)
+    return replicate.build_and_time(config, data, device, nullcontext(), row | (known or {}), set())
+
+
+def test_a_class_of_ones_own_that_fails_is_a_row(folder: Path) -> None:
+    rows = build("optimizers=[sgd,{_target_:mine.Mine,trouble:raise,at:2}]", "implementations=[forloop]", "rounds=1")
+    assert {(row["optimizer"], row["status"]) for row in rows} == {("sgd", "ok"), ("Mine", "skipped")}
+    rows = build("optimizers=[sgd,{name:adam,amsgrad:true}]", "implementations=[foreach]", "rounds=1")
+    by_name = {row["optimizer"]: row for row in rows}
+    assert by_name["adam-amsgrad-True"]["state_mib"] * 2**20 == pytest.approx(12 * 8970, rel=0.01)
+    assert by_name["sgd"]["baseline"] == "sgd/foreach"
+
+
+def test_share_of_the_memory_limit() -> None:
+    rows = build("optimizers=[sgd]", "implementations=[forloop]", "rounds=1")
+    (row,) = rows
+    seconds = 12 * 8970 / 2**30  # at 1 GiB a second
+    assert row["limit_share"] == pytest.approx(seconds / (1e-6 * row["step_us"]))
+    (row,) = build("optimizers=[sgd]", "implementations=[forloop]", "rounds=1", known={"last_cache_mib": 1.0})
+    assert row["limit_share"] is None
+    (row,) = build("optimizers=[sgd]", "implementations=[forloop]", "rounds=1", known={"bandwidth_gib_per_s": None})
+    assert row["limit_share"] is None
+
+
+def test_a_process_that_dies_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.Popen
+
+    def dying(command: list[str], **options: Any) -> Any:
+        return real([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], **options)
+
+    monkeypatch.setattr(step_cost.subprocess, "Popen", dying)
+    rows, failure = step_cost._one_process("", ENVIRONMENT, lambda: None)
+    assert rows == []
+    assert failure is not None
+    assert "killed by signal 9" in failure
+
+
+def test_names_of_settings() -> None:
+    config = parse_step_cost(composed("optimizers=[{name:adam,betas:[0.8,0.9]},{name:sgd,lr:0.001}]"))
+    assert [o.name for o in config.optimizers] == ["adam-betas-_0.8_0.9_", "sgd"]
+    assert config.baseline == "sgd"
