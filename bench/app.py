@@ -263,6 +263,8 @@ def _run(
     assert row is not None
     _session.rows[run_id] = row
     _session.num_found += 1
+    if row["status"] == "ok":
+        _memory(config, row)  # a study from before there was any has none
     progress.end(label, f"exists already ({row['status']})")
     return row
 
@@ -324,8 +326,6 @@ def _memory(config: Config, planned: dict[str, Any]) -> dict[str, Any] | None:
     A run goes on without it; what is wrong with the cell, the run itself will say.
     """
     from bench import tables
-    from bench.build import first_line
-    from bench.run import memory_of
 
     predicted = config.device.name == "fake"
     if not (config.memory or predicted):
@@ -335,6 +335,9 @@ def _memory(config: Config, planned: dict[str, Any]) -> dict[str, Any] | None:
         return _session.memory.get(part)
     row = None if config.force else tables.find_side(config.study_dir, "memory", part)
     if row is None:
+        from bench.build import first_line
+        from bench.run import memory_of
+
         try:
             row = memory_of(config, planned)
         except Exception as error:
@@ -366,7 +369,7 @@ def _label(config: Config, seed: int) -> str:
     for override in config.overrides:
         key = override.lstrip("+~").split("=", 1)[0]
         if (
-            key.partition(".")[0] in ("optimizer", "model", "data", "device")
+            key.partition(".")[0] in ("optimizer", "model", "data", "schedule", "device")
             and not key.endswith("_target_")
             and key != "optimizer"
         ):
@@ -378,10 +381,8 @@ def _outcome(row: dict[str, Any]) -> str:
     if row["status"] != "ok":
         return f"{row['status']}: {row['reason']}"
     if row["stage"] == "predicted":
-        return (
-            f"peak {row['peak_tensors_mib']:,.0f} MiB predicted, of it {row['optimizer_state_mib']:,.0f} MiB"
-            " of optimizer state; nothing was run"
-        )
+        peak, state = row["peak_tensors_mib"], row["optimizer_state_mib"]
+        return f"peak {peak:,.4g} MiB predicted, of it {state:,.4g} MiB of optimizer state; nothing was run"
     accuracy = row.get("final_test_accuracy")
     shown = f", test accuracy {accuracy:.1%}" if accuracy is not None else ""
     return f"val loss {row['final_val_loss']:.4g}{shown}, {row['train_s']:.2f} s of training"

@@ -88,10 +88,10 @@ class Noise:
         device: The device that computes: cpu, cuda or mps.
         num_threads: Threads of torch's CPU operators.
         num_cores: Cores that this process may use.
-        num_jobs_beside: Other runs known to be in flight.
+        num_jobs_beside: Other runs known to be in flight; None where nobody looked.
     """
 
-    def __init__(self, device: str, num_threads: int, num_cores: int, num_jobs_beside: int = 0) -> None:
+    def __init__(self, device: str, num_threads: int, num_cores: int, num_jobs_beside: int | None = None) -> None:
         self._device, self._num_threads, self._num_cores = device, num_threads, num_cores
         self._num_jobs_beside = num_jobs_beside
         self._yardstick_s = YARDSTICK.seconds()
@@ -108,7 +108,7 @@ class Noise:
             "timing_quality": timing_quality(
                 cpu_share if self._device == "cpu" and self._num_threads == 1 else None,
                 yardstick_s / YARDSTICK.best,
-                (1 + self._num_jobs_beside) * self._num_threads / self._num_cores,
+                (1 + (self._num_jobs_beside or 0)) * self._num_threads / self._num_cores,
                 load / self._num_cores,
             ),
             "load_1min": load,

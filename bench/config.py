@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 ROOT = Path(__file__).resolve().parent.parent
 """Folder that holds the packages: the checkout, or site-packages."""
@@ -59,6 +59,16 @@ Name = Annotated[
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")]
 
 
+def _that(value: Any, holds: bool) -> Any:
+    if not holds:
+        raise ValueError
+    return value
+
+
+def _is_adafactor(info: ValidationInfo) -> bool:
+    return not math.isnan(info.data.get("beta2_decay", math.nan))  # which no other optimizer of torch has
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -77,7 +87,19 @@ class Hyperparameters(BaseModel):
         list[Beta],
         Field(min_length=2, max_length=2, description="two numbers, each from 0 up to, not including, 1"),
     ] = []
-    eps: NonNegativeFloat = 0.0
+    beta2_decay: Annotated[float, Field(le=0, allow_inf_nan=False, description="a finite number of at most 0")] = (
+        math.nan
+    )
+    eps: Annotated[
+        NonNegativeFloat
+        | Annotated[
+            list[NonNegativeFloat | None],
+            Field(min_length=2, max_length=2),
+            AfterValidator(lambda pair: _that(pair, pair[1] is not None)),
+        ],
+        AfterValidator(lambda eps, info: _that(eps, isinstance(eps, list) or not _is_adafactor(info))),
+        Field(description="a finite number of at least 0 (of Adafactor two in a list, the first of them or null)"),
+    ] = 0.0
     weight_decay: NonNegativeFloat = 0.0
     momentum: NonNegativeFloat = 0.0
     momentum_decay: NonNegativeFloat = 0.0
@@ -89,6 +111,37 @@ class Hyperparameters(BaseModel):
     centered: Flag = False
     maximize: Flag = False
     decoupled_weight_decay: Flag = False
+    lr_decay: NonNegativeFloat = 0.0
+    initial_accumulator_value: NonNegativeFloat = 0.0
+    d: Annotated[float, Field(ge=1, allow_inf_nan=False, description="a finite number of at least 1")] = 1.0
+    lambd: NonNegativeFloat = 0.0
+    t0: Annotated[float, Field(allow_inf_nan=False, description="a finite number")] = 0.0
+    etas: Annotated[
+        list[NonNegativeFloat],
+        Field(min_length=2, max_length=2, description="two finite numbers, 0 < the first < 1 < the second"),
+        AfterValidator(lambda etas: _that(etas, 0 < etas[0] < 1 < etas[1])),
+    ] = []
+    step_sizes: Annotated[
+        list[NonNegativeFloat],
+        Field(min_length=2, max_length=2, description="two finite numbers of at least 0, the first not the larger"),
+        AfterValidator(lambda sizes: _that(sizes, sizes[0] <= sizes[1])),
+    ] = []
+    ns_coefficients: Annotated[
+        list[Annotated[float, Field(allow_inf_nan=False)]],
+        Field(min_length=3, max_length=3, description="three finite numbers"),
+    ] = []
+    ns_steps: Annotated[int, Field(ge=0, le=99, description="a whole number from 0 to 99")] = 0
+    adjust_lr_fn: Annotated[
+        Literal["original", "match_rms_adamw", "spectral_unclamped"] | None,
+        Field(description="one of original, match_rms_adamw, spectral_unclamped, or null"),
+    ] = None
+    adamw_lr: NonNegativeFloat = 0.0
+    adamw_betas: Annotated[
+        list[Beta],
+        Field(min_length=2, max_length=2, description="two numbers, each from 0 up to, not including, 1"),
+    ] = []
+    adamw_eps: NonNegativeFloat = 0.0
+    adamw_weight_decay: NonNegativeFloat = 0.0
     capturable: Flag = False
     differentiable: Flag = False
 
@@ -108,6 +161,37 @@ class OptimizerConfig(Component):
         Literal["default", "forloop", "foreach", "fused", "compiled", "reference"],
         Field(description="one of " + ", ".join(IMPLEMENTATIONS)),
     ]
+
+
+SCHEDULES = ("constant", "step", "cosine", "warmup_cosine", "inverse_sqrt", "one_cycle", "plateau")
+
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False, description="a number from 0 up to, not including, 1")]
+PositiveShare = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, description="a number above 0, 1 at most")]
+
+
+class ScheduleOptions(BaseModel):
+    """Types and ranges of what learning-rate schedules take, by name."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    every: PositiveShare = 1.0
+    gamma: PositiveShare = 1.0
+    final: UnitFloat = 0.0
+    warmup: Share = 0.0
+    peak: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False, description="a number between 0 and 1")] = 0.5
+    start: PositiveShare = 1.0
+    patience: Annotated[int, Field(ge=0, le=10**9, description="a whole number of at least 0")] = 0
+    threshold: Share = 0.0
+
+
+class ScheduleConfig(Section):
+    """The factor on the learning rate over the steps, and its settings."""
+
+    name: Annotated[
+        Literal["constant", "step", "cosine", "warmup_cosine", "inverse_sqrt", "one_cycle", "plateau"],
+        Field(description="one of " + ", ".join(SCHEDULES)),
+    ]
+    options: dict[str, Any]
 
 
 class DeviceConfig(Section):
@@ -147,6 +231,7 @@ class Config(Section):
     optimizer: OptimizerConfig
     model: Component
     data: Component
+    schedule: ScheduleConfig
     device: DeviceConfig
     train: TrainConfig
     memory: Flag
@@ -165,7 +250,7 @@ class Config(Section):
     @property
     def default_hyperparameters(self) -> bool:
         """Whether the optimizer runs at the settings of the config that ships for it, nothing changed."""
-        return _shipped_options().get(self.optimizer.target) == self.optimizer.options
+        return self.optimizer.options in _shipped_options().get(self.optimizer.target, [])
 
 
 class BatchConfig(Section):
@@ -208,10 +293,14 @@ class StepCostConfig(Section):
 
 
 @functools.cache
-def _shipped_options() -> dict[str, dict[str, Any]]:
-    """Hyperparameters of the optimizers that ship, by target."""
-    nodes = [yaml.safe_load((CONF_DIR / "optimizer" / f"{o}.yaml").read_text()) for o in group_options("optimizer")]
-    return {node["_target_"]: _component("optimizer", node)["options"] for node in nodes if node["_target_"] != "???"}
+def _shipped_options() -> dict[str, list[dict[str, Any]]]:
+    """Hyperparameters of the optimizers that ship, by target; several configs may share one."""
+    shipped: dict[str, list[dict[str, Any]]] = {}
+    for option in group_options("optimizer"):
+        node = yaml.safe_load((CONF_DIR / "optimizer" / f"{option}.yaml").read_text())
+        if node["_target_"] != "???":
+            shipped.setdefault(node["_target_"], []).append(_component("optimizer", node)["options"])
+    return shipped
 
 
 def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
@@ -228,7 +317,7 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
     node = dict(node)
     if "overrides" in node:
         raise ValueError("overrides must not be set, got a value; it is what was typed")
-    for key in ("optimizer", "model", "data", "device", "train"):
+    for key in ("optimizer", "model", "data", "schedule", "device", "train"):
         if not isinstance(node.get(key), dict):
             raise ValueError(
                 f"{key} must be a mapping or a group option, got {node.get(key)!r};"
@@ -236,6 +325,13 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             )
     for key in ("optimizer", "model", "data"):
         node[key] = _component(key, node[key])
+    options = dict(node["schedule"])
+    name = options.pop("name", None)
+    try:
+        checked = ScheduleOptions(**options).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        raise ValueError(_sentence(error, ScheduleOptions, "schedule.", str(name))) from None
+    node["schedule"] = {"name": name, "options": checked}
     if node.get("study") is None:
         node["study"] = f"{node['data']['name']}-{node['model']['name']}"
     try:
@@ -424,7 +520,10 @@ NOT_IDENTITY = ("study", "seeds", "memory", "force", "report", "results_dir", "r
 `data.download` (where files lie) and `train.time_limit_s` (a run that hit it is repeated when it
 is raised). Seed and environment are told apart in the run's id, not in the cell's."""
 
-ADDED_LATER: dict[str, Any] = {"data.options.channels": None}
+ADDED_LATER: dict[str, Any] = {
+    "data.options.channels": None,
+    "schedule": {"name": "constant", "options": {}},
+}
 """Keys that came after the first release, dotted, each with the value under which a run is what it
 was before the key existed: at that value the key stays out of the hash, so old ids hold."""
 

@@ -25,6 +25,18 @@ MIN_BLOCK_S = 1e-3
 """Shortest block: a dozen times what an interrupt takes."""
 
 
+class ArmFailed(Exception):
+    """What an arm did raised; the cause is what it raised.
+
+    Attributes:
+        index: Which arm.
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"arm {index} failed")
+        self.index = index
+
+
 @dataclass(frozen=True)
 class Arm:
     """One of the things compared.
@@ -70,9 +82,12 @@ def interleaved(arms: Sequence[Arm], baseline: int, num_rounds: int, device: tor
 
     Returns:
         A timing for each arm.
+
+    Raises:
+        ArmFailed: An arm raised.
     """
     timer_s = timer_cost()
-    calls = [_calls_per_block(arm, timer_s, device) for arm in arms]
+    calls = [_calls_per_block(arm, i, timer_s, device) for i, arm in enumerate(arms)]
     seconds: list[list[float]] = [[] for _ in arms]
     host: list[list[float]] = [[] for _ in arms]
     order = list(range(len(arms)))
@@ -82,8 +97,7 @@ def interleaved(arms: Sequence[Arm], baseline: int, num_rounds: int, device: tor
     try:
         for _ in range(num_rounds):
             for i in order:
-                arms[i].prepare()
-                elapsed, host_elapsed = time_block(arms[i].once, calls[i], device)
+                elapsed, host_elapsed = _block(arms[i], i, calls[i], device)
                 seconds[i].append(elapsed / calls[i])
                 host[i].append(host_elapsed / calls[i])
             order.reverse()
@@ -132,13 +146,20 @@ def timer_cost() -> float:
     return min(reads)
 
 
-def _calls_per_block(arm: Arm, timer_s: float, device: torch.device) -> int:
+def _block(arm: Arm, index: int, num_calls: int, device: torch.device) -> tuple[float, float]:
+    try:
+        arm.prepare()
+        return time_block(arm.once, num_calls, device)
+    except Exception as error:
+        raise ArmFailed(index) from error
+
+
+def _calls_per_block(arm: Arm, index: int, timer_s: float, device: torch.device) -> int:
     """Calls that make a block long enough."""
     least = max(MIN_BLOCK_S, 2 * timer_s / MAX_TIMER_SHARE)
     num = 1
     while True:
-        arm.prepare()
-        elapsed = min(time_block(arm.once, num, device)[0] for _ in range(2))
+        elapsed = min(_block(arm, index, num, device)[0] for _ in range(2))
         if elapsed >= least or num >= 10**6:
             return num
         num = max(num + 1, math.ceil(1.2 * num * least / max(elapsed, timer_s)))

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from bench import device as devices
 from bench import paired
 from bench.build import build_model, build_optimizer, checked_outputs, first_line
-from bench.clock import Noise, synchronizer
+from bench.clock import YARDSTICK, Noise, synchronizer
 from bench.config import StepCostConfig, cost_id
 from bench.data import Dataset
 from bench.environment import last_cache_bytes, num_cores
@@ -37,7 +37,7 @@ Row = dict[str, Any]
 Marks = list[tuple[Any, ...]]
 """Times, or events of a GPU, between the phases of training steps."""
 
-PREFERRED = ("forloop", "foreach", "fused", "compiled", "reference")
+PREFERRED = ("forloop", "foreach", "fused", "compiled", "reference", "own")
 """The baseline's implementation: the first of these that is measured."""
 
 
@@ -81,6 +81,7 @@ def _process(config: StepCostConfig, known: Row, answers: TextIO) -> list[Row]:
     if device.type == "cuda":
         cache = torch.cuda.get_device_properties(device).L2_cache_size or None
     speed: float | None = known.pop("bandwidth", None)  # of the first process, for all that follow
+    YARDSTICK.best = min(YARDSTICK.best, known.pop("yardstick_best_s", math.inf))
     if known["process"] == 0 and cache is not None and 4 * cache < 0.5 * devices.free_bytes(device):
         speed = paired.bandwidth(device, 4 * cache)
     known = known | {
@@ -133,46 +134,56 @@ def build_and_time(
         known: Columns that are known already, `process` and `build` among them.
         without: (optimizer, implementation) that are known not to be had.
     """
+    known = dict(known)
+    num_jobs_beside: int | None = known.pop("num_jobs_beside", None)
     quiet_collector()
     seed = config.builds * known["process"] + known["build"]
     devices.reset(device, config.device.threads, config.device.precision, seed)
     model = build_model(config.model, data.spec).to(device)
-    batches = shuffled(*data.splits["train"], config.train.batch_size, seed)
+    size = config.train.batch_size
+    batches = (batch for batch in shuffled(*data.splits["train"], size, seed) if len(batch[0]) == size)
     loss_of = LOSSES[data.spec.loss]
     inputs, targets = next(batches)
     with autocast:
         loss_of(checked_outputs(config, data.spec, model, inputs), targets).backward()
-    parameters: list[torch.Tensor] = [p for p in model.parameters() if p.requires_grad]
-    gradients = [p.grad for p in parameters]
-    start = [p.detach().clone() for p in parameters]
+    parameters: list[torch.Tensor] = [p for p in model.parameters() if p.grad is not None]
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    start, first_gradients = ([t.detach().clone() for t in tensors] for tensors in (parameters, gradients))
 
     def restore() -> None:
+        """Every block starts from the same weights and gradients, whatever the one before did to them."""
         with torch.no_grad():
             torch._foreach_copy_(parameters, start)
+            torch._foreach_copy_(gradients, first_gradients)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
 
     candidates, rows = _candidates(config, model, device, known, seed, without, restore)
     if not candidates:
         return rows
-    names = [_key(candidate.row) for candidate in candidates]
-    baselines = [names.index((config.baseline, i)) for i in PREFERRED if (config.baseline, i) in names]
-    if not baselines:
-        why = "; ".join(str(row["reason"]) for row in rows if row["optimizer"] == config.baseline)
-        raise ValueError(f"baseline must be one that can be measured, got {config.baseline} ({why}); choose another")
-    baseline = baselines[0]
-    marks: list[Marks] = [[] for _ in candidates]
     training = _Training(model, loss_of, batches, autocast, device)
-    noise = Noise(device.type, config.device.threads, num_cores())
-    alone = paired.interleaved(
-        [paired.Arm(restore, c.optimizer.step) for c in candidates], baseline, config.rounds, device
-    )
-    whole = paired.interleaved(
-        [training.arm(c.optimizer, m, restore) for c, m in zip(candidates, marks, strict=True)],
-        baseline,
-        config.rounds,
-        device,
-    )
+    while True:
+        names = [_key(candidate.row) for candidate in candidates]
+        baselines = [names.index((config.baseline, i)) for i in PREFERRED if (config.baseline, i) in names]
+        if not baselines:
+            why = "; ".join(str(row["reason"]) for row in rows if row["optimizer"] == config.baseline)
+            raise ValueError(
+                f"baseline must be one that can be measured, got {config.baseline} ({why}); choose another"
+            )
+        baseline = baselines[0]
+        marks: list[Marks] = [[] for _ in candidates]
+        noise = Noise(device.type, config.device.threads, num_cores(), num_jobs_beside)
+        try:
+            steps = [paired.Arm(restore, c.optimizer.step) for c in candidates]
+            alone = paired.interleaved(steps, baseline, config.rounds, device)
+            whole_steps = [training.arm(c.optimizer, m, restore) for c, m in zip(candidates, marks, strict=True)]
+            whole = paired.interleaved(whole_steps, baseline, config.rounds, device)
+            break
+        except paired.ArmFailed as failed:  # the others are measured without it
+            error = failed.__cause__
+            assert error is not None
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            rows.append(candidates.pop(failed.index).row | {"status": "failed", "reason": reason})
     noises = noise.row()
     for candidate, step, train_step, marked in zip(candidates, alone, whole, marks, strict=True):
         row = candidate.row | noises
@@ -190,7 +201,7 @@ def build_and_time(
             "train_step_ratio": train_step.ratio,
             "timer_share": max(step.timer_share, train_step.timer_share),
         }
-        row["limit_share"] = _limit_share(row, sum(p.numel() * p.element_size() for p in parameters))
+        row["limit_share"] = _limit_share(row, sum(p.nbytes for p in parameters))
         rows.append(row)
     return rows
 
@@ -213,8 +224,8 @@ class _Training:
 
     def arm(self, optimizer: Optimizer, marks: Marks, restore: Callable[[], None]) -> paired.Arm:
         """Training steps to be timed; of as many as the clock may cost, the phases are marked."""
-        seconds, _ = paired.time_block(lambda: self._step(optimizer), 3, self._device)
-        every = math.ceil(6 * self._timer_s / (paired.MAX_TIMER_SHARE / 2 * seconds / 3))
+        seconds = min(paired.time_block(lambda: self._step(optimizer), 1, self._device)[0] for _ in range(3))
+        every = math.ceil(6 * self._timer_s / (paired.MAX_TIMER_SHARE / 2 * seconds))
         count = itertools.count()
 
         def once() -> None:
@@ -261,24 +272,34 @@ def _candidates(
 ) -> tuple[list[Candidate], list[Row]]:
     """All optimizers that can be built here, each two steps old; and rows for those that can't."""
     synchronize = synchronizer(device)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    num_bytes = sum(p.numel() * p.element_size() for p in parameters)
-    wanted = [(o, i) for o in config.optimizers for i in config.implementations if (o.name, i) not in without]
+    updated = [p for p in model.parameters() if p.grad is not None]
+    num_bytes = sum(p.nbytes for p in updated)
+    wanted = [
+        (optimizer, implementation)
+        for optimizer in config.optimizers
+        for implementation in (config.implementations if optimizer.target.startswith("torch.optim.") else ["own"])
+        if (optimizer.name, implementation) not in without
+    ]
     random.Random(seed).shuffle(wanted)  # where state comes to lie must not go by rank in a list
     candidates: list[Candidate] = []
     rows: list[Row] = []
     for optimizer_config, implementation in wanted:
-        chosen = optimizer_config.model_copy(update={"implementation": implementation})
+        asked = "default" if implementation == "own" else implementation
+        chosen = optimizer_config.model_copy(update={"implementation": asked})
         row = known | {
             "optimizer": chosen.name,
             "optimizer_target": chosen.target,
             "optimizer_options": json.dumps(chosen.options, sort_keys=True),
             "implementation": implementation,
-            "num_parameters": sum(p.numel() for p in parameters),
+            "num_parameters": sum(p.numel() for p in updated),
         }
+        times = [time.perf_counter()]
         try:
-            times = [time.perf_counter()]
             optimizer, _ = build_optimizer(chosen, model)
+        except devices.Unavailable as error:
+            rows.append(row | {"status": "skipped", "reason": str(error)})
+            continue
+        try:
             for _ in range(2):
                 times.append(time.perf_counter())
                 restore()
@@ -286,13 +307,10 @@ def _candidates(
                 optimizer.step()
                 synchronize()
             times.append(time.perf_counter())
-        except devices.Unavailable as error:
-            rows.append(row | {"status": "skipped", "reason": str(error)})
-            continue
-        except ValueError:
-            raise
         except Exception as error:
-            rows.append(row | {"status": "failed", "reason": f"{type(error).__name__}: {first_line(error)}"})
+            lacking = isinstance(error, devices.Unavailable)
+            reason = str(error) if lacking else f"{type(error).__name__}: {first_line(error)}"
+            rows.append(row | {"status": "skipped" if lacking else "failed", "reason": reason})
             continue
         state_bytes = sum(tensor.nbytes for tensor in state_tensors(optimizer))
         first, second = times[2] - times[1], times[3] - times[2]

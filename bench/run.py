@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from bench import device as devices
 from bench.build import build_data, build_model, build_optimizer, checked_outputs, first_line
@@ -22,6 +23,7 @@ from bench.clock import Noise, Stopwatch
 from bench.config import Component, Config, cost_id, short_hash
 from bench.data import Dataset
 from bench.memory import PeakMemory
+from bench.schedules import Schedule
 from bench.train import LOSSES, Diverged, OutOfTime, Plan, Trace, train
 
 Row = dict[str, Any]
@@ -57,7 +59,8 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "optimizer_target": config.optimizer.target,
         "implementation": config.optimizer.implementation,
         "settings": "default" if config.default_hyperparameters else "given",
-        "schedule": "constant",
+        "schedule": config.schedule.name,
+        "schedule_options": json.dumps(config.schedule.options, sort_keys=True),
         "device": device,
         "precision": config.device.precision,
         "seed": seed,
@@ -89,6 +92,24 @@ def dataset(config: Component, device: torch.device) -> Dataset:
         ValueError: It cannot be loaded.
     """
     return _dataset(config.model_dump_json(), device)
+
+
+def _schedule(config: Config, plan: Plan, optimizer: Optimizer) -> Schedule | None:
+    """The schedule of a run; None where the learning rate stays what it is.
+
+    Raises:
+        ValueError: The optimizer has no learning rate.
+        Unavailable: Its step is compiled for one learning rate.
+    """
+    chosen = config.schedule
+    if chosen.name == "constant":
+        return None
+    if config.optimizer.implementation == "compiled":
+        raise devices.Unavailable(
+            f"schedule={chosen.name} is not to be had with optimizer.implementation=compiled: the step is compiled"
+            " for one learning rate; use forloop, foreach or fused"
+        )
+    return Schedule(chosen.name, chosen.options, plan.num_steps, optimizer)
 
 
 def _learnable(config: Config, device: torch.device) -> Dataset:
@@ -194,10 +215,12 @@ def run(
             row["environment_id"],
         )
 
+        schedule = _schedule(config, plan, optimizer)
+
         watch.switch("rest")
         torch.manual_seed(seed + 2**32)
         memory = PeakMemory(device)
-        train(model, optimizer, data, plan, watch, trace, tell)
+        train(model, optimizer, data, plan, watch, trace, tell, schedule)
     except (ValueError, devices.Unavailable) as error:
         if memory is None:
             raise

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,12 +79,17 @@ def measure(node: DictConfig) -> int:
         "started_at": started.isoformat(timespec="milliseconds"),
         "command": shlex.join(["python", "-m", "bench.step_cost", *overrides]),
     } | {key: where[key] for key in ("torch_version", "cpu", "gpu")}
+    with app.writing(config.study_dir):
+        claim = tables.Claim.take(config.study_dir, session)  # so that runs beside it know
     try:
         rows = _replicate(config, known)
     finally:
+        if claim is not None:
+            claim.release()
         app.remove_empty(config.study_dir)
-    with app.writing(config.study_dir):
-        study = tables.build(config.study_dir)
+        if (config.study_dir / "step_costs").is_dir():
+            with app.writing(config.study_dir):
+                study = tables.build(config.study_dir)
     costs = tables.load_side(config.study_dir, "step_costs")
     print(f"\n{step_cost_text(costs[costs['session_id'] == session])}\n")
     print(f"table: {config.study_dir / 'step_costs.csv'}")
@@ -110,12 +117,15 @@ def _replicate(config: StepCostConfig, known: Row) -> list[Row]:
     with tqdm(total=total, desc="step cost", unit="build", disable=not sys.stderr.isatty(), leave=False) as bar:
         try:
             for process in range(config.replicates):
+                known = known | {"num_jobs_beside": tables.num_in_flight(Path(config.results_dir), known["session_id"])}
                 spec = json.dumps({"config": config.model_dump(), "known": known, "process": process})
                 found, failure = _one_process(spec, environment, bar.update)
                 if failure is not None:
                     raise app.Refused(failure)
                 if process == 0 and found[0]["bandwidth_gib_per_s"] is not None:
                     known = known | {"bandwidth": found[0]["bandwidth_gib_per_s"] * 2**30}
+                best = [1e-3 * row["yardstick_best_ms"] for row in found if row["status"] == "ok"]
+                known = known | {"yardstick_best_s": min([known.get("yardstick_best_s", math.inf), *best])}
                 rows += found
                 with app.writing(config.study_dir):
                     tables.write_side(config.study_dir, "step_costs", f"{known['session_id']}-{process}", found)
@@ -135,8 +145,9 @@ def _one_process(spec: str, environment: dict[str, str], tick: Any) -> tuple[lis
         assert child.stdin is not None
         assert child.stdout is not None
         try:
-            child.stdin.write(spec)
-            child.stdin.close()
+            with suppress(BrokenPipeError):  # it ended before; what it said is told below
+                child.stdin.write(spec)
+                child.stdin.close()
             answer: Row = {}
             for line in child.stdout:
                 if line.startswith("{"):

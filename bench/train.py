@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from bench.clock import Stopwatch
 from bench.data import Dataset
+from bench.schedules import Schedule
 
 
 class Diverged(Exception):
@@ -93,6 +94,7 @@ def train(
     watch: Stopwatch,
     trace: Trace,
     tell: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+    schedule: Schedule | None = None,
 ) -> None:
     """Train for the budget, and leave points in `trace`. The clock runs only while steps are made.
 
@@ -104,6 +106,7 @@ def train(
         watch: Books on its counters "train", "eval" and "log".
         trace: Where the points go, also when this raises.
         tell: Called with (step, steps in all, training loss) at every stop.
+        schedule: Sets the learning rate before each step; None: it stays what it is.
 
     Raises:
         Diverged: A loss left the finite numbers or the limit.
@@ -126,6 +129,8 @@ def train(
         for split in ("val", "test"):
             for metric, value in evaluate(model, *data.splits[split], loss_of, plan).items():
                 record(split, metric, value)
+                if schedule is not None and (split, metric) == ("val", "loss") and trace.step:
+                    schedule.observe(value)
 
     evaluate_all()
     for stop in plan.stops():
@@ -135,6 +140,8 @@ def train(
         deadline = math.inf if plan.time_limit_s is None else time.perf_counter() + plan.time_limit_s - spent
         try:
             for batch, wanted in islice(batches, stop - trace.step):
+                if schedule is not None:
+                    schedule.set(trace.step + len(losses))
                 optimizer.zero_grad()
                 with plan.autocast:
                     loss = loss_of(model(batch), wanted)

@@ -333,7 +333,7 @@ def test_a_loader_that_draws_gives_the_same_data_always(cli: Cli, folder: Path) 
 # --- refusals -------------------------------------------------------------------------------------
 
 REFUSED = {
-    "optimizer=adma": "optimizer must be one of adadelta, adam, adamax, custom, nadam, rmsprop, sgd, got adma",
+    "optimizer=adma": "optimizer must be one of adadelta, adafactor, adagrad, adam, adamax, adamw, asgd, custom, momentum, muon, nadam, nesterov, radam, rmsprop, rprop, sgd, got adma",
     "model=mpl": "model must be one of custom, logistic, mlp, mnist_cnn, torchvision, got mpl",
     "data=digit": "data must be one of custom, digits, imagenet_shapes, mnist, got digit",
     "device=gpu": "device must be one of auto, cpu, cuda, fake, mps, got gpu",
@@ -523,7 +523,7 @@ def test_noise_is_recorded_and_counters_add_up_to_the_whole(cli: Cli) -> None:
     assert (runs["num_jobs_beside"] == 0).all()
     counters = ["construct_s", "warmup_s", "train_s", "eval_s", "log_s", "write_s", "rest_s"]
     assert (runs[counters].sum(axis=1) - runs["total_s"]).abs().max() < 1e-9
-    assert (runs["rest_s"] < 0.2 * runs["total_s"]).all()
+    assert (runs["rest_s"] < 0.5 * runs["total_s"]).all()
 
 
 def test_memory_is_predicted_without_the_hardware(cli: Cli) -> None:
@@ -581,3 +581,19 @@ def test_no_compiler_is_a_skipped_row(cli: Cli, monkeypatch: pytest.MonkeyPatch)
         assert "implementation=compiled is not to be had here: torch.compile says" in rows["skipped"]
     assert "ok" in rows
     assert "Traceback" not in done.err
+
+
+def test_runs_from_before_there_was_a_memory_pass_get_one(cli: Cli) -> None:
+    cli("seeds=[0,1]", *SHORT, "memory=false")
+    assert tables.load_side("results/digits-mlp", "memory").empty
+    assert "existed already" in cli("seeds=[0,1]", *SHORT).out
+    assert len(tables.load_side("results/digits-mlp", "memory")) == 1
+
+
+def test_every_predicted_setting_is_shown(cli: Cli) -> None:
+    done = cli("device=fake", "optimizer=sgd", "optimizer.momentum=0,0.9", "-m")
+    assert done.status == 0, done.err
+    text = Path("reports/digits-mlp/report.md").read_text()
+    assert "| sgd momentum=0 |" in text
+    assert "| sgd momentum=0.9 |" in text
+    assert "lowest mean final validation loss" not in text

@@ -40,7 +40,7 @@ def with_value(dotted: str, value: Any) -> dict[str, Any]:
     return node
 
 
-@pytest.mark.parametrize("group", ["optimizer", "model", "data", "device", "experiment"])
+@pytest.mark.parametrize("group", ["optimizer", "model", "data", "schedule", "device", "experiment"])
 def test_every_option_composes_and_parses(group: str) -> None:
     for option in group_options(group):
         overrides = [f"{group}={option}"]
@@ -50,7 +50,7 @@ def test_every_option_composes_and_parses(group: str) -> None:
         assert config.study
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd", "rmsprop", "nadam", "adamax", "adadelta"])
+@pytest.mark.parametrize("name", [o for o in group_options("optimizer") if o != "custom"])
 def test_optimizer_configs_are_complete_with_torchs_defaults(name: str) -> None:
     """All arguments of the torch class but those that choose how, not what, the step computes."""
     node = yaml.safe_load((CONF_DIR / "optimizer" / f"{name}.yaml").read_text())
@@ -61,7 +61,13 @@ def test_optimizer_configs_are_complete_with_torchs_defaults(name: str) -> None:
     ours = {key: value for key, value in node.items() if key not in ("_target_", "name", "implementation")}
     assert set(ours) == set(defaults)
     for key, value in ours.items():
-        assert (tuple(value) if isinstance(value, list) else value) == defaults[key], key
+        default = {"momentum": 0.9, "nesterov": name == "nesterov"}.get(key) if name in MOMENTUM else None
+        expected = defaults[key] if default is None else default
+        assert (tuple(value) if isinstance(value, list) else value) == expected, key
+
+
+MOMENTUM = ("momentum", "nesterov")
+"""Options of torch.optim.SGD that are named after a setting which is not torch's default."""
 
 
 BAD = {
@@ -79,6 +85,7 @@ BAD = {
     "model.name": ["a/b"],
     "data._target_": ["digits"],
     "data.name": [["digits"]],
+    "schedule.name": ["linear", 3, None],
     "device.name": ["gpu", 0, None],
     "device.threads": [0, -1, 1.5, "two", 5000, True, None],
     "device.precision": ["fp64", 32],
@@ -126,12 +133,64 @@ def test_bad_values_are_refused_in_one_sentence(key: str, value: Any) -> None:
         ("rmsprop", "centered", "x"),
         ("adadelta", "rho", -0.1),
         ("nadam", "momentum_decay", -1),
+        ("adagrad", "lr_decay", -1),
+        ("adagrad", "initial_accumulator_value", math.nan),
+        ("adafactor", "beta2_decay", 0.8),
+        ("adafactor", "d", 0.5),
+        ("adafactor", "eps", 1e-8),
+        ("adafactor", "eps", [1e-8, None]),
+        ("adafactor", "eps", [None, -1e-3]),
+        ("adafactor", "eps", [None]),
+        ("asgd", "lambd", -1e-4),
+        ("asgd", "t0", math.inf),
+        ("asgd", "alpha", 1.5),
+        ("rprop", "etas", [1.2, 0.5]),
+        ("rprop", "etas", [0.5]),
+        ("rprop", "etas", 0.5),
+        ("rprop", "step_sizes", [50, 1e-6]),
+        ("rprop", "step_sizes", [-1, 50]),
+        ("muon", "ns_steps", 100),
+        ("muon", "ns_steps", 5.0),
+        ("muon", "ns_coefficients", [3.4, -4.8]),
+        ("muon", "ns_coefficients", [3.4, -4.8, math.nan]),
+        ("muon", "adamw_lr", -1),
+        ("muon", "adamw_betas", [0.9, 1]),
+        ("muon", "adamw_eps", math.nan),
+        ("muon", "adamw_weight_decay", "x"),
     ],
 )
 def test_hyperparameters_of_the_others(optimizer: str, key: str, value: Any) -> None:
     node = composed(f"optimizer={optimizer}")
     node["optimizer"][key] = value
-    with pytest.raises(ValueError, match=rf"^optimizer.{key} must be .*, got .*; leave it out for the default"):
+    with pytest.raises(
+        ValueError, match=rf"^optimizer.{key}(\[\d\])? must be .*, got .*; leave it out for the default"
+    ):
+        parse(node)
+
+
+def test_a_rule_for_muons_learning_rate_is_one_of_torchs() -> None:
+    with pytest.raises(ValueError, match=r"^optimizer.adjust_lr_fn must be one of original, .*, or null, got 'x'"):
+        parse(composed("optimizer=muon", "optimizer.adjust_lr_fn=x"))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "key", "value"),
+    [
+        ("step", "every", 0.0),
+        ("step", "gamma", 1.5),
+        ("cosine", "final", -0.1),
+        ("warmup_cosine", "warmup", 1.0),
+        ("inverse_sqrt", "warmup", "x"),
+        ("one_cycle", "peak", 1.0),
+        ("one_cycle", "start", math.nan),
+        ("plateau", "patience", 1.5),
+        ("plateau", "threshold", -1),
+    ],
+)
+def test_settings_of_schedules(schedule: str, key: str, value: Any) -> None:
+    node = composed(f"schedule={schedule}")
+    node["schedule"][key] = value
+    with pytest.raises(ValueError, match=rf"^schedule.{key} must be .*, got .*; leave it out for the default"):
         parse(node)
 
 
@@ -214,6 +273,7 @@ def test_what_does_not_change_the_result_does_not_change_the_id(override: str) -
         "model.hidden=[64]",
         "data.resize=9",
         "data.channels=3",
+        "schedule=cosine",
         "device.threads=2",
         "device.precision=bf16",
         "train.epochs=21",
@@ -234,6 +294,11 @@ def test_where_mnist_lies_is_no_part_of_the_id() -> None:
         cell_id(parse(composed("data=mnist", o)), "cpu") for o in ("data.root=a", "data.root=b", "data.download=true")
     }
     assert len(ids) == 1
+
+
+def test_settings_of_a_schedule_are_part_of_the_id() -> None:
+    one, two = (cell_id(parse(composed("schedule=cosine", f"schedule.final={v}")), "cpu") for v in (0.0, 0.1))
+    assert one != two
 
 
 def test_epochs_do_not_count_where_steps_are_set() -> None:

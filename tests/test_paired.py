@@ -15,41 +15,62 @@ from bench.paired import Arm, interleaved
 CPU = torch.device("cpu")
 
 
-def spin(seconds: float) -> Callable[[], None]:
-    def once() -> None:
-        until = time.perf_counter() + seconds
-        while time.perf_counter() < until:
-            pass
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that only what is timed moves on: `once` appends its seconds."""
+    spent: list[float] = []
 
-    return once
+    def time_block(once: Callable[[], object], num_calls: int, device: torch.device) -> tuple[float, float]:
+        spent.clear()
+        for _ in range(num_calls):
+            once()
+        return sum(spent), 0.5 * sum(spent)
+
+    monkeypatch.setattr(paired, "time_block", time_block)
+    monkeypatch.setattr(paired, "timer_cost", lambda: 1e-7)
+    return spent
 
 
-def test_ratios_and_seconds_are_of_one_call() -> None:
-    slow, fast = (Arm(lambda: None, spin(s)) for s in (0.0006, 0.0002))
+def test_ratios_and_seconds_are_of_one_call(clock: list[float]) -> None:
+    slow, fast = (Arm(lambda: None, lambda s=s: clock.append(s)) for s in (0.0006, 0.0002))  # type: ignore[misc]
     timings = interleaved([slow, fast], 1, 15, CPU)
     assert timings[1].ratio == 1
-    assert timings[0].ratio == pytest.approx(3, rel=0.2)
-    assert timings[0].seconds == pytest.approx(0.0006, rel=0.2)
-    assert timings[0].host_seconds == pytest.approx(timings[0].seconds, rel=0.1)
+    assert timings[0].ratio == pytest.approx(3)
+    assert timings[0].seconds == pytest.approx(0.0006)
+    assert timings[0].host_seconds == pytest.approx(0.0003)
 
 
-def test_blocks_are_long_enough_for_the_clock() -> None:
-    (timing,) = interleaved([Arm(lambda: None, lambda: None)], 0, 3, CPU)
-    assert timing.calls_per_block > 1000
-    assert timing.timer_share < paired.MAX_TIMER_SHARE
-    (timing,) = interleaved([Arm(lambda: None, spin(0.002))], 0, 3, CPU)
+def test_a_disturbed_round_moves_no_median_and_a_drift_falls_on_all(clock: list[float]) -> None:
+    count = iter(range(10**6))
+
+    def drifting(seconds: float) -> Callable[[], None]:
+        def once() -> None:
+            number = next(count)
+            clock.append(seconds * (1 + number / 1e5) * (50 if number % 97 == 0 else 1))
+
+        return once
+
+    timings = interleaved([Arm(lambda: None, drifting(s)) for s in (0.004, 0.002, 0.004)], 0, 15, CPU)
+    assert timings[1].ratio == pytest.approx(0.5, rel=1e-3)
+    assert timings[2].ratio == pytest.approx(1.0, rel=1e-3)
+
+
+def test_blocks_are_long_enough_for_the_clock(clock: list[float]) -> None:
+    for seconds in (1e-8, 1e-6, 1e-4, 1e-2):
+        (timing,) = interleaved([Arm(lambda: None, lambda s=seconds: clock.append(s))], 0, 3, CPU)  # type: ignore[misc]
+        assert timing.calls_per_block * seconds >= paired.MIN_BLOCK_S
+        assert timing.timer_share < paired.MAX_TIMER_SHARE
     assert timing.calls_per_block == 1
 
 
-def test_reads_inside_a_call_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paired, "timer_cost", lambda: 1e-6)
-    (timing,) = interleaved([Arm(lambda: None, spin(0.003), reads=6)], 0, 3, CPU)
-    assert timing.timer_share == pytest.approx(8e-6 / 0.003, rel=0.2)
+def test_reads_inside_a_call_count(clock: list[float]) -> None:
+    (timing,) = interleaved([Arm(lambda: None, lambda: clock.append(0.004), reads=6)], 0, 3, CPU)
+    assert timing.timer_share == pytest.approx(8e-7 / 0.002)
 
 
 def test_every_round_visits_all_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[int] = []
-    arms = [Arm(lambda i=i: order.append(i), spin(0.0)) for i in range(3)]  # type: ignore[misc]
+    arms = [Arm(lambda i=i: order.append(i), lambda: None) for i in range(3)]  # type: ignore[misc]
     monkeypatch.setattr(paired, "_calls_per_block", lambda *_: 1)
     interleaved(arms, 0, 4, CPU)
     assert order == [0, 1, 2, 2, 1, 0] * 2

@@ -26,10 +26,15 @@ CURVE_KEYS = ["optimizer", "seed", "split", "metric", "step"]
 
 def start(*arguments: str, cwd: Path, **options: object) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": _hear_ctrl_c}
     return subprocess.Popen(
         [sys.executable, "-m", "bench", *arguments], cwd=cwd, env=environment, **{**pipes, **options}
     )  # type: ignore[call-overload, no-any-return]
+
+
+def _hear_ctrl_c() -> None:
+    """A shell starts what it puts into the background deaf to Ctrl-C, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def losses(study: Path) -> pd.DataFrame:
@@ -157,7 +162,10 @@ def test_help_is_short_and_needs_no_torch(tmp_path: Path) -> None:
     code = "import sys; sys.argv = ['bench', '--help']\nfrom bench.__main__ import main\ntry: main()\nexcept SystemExit: pass"
     assert not {"torch", "pandas", "matplotlib", "sklearn"} & imported(code, tmp_path)
     out, _ = start("--help", cwd=tmp_path).communicate()
-    assert "optimizer: adadelta, adam, adamax, custom, nadam, rmsprop, sgd" in out
+    assert (
+        "optimizer: adadelta, adafactor, adagrad, adam, adamax, adamw, asgd, custom, momentum, muon, nadam, nesterov, radam, rmsprop, rprop, sgd"
+        in out
+    )
     assert "python -m bench optimizer=adam,sgd -m" in out
     assert len(out.splitlines()) < 80
 
@@ -182,7 +190,9 @@ def test_tab_completion(tmp_path: Path) -> None:
         [sys.executable, "-m", "bench", "-sc", "query=bash"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert set(done.stdout.split()) == {"optimizer=adam", "optimizer=adamax", "optimizer=adadelta"}
+    assert set(done.stdout.split()) == {
+        f"optimizer={o}" for o in ("adam", "adamax", "adamw", "adadelta", "adafactor", "adagrad")
+    }
 
 
 def test_a_persons_folders_named_like_ours(tmp_path: Path) -> None:

@@ -49,7 +49,6 @@ def test_the_command(folder: Path) -> None:
         "sgd-momentum-0.9",
         "× sgd forloop",
         "rmsprop fused: skipped",
-        "smallest difference",
         "step_costs.csv",
     ):
         assert words in done.stdout
@@ -85,7 +84,7 @@ def test_the_command(folder: Path) -> None:
         (["-m"], "step costs must be measured in one go, got -m"),
         (["optimizer=adam"], "name them in a list, such as optimizers=[adam,sgd]"),
         (["optimizers=adam"], "optimizers must be a list such as [adam,sgd], got 'adam'"),
-        (["optimizers=[adma]"], "optimizers[0] must be one of adadelta, adam"),
+        (["optimizers=[adma]"], "optimizers[0] must be one of adadelta, ada"),
         (["optimizers=[adam,adam]"], "optimizers must be different from each other"),
         (["optimizers=[{name:sgd,betas:0.9}]"], "optimizers[0].betas must be a setting of sgd"),
         (["optimizers=[{name:sgd,momentum:-1}]"], "optimizer.momentum must be a finite number of at least 0"),
@@ -159,9 +158,42 @@ def build(*overrides: str, known: dict[str, Any] | None = None) -> list[dict[str
     return replicate.build_and_time(config, data, device, nullcontext(), row | (known or {}), set())
 
 
-def test_a_class_of_ones_own_that_fails_is_a_row(folder: Path) -> None:
-    rows = build("optimizers=[sgd,{_target_:mine.Mine,trouble:raise,at:2}]", "implementations=[forloop]", "rounds=1")
-    assert {(row["optimizer"], row["status"]) for row in rows} == {("sgd", "ok"), ("Mine", "skipped")}
+def test_a_class_of_ones_own_is_measured_and_fails_alone(folder: Path) -> None:
+    for at, trouble in ((10**9, "raise"), (2, "raise"), (40, "raise")):
+        own = f"{{_target_:mine.Mine,trouble:{trouble},at:{at}}}"
+        rows = build(f"optimizers=[sgd,{own},adam]", "implementations=[forloop,fused]", "rounds=1")
+        found = {(row["optimizer"], row["implementation"]): row for row in rows}
+        assert set(found) == {
+            ("sgd", "forloop"),
+            ("sgd", "fused"),
+            ("adam", "forloop"),
+            ("adam", "fused"),
+            ("Mine", "own"),
+        }
+        row = found.pop(("Mine", "own"))
+        assert row["status"] == ("ok" if at > 100 else "failed")
+        assert at > 100 or row["reason"] == "RuntimeError: gave up"
+        assert {row["status"] for row in found.values()} == {"ok"}
+        assert all(row["step_us"] > 0 for row in found.values())
+
+
+def test_what_an_optimizer_does_to_gradients_stays_its_own(folder: Path) -> None:
+    (folder / "greedy.py").write_text(
+        "import torch\n"
+        "class Greedy(torch.optim.SGD):\n"
+        "    def step(self, closure=None):\n"
+        "        for group in self.param_groups:\n"
+        "            for p in group['params']:\n"
+        "                assert p.grad.abs().max() < 1e3, 'not the gradient of a batch'\n"
+        "                p.grad.mul_(1e6)\n"
+        "                p.grad.mul_(1e-6)\n"
+        "                p.grad.fill_(7.0)\n"
+    )
+    rows = build("optimizers=[sgd,{_target_:greedy.Greedy}]", "implementations=[forloop]", "rounds=2")
+    assert {row["status"] for row in rows} == {"ok"}
+
+
+def test_settings_of_torchs_optimizers(folder: Path) -> None:
     rows = build("optimizers=[sgd,{name:adam,amsgrad:true}]", "implementations=[foreach]", "rounds=1")
     by_name = {row["optimizer"]: row for row in rows}
     assert by_name["adam-amsgrad-True"]["state_mib"] * 2**20 == pytest.approx(12 * 8970, rel=0.01)

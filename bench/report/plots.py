@@ -86,7 +86,8 @@ def curves_figure(
     data = data[data["series"].isin(series)]
     label = X_LABELS[x]
     if x == "train_time_s" and step_times is not None:
-        data = data.assign(train_time_s=data["step"] * data["series"].map(step_times.set_index("series")["step_s"]))
+        seconds = data["series"].map(step_times.set_index("series")["step_s"])
+        data = data.assign(train_time_s=data["step"] * seconds)[seconds.notna()]
         label = "steps × measured step time (s)"
     splits = [split for split in ("train", "val") if (data["split"] == split).any()]
     if metric == "accuracy":
@@ -205,7 +206,7 @@ def sensitivity_figure(runs: pd.DataFrame, palette: dict[str, Color]) -> Figure 
     return figure
 
 
-MARKERS = {"forloop": "o", "foreach": "s", "fused": "D", "compiled": "^", "reference": "v"}
+MARKERS = {"forloop": "o", "foreach": "s", "fused": "D", "compiled": "^", "reference": "v", "own": "P"}
 
 
 def step_cost_figure(costs: pd.DataFrame, palette: dict[str, Color]) -> Figure | None:
@@ -225,15 +226,16 @@ def step_cost_figure(costs: pd.DataFrame, palette: dict[str, Color]) -> Figure |
         rows = ok[ok["implementation"] == implementation]
         if rows.empty:
             continue
-        offset = 0.14 * (list(MARKERS).index(implementation) - 2)
+        offset = 0.14 * (list(MARKERS).index(implementation) - 2.5)
         y = np.array([optimizers.index(name) + offset for name in rows["optimizer"]])
         shades = [palette[str(name)] for name in rows["optimizer"]]
         left.hlines(y, rows["step_us_q1"], rows["step_us_q3"], colors=shades, linewidth=2)
         left.scatter(rows["step_us"], y, marker=marker, c=shades, s=45, zorder=3)
         left.scatter([], [], marker=marker, color="0.35", s=45, label=implementation)
-        ranked = rows["quality"].ne("contended").to_numpy() & ~rows["is_baseline"].to_numpy(bool)
-        right.hlines(y[ranked], rows["ratio_low"][ranked], rows["ratio_high"][ranked], colors=[s for s, r in zip(shades, ranked, strict=True) if r], linewidth=2)  # fmt: skip
-        right.scatter(rows["ratio"][ranked], y[ranked], marker=marker, c=[s for s, r in zip(shades, ranked, strict=True) if r], s=45, zorder=3)  # fmt: skip
+        kept = rows["ranked"].to_numpy(bool)
+        sure, y, shades = rows[kept], y[kept], [shade for shade, keep in zip(shades, kept, strict=True) if keep]
+        right.hlines(y, sure["ratio_low"], sure["ratio_high"], colors=shades, linewidth=2)
+        right.scatter(sure["ratio"], y, marker=marker, c=shades, s=45, zorder=3)
     baseline = str(ok["baseline"].iloc[0]).replace("/", " ")
     left.set(xlabel="one optimizer step (µs)")
     right.set(xlabel=f"times the step of {baseline}")

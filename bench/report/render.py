@@ -66,7 +66,8 @@ class CostPage:
     method: list[str]
     absent: list[str]
     costs: pd.DataFrame
-    parts: pd.DataFrame
+    rule: pd.DataFrame
+    implementation: pd.DataFrame
     pictures: list[Picture]
     command: str
 
@@ -121,7 +122,7 @@ def write_report(
     environment.filters |= {"markdown_table": markdown_table, "cell": markdown_cell, "known": known}
     command = ["python", "-m", "bench.report", str(study_dir), *(["--where", where] if where else [])]
     context = {
-        "study": str(next(iter([*runs["study"], *step_cost_rows["study"]]))),
+        "study": str(next(iter([*runs["study"], *step_cost_rows["study"], study_dir.name]))),
         "pages": pages,
         "cost_pages": cost_pages,
         "problems": [*study.problems, *step_cost_rows.attrs["problems"], *memory.attrs["problems"]],
@@ -165,9 +166,9 @@ def _page(
     runs = section.runs
     shown = stats.leaders(runs)
     table, pairs = stats.summary(runs), stats.paired_ratios(runs, shown)
-    ended = [s for s in shown if (runs.loc[runs["series"] == s, "status"] == "ok").any()]
-    times = stats.step_times(runs, ended, step_cost_rows)
-    target, targets = stats.target_loss(runs), None
+    drawn = [s for s in shown if (runs.loc[runs["series"] == s, "num_steps"] > 0).any()]
+    times = stats.step_times(runs, drawn, step_cost_rows)
+    target, targets = stats.target_loss(runs[runs["series"].isin(shown)]), None
     if target is not None:
         targets = stats.time_to_target(runs, curves, shown, target[0], times)
         targets.to_csv(report_dir / "tables" / f"{prefix}targets.csv", index=False)
@@ -206,9 +207,8 @@ def _cost_page(
     """The page of one session of step costs."""
     costs = stats.step_costs(rows)
     costs.to_csv(report_dir / "tables" / f"{prefix}step-costs.csv", index=False)
-    stats.rule_and_implementation(rows).to_csv(
-        report_dir / "tables" / f"{prefix}rule-and-implementation.csv", index=False
-    )
+    parts = stats.rule_and_implementation(rows)
+    parts.to_csv(report_dir / "tables" / f"{prefix}rule-and-implementation.csv", index=False)
     first = costs.iloc[0]
     ok = costs[costs["status"] == "ok"]
     pictures = []
@@ -217,20 +217,20 @@ def _cost_page(
         caption = "One optimizer step: median and quartiles over builds, and its ratio to the baseline with the 95% interval over processes."
         path = report_dir / "figures" / f"{prefix}step-cost"
         pictures.append(Picture(f"{prefix}step-cost", caption, _saved(figure, path)))
-        parts = [
+        phases = [
             ("data_us", "data"), ("zero_grad_us", "zero_grad"), ("forward_us", "forward"), ("backward_us", "backward"),
             ("optimizer_us", "step"),
         ]  # fmt: skip
         bars = [f"{row.optimizer} {row.implementation}" for row in ok.itertuples()]
         caption = "A whole training step by its phases: medians."
         path = report_dir / "figures" / f"{prefix}training-step"
-        figure = plots.stacked_figure(ok, bars, parts, "one training step (µs)")
+        figure = plots.stacked_figure(ok, bars, phases, "one training step (µs)")
         pictures.append(Picture(f"{prefix}training-step", caption, _saved(figure, path)))
     machine = f"{first['gpu']}, " if pd.notna(first["gpu"]) else ""
     facts = [
-        f"{first['num_parameters']:,} parameters. Paired and interleaved: {ok['num_processes'].max() if len(ok) else 0} fresh processes,"
-        f" {ok['num_replicates'].max() if len(ok) else 0} builds in all; medians and quartiles over builds, intervals over processes"
-        f" (Student's t), told apart by Holm's method.",
+        f"{first['num_parameters']:,} parameters. Paired and interleaved: {rows['process'].nunique()} fresh processes,"
+        f" {len(rows.drop_duplicates(['process', 'build']))} builds in all; medians and quartiles over builds, intervals over processes"
+        f" (Student's t), told apart by Holm's method over the first table; the intervals are not adjusted.",
         f"Environment: {machine}{first['cpu']}; torch {first['torch_version']}; {first['device']}, {first['precision']},"
         f" {first['num_threads']} thread{'s' if first['num_threads'] != 1 else ''}.",
     ]
@@ -244,8 +244,6 @@ def _cost_page(
         facts.append(
             f"Memory bandwidth, in place: {speed.iloc[0]:.1f} GiB/s; last cache {cache.iloc[0]:,.0f} MiB{share}."
         )
-    if costs["num_contended"].sum():
-        facts.append(f"{costs['num_contended'].sum()} contended timings were left out.")
     if num_older:
         facts.append(f"Older measurements of this study, not shown: {num_older}.")
     title = f"What one step costs: {first['workload']}, {first['device']}"
@@ -254,7 +252,8 @@ def _cost_page(
         anchor=re.sub(r"[^a-z0-9]+", "-", f"{prefix}{title}".lower()).strip("-"),
         method=facts + [s for s in (stats.smallest_difference_words(costs),) if s],
         absent=stats.absent_words(costs),
-        parts=stats.readable_parts(stats.rule_and_implementation(rows)),
+        rule=stats.readable_parts(parts, "rule"),
+        implementation=stats.readable_parts(parts, "implementation"),
         costs=stats.readable_step_costs(costs) if len(ok) else pd.DataFrame(),
         pictures=pictures,
         command=str(first["command"]),
@@ -391,7 +390,7 @@ def _facts(section: stats.Section) -> list[str]:
 def _notes(section: stats.Section, shown: list[str]) -> list[str]:
     runs = section.runs
     notes = []
-    if runs["series"].nunique() > len(shown):
+    if runs["series"].nunique() > len(shown) and not section.predicted:
         notes.append(
             f"Tables and figures show, for each optimizer, the setting with the lowest mean final validation loss ({', '.join(shown)});"
             " it was chosen on the seeds it is shown on, which flatters it a little."

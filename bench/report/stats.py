@@ -91,13 +91,14 @@ def series_names(runs: pd.DataFrame, ignoring: Sequence[str] = ()) -> pd.Series:
         ignoring: Columns that shall not tell cells apart.
     """
     cells = _one_run_each(runs, "cell_id")
-    hyper = ["lr", *[c for c in runs if c.startswith("hp_")], "implementation"]
+    hyper = ["lr", *[c for c in runs if c.startswith("hp_")], "schedule", "implementation"]
     names: dict[str, str] = {}
     for optimizer, group in cells.groupby("optimizer", sort=False):
+        group = group.assign(schedule=_schedules(group))
         varying = [c for c in hyper if c not in ignoring and group[c].nunique(dropna=False) > 1]
         for cell, row in group.iterrows():
             parts = [
-                str(row[c]) if c == "implementation" else f"{c.removeprefix('hp_')}={_short(row[c])}"
+                str(row[c]) if c in ("implementation", "schedule") else f"{c.removeprefix('hp_')}={_short(row[c])}"
                 for c in varying
                 if pd.notna(row[c])
             ]
@@ -107,6 +108,16 @@ def series_names(runs: pd.DataFrame, ignoring: Sequence[str] = ()) -> pd.Series:
     alike = alike.merge(cells[[c for c in ignoring if c in cells]].reset_index(), on="cell_id")
     clash = set(alike.loc[alike.duplicated(["name", *ignoring], keep=False), "cell_id"])
     return runs["cell_id"].map(lambda c: f"{names[c]} {c}" if c in clash else names[c]).astype("string")
+
+
+def _schedules(cells: pd.DataFrame) -> list[str]:
+    """Schedules by name, with their settings where the same schedule has several."""
+    options = cells["schedule_options"].fillna("{}")
+    several = options.groupby(cells["schedule"]).transform("nunique") > 1
+    return [
+        f"{name} ({_options(text)})" if apart else str(name)
+        for name, text, apart in zip(cells["schedule"], options, several, strict=True)
+    ]
 
 
 def _one_run_each(runs: pd.DataFrame, key: str) -> pd.DataFrame:
@@ -197,6 +208,8 @@ def leaders(runs: pd.DataFrame) -> list[str]:
     ok. Where an optimizer has none, its first series stands for it, so that its failure is seen.
     """
     table = summary(runs)
+    if (runs["stage"] == "predicted").all():  # nothing was trained that could be best
+        return [str(name) for name in table["series"]]
     cells = _one_run_each(runs, "series")
     implementation = cells["implementation"]
     several = cells.groupby("optimizer")["implementation"].nunique()
@@ -340,7 +353,7 @@ MIN_PROCESSES = 5
 """Fresh processes below which a step cost ranks nothing."""
 
 IMPLEMENTATIONS = ("forloop", "foreach", "fused", "compiled")
-"""Those that people use; the reference rules are there to be read."""
+"""Those of torch that people use; the reference rules are there to be read."""
 
 STEP_COST_KEYS = ("workload_id", "device", "precision", "num_threads", "environment_id")
 
@@ -358,7 +371,7 @@ def step_costs(rows: pd.DataFrame) -> pd.DataFrame:
         The columns of `rows` that are one per optimizer and implementation, and num_processes,
         num_replicates, quality (clean, noisy, contended), step_us with quartiles step_us_q1 and
         step_us_q3, train_step_us with _low and _high, medians of the other times, ratio and train_ratio
-        with _low and _high, p_holm, told_apart. Sorted by step_us within a session; rows that were not
+        with _low and _high, p_holm, told_apart, and ranked: whether enough processes were uncontended. Sorted by step_us within a session; rows that were not
         measured come last.
     """
     made = []
@@ -423,12 +436,12 @@ def _step_cost(group: pd.DataFrame) -> dict[str, object]:
         mean, low, high = mean_interval(logs)
         row |= dict(zip((name, f"{name}_low", f"{name}_high"), _exp((mean, low, high)), strict=True))
         if name == "ratio":
-            compared = not is_baseline and len(logs) >= MIN_PROCESSES
+            compared = not is_baseline and num_processes >= MIN_PROCESSES
             row |= {
                 "p": p_value(logs) if compared else math.nan,
                 "log_sd": float(logs.std(ddof=1)) if compared else math.nan,
             }
-    return row | {"is_baseline": is_baseline}
+    return row | {"is_baseline": is_baseline, "ranked": not is_baseline and num_processes >= MIN_PROCESSES}
 
 
 def _by_process(rows: pd.DataFrame, column: str) -> np.ndarray:
@@ -442,23 +455,29 @@ def _exp(values: Sequence[float]) -> list[float]:
 
 
 def latest_session(costs: pd.DataFrame) -> pd.DataFrame:
-    """Of `step_costs`, the newest session for each workload, device and environment."""
-    newest = costs.groupby(list(STEP_COST_KEYS), dropna=False)["started_at"].transform("max")
-    return costs[costs["started_at"] == newest]
+    """Of `step_costs`, the newest session for each workload, device and environment; whole ones go first."""
+    sessions = costs.groupby([*STEP_COST_KEYS, "session_id", "started_at"], dropna=False, as_index=False).agg(
+        whole=("num_processes", lambda n: n.max() >= MIN_PROCESSES)
+    )
+    sessions = sessions.sort_values(["whole", "started_at"]).drop_duplicates(list(STEP_COST_KEYS), keep="last")
+    return costs[costs["session_id"].isin(sessions["session_id"])]
 
 
 def rule_and_implementation(rows: pd.DataFrame) -> pd.DataFrame:
     """How much of a difference between steps is the update rule, and how much its implementation.
 
+    Comparisons of fewer than MIN_PROCESSES uncontended processes are left out.
+
     Args:
         rows: Rows of the side table `step_costs`, of one session.
 
     Returns:
-        Columns: optimizer; kind: "rule", its step over the baseline's at the same implementation, or
-        "implementation", its own slowest over its own fastest; compared, in words; ratio, ratio_low,
-        ratio_high: Student's t over processes, replicates paired.
+        Columns: optimizer; kind: "rule", its step over the baseline's in the same implementation, or
+        "implementation", its step by for-loop over its own in that implementation; implementation;
+        ratio, ratio_low, ratio_high: Student's t over processes, replicates paired, unadjusted;
+        num_processes.
     """
-    names = ["optimizer", "kind", "compared", "ratio", "ratio_low", "ratio_high", "num_processes"]
+    names = ["optimizer", "kind", "implementation", "ratio", "ratio_low", "ratio_high", "num_processes"]
     used = rows[
         (rows["status"] == "ok")
         & (rows["timing_quality"] != "contended")
@@ -471,30 +490,31 @@ def rule_and_implementation(rows: pd.DataFrame) -> pd.DataFrame:
             index=["process", "build"], columns=["optimizer", "implementation"], values="step_ratio", sort=False
         )
     )
-    baseline = str(used["baseline"].iloc[0]).partition("/")[0]
+    baseline = baseline_of(rows)
     made: list[dict[str, object]] = []
 
-    def compare(optimizer: str, kind: str, compared: str, difference: pd.Series) -> None:
+    def compare(optimizer: str, kind: str, implementation: str, difference: pd.Series) -> None:
         each = difference.dropna().groupby("process").mean()
-        ratios = dict(zip(("ratio", "ratio_low", "ratio_high"), _exp(mean_interval(each)), strict=True))
-        made.append({"optimizer": optimizer, "kind": kind, "compared": compared, "num_processes": len(each), **ratios})
+        if len(each) >= MIN_PROCESSES:
+            ratios = dict(zip(("ratio", "ratio_low", "ratio_high"), _exp(mean_interval(each)), strict=True))
+            row = {"optimizer": optimizer, "kind": kind, "implementation": implementation}
+            made.append({**row, **ratios, "num_processes": len(each)})
 
     for optimizer in sorted(set(logs.columns.get_level_values(0)), key=lambda name: (name == baseline, name)):
         own = logs[optimizer]
-        if optimizer != baseline and baseline in logs:
-            for implementation in own:
-                if implementation in logs[baseline]:
-                    compare(optimizer, "rule", implementation, own[implementation] - logs[baseline][implementation])
-        if own.shape[1] > 1:
-            slow, fast = own.mean().idxmax(), own.mean().idxmin()
-            compare(optimizer, "implementation", f"{slow} over {fast}", own[slow] - own[fast])
+        for implementation in (name for name in IMPLEMENTATIONS if name in own):
+            if optimizer != baseline and baseline in logs and implementation in logs[baseline]:
+                compare(optimizer, "rule", implementation, own[implementation] - logs[baseline][implementation])
+            if implementation != "forloop" and "forloop" in own:
+                compare(optimizer, "implementation", implementation, own["forloop"] - own[implementation])
     return pd.DataFrame(made, columns=names)
 
 
 def smallest_difference(costs: pd.DataFrame, power: float = 0.8) -> float:
     """The smallest relative difference of two steps that a session like this one finds with that power.
 
-    From the median over its comparisons of the spread between processes; two-sided at 5 %, unadjusted.
+    Of one comparison taken alone: from the median over its comparisons of the spread between
+    processes, two-sided at 5 %, not adjusted for their number.
 
     Args:
         costs: What `step_costs` gave, of one session.
@@ -610,7 +630,7 @@ def time_to_target(
             fair = (reached["timing_quality"] != "contended").fillna(True).to_numpy(bool)
             if fair.any() and math.isfinite(median):
                 row["end_to_end_s"] = float(np.median(at["train_time_s"].to_numpy(float)[fair]))
-            if times is not None:
+            if times is not None and name in set(times["series"]):
                 row |= _times_to_target(at["step"].to_numpy(float), len(group), times.set_index("series").loc[name])
         made.append(row)
     return pd.DataFrame(made)
@@ -769,25 +789,18 @@ def _digits(value: float) -> str:
 def _ratio(row: Any) -> str:
     if row.is_baseline:
         return "1"
-    if not math.isfinite(row.ratio_low) or row.quality == "contended":
-        return f"{row.ratio:.3g} (not ranked)"
+    if not row.ranked:
+        return "contended" if math.isnan(row.ratio) else f"{row.ratio:.3g} (not ranked)"
     return f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]{'' if row.told_apart else ' not told apart'}"
 
 
-def readable_parts(parts: pd.DataFrame) -> pd.DataFrame:
-    """`rule_and_implementation` as people read it: a row an optimizer, a column an implementation."""
-
-    def cell(row: Any) -> str:
-        return f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]"
-
+def readable_parts(parts: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """`rule_and_implementation` of one kind as people read it: a row an optimizer, a column an implementation."""
     made: dict[str, dict[str, str]] = {}
-    for row in parts.itertuples():
-        own = row.kind == "implementation"
-        made.setdefault(str(row.optimizer), {})["its slowest / its fastest" if own else str(row.compared)] = (
-            f"{cell(row)} {row.compared}" if own else cell(row)
-        )
-    order = [*IMPLEMENTATIONS, "its slowest / its fastest"]
-    columns = [name for name in order if any(name in row for row in made.values())]
+    for row in parts[parts["kind"] == kind].itertuples():
+        text = f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]"
+        made.setdefault(str(row.optimizer), {})[str(row.implementation)] = text
+    columns = [name for name in IMPLEMENTATIONS if any(name in row for row in made.values())]
     return pd.DataFrame(
         [{"optimizer": optimizer, **{name: row.get(name, "") for name in columns}} for optimizer, row in made.items()]
     )
@@ -798,21 +811,29 @@ def smallest_difference_words(costs: pd.DataFrame) -> str:
     smallest = smallest_difference(costs)
     if math.isnan(smallest):
         return ""
-    n = int(costs.loc[costs["status"] == "ok", "num_processes"].median())
     return (
-        "The smallest difference between two steps that this measurement sees with 80 % power:"
-        f" {100 * smallest:.1f} % ({n} processes)."
+        "The smallest difference between two steps that this measurement sees with 80 % power, one comparison"
+        f" taken alone: {100 * smallest:.1f} %."
     )
 
 
 def absent_words(costs: pd.DataFrame) -> list[str]:
-    """What was not measured and why, a sentence an implementation."""
-    absent = costs[costs["status"] != "ok"].groupby(["implementation", "status"], sort=False)
-    return [
-        f"{', '.join(sorted(group['optimizer']))} {implementation}: {status}, {group['reason'].iloc[0]}"
-        + (" (and so on)." if len(group) > 1 else ".")
-        for (implementation, status), group in absent
-    ]
+    """What was not measured, and why, a sentence each."""
+    absent = costs[costs["status"] != "ok"]
+    words = []
+    for (implementation, status), group in absent.groupby(["implementation", "status"], sort=False):
+        names, reasons = sorted(group["optimizer"]), list(dict.fromkeys(group["reason"].dropna()))
+        words.append(
+            f"{', '.join(names)} {implementation}: {', '.join([status, *reasons[:1]])}"
+            + ("; the others alike." if len(reasons) > 1 else ".")
+        )
+    contended = int(costs["num_contended"].sum())
+    if contended:
+        words.append(
+            f"{contended} timings were contended and left out; what keeps fewer than {MIN_PROCESSES} processes is not"
+            " ranked: repeat on a quiet machine, or with more replicates."
+        )
+    return words
 
 
 def step_cost_text(rows: pd.DataFrame) -> str:
@@ -825,13 +846,14 @@ def step_cost_text(rows: pd.DataFrame) -> str:
     lines = [f"One optimizer step: {rows['workload'].iloc[0]}, {rows['device'].iloc[0]}"]
     if (costs["status"] == "ok").any():
         lines += _aligned(readable_step_costs(costs))
-    parts = readable_parts(rule_and_implementation(rows))
-    if len(parts):
-        lines += [
-            "",
-            f"Update rule (a step over {baseline_of(rows)}'s, the same implementation) or implementation?",
-            *_aligned(parts),
-        ]
+    parts = rule_and_implementation(rows)
+    for kind, title in (
+        ("rule", f"The update rule: a step over {baseline_of(rows)}'s in the same implementation"),
+        ("implementation", "The implementation: a step by for-loop over the same optimizer's in"),
+    ):
+        table = readable_parts(parts, kind)
+        if len(table):
+            lines += ["", title, *_aligned(table)]
     words = [smallest_difference_words(costs), *absent_words(costs)]
     return "\n".join([*lines, "", *(textwrap.fill(sentence, 110) for sentence in words if sentence)])
 
@@ -858,10 +880,10 @@ def readable_targets(table: pd.DataFrame) -> pd.DataFrame:
     }
     if table["time_to_target_s"].notna().any():
         columns["steps × step time, s"] = [
-            ""
-            if math.isnan(row.time_to_target_s)
-            else f"{row.time_to_target_s:.3g} [{row.time_to_target_s_low:.3g}, {row.time_to_target_s_high:.3g}]"
-            for row in table.itertuples()
+            "" if math.isnan(mean) else f"{mean:.3g}" + (f" [{low:.3g}, {high:.3g}]" if math.isfinite(low) else "")
+            for mean, low, high in table[
+                ["time_to_target_s", "time_to_target_s_low", "time_to_target_s_high"]
+            ].to_numpy()
         ]
     columns["end to end, s"] = [f"{v:.3g}" if math.isfinite(v) else "" for v in table["end_to_end_s"]]
     return pd.DataFrame(columns)

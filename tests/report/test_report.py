@@ -314,5 +314,21 @@ def test_a_study_of_step_costs_only(tmp_path: Path) -> None:
         path.rmdir() if path.is_dir() else path.unlink()
     out = report(study)
     text = (out / "report.md").read_text()
-    assert "0 runs" in text
+    assert "No runs yet, step costs only" in text
     assert "What one step costs" in text
+
+
+def test_a_series_that_ran_out_of_time_has_a_time_to_target_too(tmp_path: Path) -> None:
+    both = [row | {"step_cost_id": f"{row['optimizer']}-cost"} for row in BOTH]
+    both = [row | ({"status": "timeout", "reason": "late"} if row["optimizer"] == "adam" else {}) for row in both]
+    more = [{"optimizer": "rmsprop", "seed": s, "step_cost_id": "sgd-cost"} for s in (0, 1, 2)]
+    study = make_study(tmp_path, [*both, *more])
+    add_side_tables(study)
+    assert "## What one step costs" in (report(study) / "report.md").read_text()
+
+
+def test_a_study_of_memory_only_is_no_traceback(tmp_path: Path) -> None:
+    study = tmp_path / "results" / "m"
+    row = {"cell_id": "c", "stage": "single", "peak_mib": 1.0, "peak_phase": "step"}
+    tables.write_side(study, "memory", "c", [row])
+    assert "# m" in (report(study) / "report.md").read_text()

@@ -105,22 +105,25 @@ def test_contended_replicates_rank_nothing() -> None:
 
 
 def test_rule_and_implementation_come_apart() -> None:
-    rows = make_rows(
-        {SGD: 20.0, ("sgd", "fused"): 10.0, ADAM: 100.0, FUSED: 30.0, ("adam", "reference"): 500.0}, spread=0.001
-    )
-    parts = stats.rule_and_implementation(rows).set_index(["optimizer", "compared"])["ratio"]
+    costs = {SGD: 20.0, ("sgd", "fused"): 10.0, ADAM: 100.0, FUSED: 30.0, ("adam", "reference"): 500.0}
+    rows = make_rows(costs, spread=0.001)
+    parts = stats.rule_and_implementation(rows).set_index(["optimizer", "kind", "implementation"])["ratio"]
     assert parts.to_dict() == pytest.approx(
         {
-            ("adam", "forloop"): 5.0,
-            ("adam", "fused"): 3.0,
-            ("adam", "forloop over fused"): 10 / 3,
-            ("sgd", "forloop over fused"): 2.0,
+            ("adam", "rule", "forloop"): 5.0,
+            ("adam", "rule", "fused"): 3.0,
+            ("adam", "implementation", "fused"): 10 / 3,
+            ("sgd", "implementation", "fused"): 2.0,
         },
         rel=0.01,
     )
-    table = stats.readable_parts(stats.rule_and_implementation(rows))
-    assert list(table) == ["optimizer", "forloop", "fused", "its slowest / its fastest"]
-    assert list(table["optimizer"]) == ["adam", "sgd"]
+    rule, implementation = (
+        stats.readable_parts(stats.rule_and_implementation(rows), k) for k in ("rule", "implementation")
+    )
+    assert (list(rule), list(rule["optimizer"])) == (["optimizer", "forloop", "fused"], ["adam"])
+    assert (list(implementation), list(implementation["optimizer"])) == (["optimizer", "fused"], ["adam", "sgd"])
+    rows.loc[rows["process"] == 0, "timing_quality"] = "contended"
+    assert stats.rule_and_implementation(rows).empty, "four processes rank nothing"
 
 
 def test_the_smallest_difference_is_found_with_the_power_that_is_promised() -> None:
@@ -143,6 +146,15 @@ def test_what_was_skipped_is_told() -> None:
     assert "adam forloop: skipped, there is none." in stats.step_cost_text(rows)
     rows["status"] = "skipped"
     assert "sgd forloop: skipped" in stats.step_cost_text(rows)
+
+
+def test_a_session_cut_short_does_not_hide_a_whole_one() -> None:
+    whole, cut = (
+        make_rows({SGD: 20.0, ADAM: 9.0}),
+        make_rows({SGD: 30.0}, processes=2, session_id="t", started_at="2027"),
+    )
+    costs = stats.step_costs(pd.concat([whole, cut], ignore_index=True))
+    assert set(stats.latest_session(costs)["session_id"]) == {"s"}
 
 
 def test_the_newest_session_is_shown() -> None:
@@ -193,6 +205,15 @@ def test_time_to_target_is_steps_times_step_time_with_both_uncertainties() -> No
     assert width >= 1.96 * math.sqrt(variance)
     assert width == pytest.approx(scipy.stats.t.ppf(0.975, 2) * math.sqrt(variance), rel=0.05)
     assert table.loc["adam", "end_to_end_s"] == pytest.approx(0.04)
+
+
+def test_one_seed_has_a_time_and_no_interval_and_a_series_without_step_cost_has_none() -> None:
+    runs, curves = make_study({"sgd": [40], "adam": [10], "own": [20]})
+    times = stats.step_times(runs, ["sgd", "adam"], make_rows({SGD: 100.0, ADAM: 200.0}))
+    table = stats.time_to_target(runs, curves, ["sgd", "adam", "own"], 0.5, times)
+    shown = stats.readable_targets(table).set_index("optimizer")["steps × step time, s"]
+    assert "nan" not in " ".join(shown)
+    assert shown["own"] == ""
 
 
 def test_runs_that_never_get_there_are_censored_not_dropped() -> None:
