@@ -1,7 +1,7 @@
 """An optimizer against itself: how often a 95 % interval of `bench.step_cost` excludes 1, and how wide it is.
 
 Every comparison is what `bench.step_cost` does for two optimizers, one of them a copy of the other: 5
-processes, 3 builds in each, 10 interleaved rounds in each build. So that 200 of them end today, a
+processes, 5 builds in each, 10 interleaved rounds in each build. So that 200 of them end today, a
 process takes part in 10 comparisons; no comparison uses a process twice.
 
     python benchmarks/a_against_a.py [--busy] [--comparisons 200] [--optimizer adam]
