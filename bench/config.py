@@ -219,33 +219,38 @@ class TrainConfig(Section):
     )
 
 
-class Config(Section):
-    """A cell: one configuration, to be run once for each seed."""
+class Command(Section):
+    """What every command that measures is told: model and data, where to compute, where results go."""
 
     study: Name
+    model: Component
+    data: Component
+    device: DeviceConfig
+    report: Flag
+    results_dir: Folder
+    reports_dir: Folder
+    overrides: list[str] = []
+    """What was typed."""
+
+    @property
+    def study_dir(self) -> Path:
+        """Where the tables go."""
+        return Path(self.results_dir) / self.study
+
+
+class Config(Command):
+    """A cell: one configuration, to be run once for each seed."""
+
     seeds: Annotated[
         list[Seed],
         BeforeValidator(_listed),
         Field(min_length=1, description="a list of different whole numbers, such as [0,1,2]"),
     ]
     optimizer: OptimizerConfig
-    model: Component
-    data: Component
     schedule: ScheduleConfig
-    device: DeviceConfig
     train: TrainConfig
     memory: Flag
     force: Flag
-    report: Flag
-    results_dir: Folder
-    reports_dir: Folder
-    overrides: list[str] = []
-    """What was typed: the command line that leads to this cell."""
-
-    @property
-    def study_dir(self) -> Path:
-        """Where the runs go."""
-        return Path(self.results_dir) / self.study
 
     @property
     def default_hyperparameters(self) -> bool:
@@ -259,10 +264,9 @@ class BatchConfig(Section):
     batch_size: Positive
 
 
-class StepCostConfig(Section):
+class StepCostConfig(Command):
     """What `python -m bench.step_cost` measures."""
 
-    study: Name
     optimizers: list[OptimizerConfig]
     implementations: Annotated[
         list[
@@ -277,19 +281,7 @@ class StepCostConfig(Section):
     replicates: Annotated[int, Field(ge=5, le=1000, description="a whole number from 5 to 1000 of fresh processes")]
     builds: Annotated[int, Field(ge=1, le=1000, description="a whole number from 1 to 1000")]
     rounds: Annotated[int, Field(ge=1, le=100_000, description="a whole number from 1 to 100000")]
-    model: Component
-    data: Component
-    device: DeviceConfig
     train: BatchConfig
-    report: Flag
-    results_dir: Folder
-    reports_dir: Folder
-    overrides: list[str] = []
-
-    @property
-    def study_dir(self) -> Path:
-        """Where the tables go."""
-        return Path(self.results_dir) / self.study
 
 
 @functools.cache

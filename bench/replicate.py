@@ -29,7 +29,7 @@ from bench.config import StepCostConfig, cost_id
 from bench.data import Dataset
 from bench.environment import last_cache_bytes, num_cores
 from bench.footprint import state_tensors
-from bench.run import dataset, quiet_collector, workload_id
+from bench.run import check_batch_size, dataset, quiet_collector, workload_id
 from bench.train import LOSSES, shuffled
 
 Row = dict[str, Any]
@@ -67,11 +67,7 @@ def _process(config: StepCostConfig, known: Row, answers: TextIO) -> list[Row]:
     autocast = devices.autocast(device, config.device.precision)
     devices.reset(device, config.device.threads, config.device.precision, seed=0)
     data = dataset(config.data, device)
-    if config.train.batch_size > data.size("train"):
-        raise ValueError(
-            f"train.batch_size must be at most the {data.size('train'):,} training examples of"
-            f" data={config.data.name}, got {config.train.batch_size}; set a smaller one"
-        )
+    check_batch_size(config, data)
     model = build_model(config.model, data.spec).to(device)  # what does not fit shows before anything takes long
     with autocast:
         checked_outputs(config, data.spec, model, data.splits["train"][0][: config.train.batch_size].clone())
@@ -218,30 +214,32 @@ class _Training:
         device: torch.device,
     ) -> None:
         self._model, self._loss_of, self._batches = model, loss_of, batches
-        self._autocast, self._device = autocast, device
+        self._autocast = autocast
         self._now: Callable[[], Any] = _event if device.type == "cuda" else time.perf_counter
-        self._timer_s = paired.timer_cost()
+        seconds = min(paired.time_block(lambda: self._gradients(model.zero_grad), 1, device)[0] for _ in range(3))
+        self._every = math.ceil(6 * paired.timer_cost() / (paired.MAX_TIMER_SHARE / 2 * seconds))
 
     def arm(self, optimizer: Optimizer, marks: Marks, restore: Callable[[], None]) -> paired.Arm:
         """Training steps to be timed; of as many as the clock may cost, the phases are marked."""
-        seconds = min(paired.time_block(lambda: self._step(optimizer), 1, self._device)[0] for _ in range(3))
-        every = math.ceil(6 * self._timer_s / (paired.MAX_TIMER_SHARE / 2 * seconds))
         count = itertools.count()
 
         def once() -> None:
-            if next(count) % every:
+            if next(count) % self._every:
                 self._step(optimizer)
             else:
                 marks.append(self._marked_step(optimizer))
 
-        return paired.Arm(restore, once, reads=6 / every)
+        return paired.Arm(restore, once, reads=6 / self._every)
 
-    def _step(self, optimizer: Optimizer) -> None:
+    def _gradients(self, zero_grad: Callable[[], None]) -> None:
         batch, wanted = next(self._batches)
-        optimizer.zero_grad()
+        zero_grad()
         with self._autocast:
             loss = self._loss_of(self._model(batch), wanted)
         loss.backward()
+
+    def _step(self, optimizer: Optimizer) -> None:
+        self._gradients(optimizer.zero_grad)
         optimizer.step()
 
     def _marked_step(self, optimizer: Optimizer) -> tuple[Any, ...]:

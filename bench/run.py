@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from bench import device as devices
 from bench.build import build_data, build_model, build_optimizer, checked_outputs, first_line
 from bench.clock import Noise, Stopwatch
-from bench.config import Component, Config, cost_id, short_hash
+from bench.config import Component, Config, StepCostConfig, cost_id, short_hash
 from bench.data import Dataset
 from bench.memory import PeakMemory
 from bench.schedules import Schedule
@@ -124,12 +124,21 @@ def _learnable(config: Config, device: torch.device) -> Dataset:
             f"data={config.data.name} has shapes but nothing to learn from, got device={config.device.name};"
             " use device=fake, or python -m bench.step_cost"
         )
+    check_batch_size(config, data)
+    return data
+
+
+def check_batch_size(config: Config | StepCostConfig, data: Dataset) -> None:
+    """Hold the batch size to the data.
+
+    Raises:
+        ValueError: There are fewer training examples than a batch takes.
+    """
     if config.train.batch_size > data.size("train"):
         raise ValueError(
             f"train.batch_size must be at most the {data.size('train'):,} training examples of"
             f" data={config.data.name}, got {config.train.batch_size}; set a smaller one"
         )
-    return data
 
 
 @functools.lru_cache(maxsize=1)
