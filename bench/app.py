@@ -6,11 +6,12 @@ import functools
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from bench.config import CONF_DIR, Config, cell_id, parse
 
@@ -30,7 +31,13 @@ class Refused(Exception):
 
 @dataclass
 class Session:
-    """What one command did: the rows it recorded, the runs it found done, and where."""
+    """What one command did: the rows it recorded, the runs it found done, and where.
+
+    Attributes:
+        rows: By run_id, of runs made and found.
+        memory: Rows of `memory` by part; `measured` are those that this command wrote.
+        no_memory: Why there is none, by part.
+    """
 
     is_sweep: bool = False
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -39,6 +46,7 @@ class Session:
     configs: dict[Path, Config] = field(default_factory=dict)
     memory: dict[str, dict[str, Any]] = field(default_factory=dict)
     no_memory: dict[str, str] = field(default_factory=dict)
+    measured: list[str] = field(default_factory=list)
     interrupted: bool = False
     refusal: str | None = None
 
@@ -107,6 +115,7 @@ def compose(config_name: str, job: Callable[[DictConfig], Any], is_sweep: bool =
 
 def _command() -> int:
     global _session
+    warnings.showwarning = _show_warning
     _session = Session(is_sweep=any(flag in sys.argv for flag in ("-m", "--multirun")))
     try:
         _session.refusal = compose("config", job, _session.is_sweep)
@@ -126,6 +135,21 @@ def _command() -> int:
         print(f"bench: {_session.refusal}", file=sys.stderr)
         return REFUSED
     return status
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Say what a loader warns of in a line of ours; all else as Python does."""
+    if category is UserWarning and str(message).startswith("data"):
+        print(f"bench: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
 def job(node: DictConfig) -> float:
@@ -310,13 +334,19 @@ def _make(
             result = run(config, planned, tell, num_beside)
     except (ValueError, Unavailable) as error:
         if not _session.is_sweep:
+            if not _session.rows:
+                with writing(config.study_dir):
+                    tables.remove_side(config.study_dir, "memory", _session.measured)
             raise Refused(str(error)) from error
         status = "skipped" if isinstance(error, Unavailable) else "failed"
         result = Result(planned | {"status": status, "reason": str(error)}, [], {})
     except (Exception, KeyboardInterrupt) as error:
         result = lost(planned, error)
     with writing(config.study_dir):
-        tables.write_run(config.study_dir, result.row, result.points, result.details)
+        for table, rows in result.side.items():
+            part = result.row["workload_id" if table == "surfaces" else "run_id"]
+            tables.write_side(config.study_dir, table, part, rows)
+        tables.write_run(config.study_dir, result.row, result.points, result.details, result.files)
     return result.row
 
 
@@ -347,6 +377,7 @@ def _memory(config: Config, planned: dict[str, Any]) -> dict[str, Any] | None:
             return None
         with writing(config.study_dir):
             tables.write_side(config.study_dir, "memory", part, [row])
+        _session.measured.append(part)
     _session.memory[part] = row
     return row
 
@@ -363,16 +394,16 @@ def _device_name(config: Config) -> tuple[str, str | None]:
         return config.device.name, str(error)
 
 
+LABELLED = ("optimizer", "model", "data", "schedule", "augment", "loss", "regularization", "device")
+"""Keys that the line about a run tells, where they were typed."""
+
+
 def _label(config: Config, seed: int) -> str:
     """A run in words: its optimizer and what else was chosen on the command line, less the budget."""
     chosen = []
     for override in config.overrides:
         key = override.lstrip("+~").split("=", 1)[0]
-        if (
-            key.partition(".")[0] in ("optimizer", "model", "data", "schedule", "device")
-            and not key.endswith("_target_")
-            and key != "optimizer"
-        ):
+        if key.partition(".")[0] in LABELLED and not key.endswith("_target_") and key != "optimizer":
             chosen.append(override.lstrip("+~").removeprefix("optimizer."))
     return " ".join([config.optimizer.name, *chosen, f"seed {seed}"])
 

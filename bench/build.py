@@ -11,7 +11,7 @@ import inspect
 import logging
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import optimizers
 from bench.config import Component, Config, OptimizerConfig, StepCostConfig
 from bench.data import Dataset, DataSpec, as_dataset
 from bench.device import Unavailable, is_out_of_memory
+from bench.update import StepOptions
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # It prints what we say in a sentence of our own.
 
@@ -55,8 +56,14 @@ def build_model(config: Component, spec: DataSpec) -> nn.Module:
             arguments or raises.
     """
     factory = _locate("model", config.target)
-    from_data = {"input_shape": spec.input_shape, "num_outputs": spec.num_outputs}
+    from_data: dict[str, Any] = {"input_shape": spec.input_shape, "num_outputs": spec.num_outputs}
     known = _arguments(factory)
+    if "num_tokens" in known and spec.num_tokens is None:
+        raise ValueError(
+            f"data must hold words or characters for model={config.name}, got inputs of shape"
+            f" {'x'.join(map(str, spec.input_shape))}; choose data=text or data=chars"
+        )
+    from_data["num_tokens"] = spec.num_tokens
     model = _call("model", config, factory, **{k: v for k, v in from_data.items() if k in known})
     if not isinstance(model, nn.Module):
         raise ValueError(
@@ -81,7 +88,7 @@ def checked_outputs(config: Config | StepCostConfig, spec: DataSpec, model: nn.M
         if is_out_of_memory(error):
             raise
         raise ValueError(f"{fits}, got {type(error).__name__}: {first_line(error)}; change one of the two") from error
-    wanted = (len(inputs), spec.num_outputs)
+    wanted = (len(inputs), *spec.target_shape, spec.num_outputs)
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
         raise ValueError(
             f"{fits}: its output for {len(inputs)} examples must be of shape {list(wanted)},"
@@ -90,8 +97,104 @@ def checked_outputs(config: Config | StepCostConfig, spec: DataSpec, model: nn.M
     return outputs
 
 
-def build_optimizer(config: OptimizerConfig, model: nn.Module) -> tuple[Optimizer, str]:
+def load_weights(model: nn.Module, path: str) -> None:
+    """Put weights of a file into a model: a state dict, as `train.save_best` leaves one.
+
+    Raises:
+        ValueError: The file holds something else, or the weights of another model.
+    """
+    try:
+        state = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError(f"a {type(state).__name__}")
+    except Exception as error:  # whatever unpickling meets
+        raise ValueError(
+            f"train.init_from must be a file of weights that torch.load reads with weights_only, got {path}:"
+            f" {type(error).__name__}: {first_line(error)}; save model.state_dict() with torch.save"
+        ) from error
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines()
+        raise ValueError(
+            f"train.init_from must hold the weights of this model, got {path}: {' '.join(lines[1:2] or lines).strip()};"
+            " give weights of the same model and data"
+        ) from error
+
+
+def compiled_model(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], train: Callable[..., Tensor]) -> Any:
+    """A model under torch.compile, compiled for training on these batches and for evaluation.
+
+    Weights and buffers are afterwards what they were.
+
+    Args:
+        model: On its device.
+        batches: Inputs and targets, one pair of each size that is to come.
+        train: From (model, inputs, targets) to a loss.
+
+    Raises:
+        Unavailable: It cannot be compiled here.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+
+    compiled: Any = torch.compile(model)
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    try:
+        for inputs, targets in batches:
+            train(compiled, inputs.clone(), targets).backward()
+            with torch.no_grad():
+                compiled.eval()
+                compiled(inputs.clone())
+                compiled.train()
+    except TorchDynamoException as error:
+        raise Unavailable(
+            f"train.compile=true is not to be had here: torch.compile says {first_line(error)}"
+        ) from error
+    model.zero_grad()
+    with torch.no_grad():
+        for buffer, before in zip(model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+    return compiled
+
+
+def needs_of(config: OptimizerConfig, optimizer: Optimizer) -> frozenset[str]:
+    """What an optimizer needs beside gradients: what its config says, and what can be seen.
+
+    A `step` that cannot be called without a closure needs one; methods `train` and `eval` mean that it
+    keeps other weights to be judged by.
+    """
+    needs: set[str] = set(config.needs)
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        needs.add("closure")
+    has_both = all(callable(getattr(optimizer, name, None)) for name in ("train", "eval"))
+    if has_both:
+        needs.add("evaluation_weights")
+    elif "evaluation_weights" in needs:
+        raise ValueError(
+            f"optimizer.needs must hold evaluation_weights only where the optimizer has methods train and eval,"
+            f" got {config.target}; leave it out"
+        )
+    return frozenset(needs)
+
+
+def step_options(config: Config) -> StepOptions:
+    """How an update of a cell is made."""
+    return StepOptions(
+        accumulate=config.train.accumulate,
+        l1=config.regularization.l1,
+        weights_only=config.regularization.weights_only,
+        clip_norm=config.train.clip_norm,
+    )
+
+
+def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: bool = False) -> tuple[Optimizer, str]:
     """Build an optimizer over the trained parameters of a model.
+
+    Args:
+        config: The optimizer.
+        model: Whose parameters.
+        weights_only: Whether its weight decay leaves out biases and norms (parameters of one axis).
 
     Returns:
         The optimizer, and which implementation of its step runs: forloop, foreach, fused, compiled
@@ -139,8 +242,15 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> tuple[Optimize
     for name in ("foreach", "fused"):
         if name in config.options:
             raise ValueError(f"optimizer.{name} must be left to optimizer.implementation, got {config.options[name]}")
+    groups: list[Any] = params
+    biases = [param for param in params if param.ndim <= 1]
+    if weights_only and config.options.get("weight_decay") and 0 < len(biases) < len(params):
+        groups = [
+            {"params": [param for param in params if param.ndim > 1]},
+            {"params": biases, "weight_decay": 0.0},
+        ]
     try:
-        optimizer = _call("optimizer", config, factory, params, **switches)
+        optimizer = _call("optimizer", config, factory, groups, **switches)
     except _Raised as raised:
         if wanted == "fused" and isinstance(raised.error, RuntimeError):
             raise Unavailable(f"optimizer.implementation=fused is not to be had here: {raised.error}") from None
@@ -150,6 +260,8 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> tuple[Optimize
             f"optimizer._target_ must give a torch.optim.Optimizer, got {type(optimizer).__name__} from"
             f" {config.target}; derive the class from torch.optim.Optimizer"
         )
+    if callable(switch := getattr(optimizer, "train", None)):
+        switch()
     if wanted == "compiled":
         optimizer.step = _compiled(optimizer.step)  # type: ignore[method-assign]
     if wanted == "default":

@@ -89,9 +89,18 @@ class Noise:
         num_threads: Threads of torch's CPU operators.
         num_cores: Cores that this process may use.
         num_jobs_beside: Other runs known to be in flight; None where nobody looked.
+        waits: Whether the thread waits for other processes of its own, such as loader workers.
     """
 
-    def __init__(self, device: str, num_threads: int, num_cores: int, num_jobs_beside: int | None = None) -> None:
+    def __init__(
+        self,
+        device: str,
+        num_threads: int,
+        num_cores: int,
+        num_jobs_beside: int | None = None,
+        waits: bool = False,
+    ) -> None:
+        self._waits = waits
         self._device, self._num_threads, self._num_cores = device, num_threads, num_cores
         self._num_jobs_beside = num_jobs_beside
         self._yardstick_s = YARDSTICK.seconds()
@@ -106,7 +115,7 @@ class Noise:
         load, cpu_share = os.getloadavg()[0], thread_s / wall_s
         return {
             "timing_quality": timing_quality(
-                cpu_share if self._device == "cpu" and self._num_threads == 1 else None,
+                cpu_share if self._device == "cpu" and self._num_threads == 1 and not self._waits else None,
                 yardstick_s / YARDSTICK.best,
                 (1 + (self._num_jobs_beside or 0)) * self._num_threads / self._num_cores,
                 load / self._num_cores,

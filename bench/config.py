@@ -142,6 +142,12 @@ class Hyperparameters(BaseModel):
     ] = []
     adamw_eps: NonNegativeFloat = 0.0
     adamw_weight_decay: NonNegativeFloat = 0.0
+    max_iter: Annotated[int, Field(ge=1, le=10**6, description="a whole number from 1 to 1000000")] = 1
+    max_eval: Annotated[int, Field(ge=1, le=10**6, description="a whole number from 1 to 1000000")] | None = None
+    history_size: Annotated[int, Field(ge=1, le=10**4, description="a whole number from 1 to 10000")] = 1
+    tolerance_grad: NonNegativeFloat = 0.0
+    tolerance_change: NonNegativeFloat = 0.0
+    line_search_fn: Annotated[Literal["strong_wolfe"] | None, Field(description="strong_wolfe, or null")] = None
     capturable: Flag = False
     differentiable: Flag = False
 
@@ -154,8 +160,24 @@ class Component(Section):
     options: dict[str, Any]
 
 
+class DataConfig(Component):
+    """A data set, and the order in which its training batches come."""
+
+    order: Annotated[Literal["reshuffled", "frozen"], Field(description="one of reshuffled, frozen")] = "reshuffled"
+
+
+Need = Annotated[
+    Literal["closure", "create_graph", "evaluation_weights"],
+    Field(description="one of closure, create_graph, evaluation_weights"),
+]
+
+
 class OptimizerConfig(Component):
-    """An optimizer, and which implementation of its step runs."""
+    """An optimizer, which implementation of its step runs, and what it needs beside gradients."""
+
+    needs: Annotated[
+        list[Need], Field(description="a list of what it needs: closure, create_graph, evaluation_weights")
+    ] = []
 
     implementation: Annotated[
         Literal["default", "forloop", "foreach", "fused", "compiled", "reference"],
@@ -194,6 +216,35 @@ class ScheduleConfig(Section):
     options: dict[str, Any]
 
 
+AUGMENTS = ("none", "crop", "rotation", "flip", "standard")
+
+
+class AugmentOptions(BaseModel):
+    """Types and ranges of what augmentations take, by name."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    padding: Annotated[int, Field(ge=0, le=1024, description="a whole number of pixels from 0 to 1024")] | None = None
+    degrees: Annotated[float, Field(ge=0, le=180, allow_inf_nan=False, description="a number from 0 to 180")] = 0.0
+    p: UnitFloat = 0.0
+
+
+class AugmentConfig(Section):
+    """What is done to the images of a training batch, and its settings."""
+
+    name: Annotated[
+        Literal["none", "crop", "rotation", "flip", "standard"], Field(description="one of " + ", ".join(AUGMENTS))
+    ]
+    options: dict[str, Any]
+
+
+class RegularizationConfig(Section):
+    """What is added to the loss, and what penalties leave out."""
+
+    l1: NonNegativeFloat
+    weights_only: Flag
+
+
 class DeviceConfig(Section):
     """Where and how a run computes."""
 
@@ -210,6 +261,11 @@ class TrainConfig(Section):
     epochs: Positive | None
     steps: Positive | None
     batch_size: Positive
+    accumulate: Positive
+    clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0, or null")] | None
+    compile: Flag
+    init_from: Annotated[str, Field(min_length=1, description="the path of a file of weights, or null")] | None
+    save_best: Flag
     log_every: Positive
     eval_every: Positive | None
     loss_limit: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0")]
@@ -224,7 +280,7 @@ class Command(Section):
 
     study: Name
     model: Component
-    data: Component
+    data: DataConfig
     device: DeviceConfig
     report: Flag
     results_dir: Folder
@@ -248,7 +304,19 @@ class Config(Command):
     ]
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
+    augment: AugmentConfig
+    loss: Annotated[Literal["default", "nll", "as_printed"], Field(description="one of default, nll, as_printed")]
+    regularization: RegularizationConfig
     train: TrainConfig
+    metrics: Annotated[
+        list[
+            Annotated[
+                Literal["grad_norm", "update_ratio", "distance", "latency"],
+                Field(description="one of grad_norm, update_ratio, distance, latency"),
+            ]
+        ],
+        Field(description="a list of grad_norm, update_ratio, distance, latency"),
+    ]
     memory: Flag
     force: Flag
 
@@ -256,6 +324,19 @@ class Config(Command):
     def default_hyperparameters(self) -> bool:
         """Whether the optimizer runs at the settings of the config that ships for it, nothing changed."""
         return self.optimizer.options in _shipped_options().get(self.optimizer.target, [])
+
+    @property
+    def has_plain_step(self) -> bool:
+        """Whether a training step is nothing but a batch, its gradients and the optimizer's step."""
+        return (
+            self.augment.name == "none"
+            and not self.regularization.l1
+            and not self.regularization.weights_only
+            and self.train.accumulate == 1
+            and self.train.clip_norm is None
+            and not self.train.compile
+            and not self.optimizer.needs
+        )
 
 
 class BatchConfig(Section):
@@ -309,7 +390,7 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
     node = dict(node)
     if "overrides" in node:
         raise ValueError("overrides must not be set, got a value; it is what was typed")
-    for key in ("optimizer", "model", "data", "schedule", "device", "train"):
+    for key in ("optimizer", "model", "data", "schedule", "augment", "device", "train", "regularization"):
         if not isinstance(node.get(key), dict):
             raise ValueError(
                 f"{key} must be a mapping or a group option, got {node.get(key)!r};"
@@ -317,13 +398,14 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             )
     for key in ("optimizer", "model", "data"):
         node[key] = _component(key, node[key])
-    options = dict(node["schedule"])
-    name = options.pop("name", None)
-    try:
-        checked = ScheduleOptions(**options).model_dump(exclude_unset=True)
-    except ValidationError as error:
-        raise ValueError(_sentence(error, ScheduleOptions, "schedule.", str(name))) from None
-    node["schedule"] = {"name": name, "options": checked}
+    for key, allowed in (("schedule", ScheduleOptions), ("augment", AugmentOptions)):
+        options = dict(node[key])
+        name = options.pop("name", None)
+        try:
+            checked = allowed(**options).model_dump(exclude_unset=True)
+        except ValidationError as error:
+            raise ValueError(_sentence(error, allowed, f"{key}.", str(name))) from None
+        node[key] = {"name": name, "options": checked}
     if node.get("study") is None:
         node["study"] = f"{node['data']['name']}-{node['model']['name']}"
     try:
@@ -334,6 +416,16 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
         raise ValueError(f"seeds must be different from each other, got {config.seeds}; name each once")
     if config.train.epochs is None and config.train.steps is None:
         raise ValueError("train.epochs must be set where train.steps is null, got null; set one of the two")
+    if config.train.accumulate > config.train.batch_size:
+        raise ValueError(
+            f"train.accumulate must be at most train.batch_size={config.train.batch_size}, got"
+            f" {config.train.accumulate}; it is the number of parts that a batch is computed in"
+        )
+    if config.train.init_from is not None and not Path(config.train.init_from).expanduser().is_file():
+        raise ValueError(
+            f"train.init_from must be a file of weights, got {config.train.init_from}, which is none;"
+            " train.save_best=true leaves one in runs/<run_id>/best.pt of the study"
+        )
     return config
 
 
@@ -419,7 +511,7 @@ def group_options(group: str) -> list[str]:
 
 def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
     """Part the keys that are ours from the arguments of the class."""
-    options = {name: value for name, value in node.items() if name != "needs"}
+    options = {name: value for name, value in node.items() if name != "needs" and (key, name) != ("data", "order")}
     target, name = options.pop("_target_", None), options.pop("name", None)
     if target in (None, "???"):
         what, example = ("function", "load") if key == "data" else ("class", "MyClass")
@@ -431,7 +523,11 @@ def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
         module, _, attribute = target.rpartition(".")
         name = name or (module.rpartition(".")[2] if attribute == "load" and module else attribute)
     parsed = {"target": target, "name": name, "options": options}
+    if key == "data" and "order" in node:
+        parsed["order"] = node["order"]
     if key == "optimizer":
+        if node.get("needs"):
+            parsed["needs"] = sorted(node["needs"]) if isinstance(node["needs"], list) else node["needs"]
         parsed["implementation"] = options.pop("implementation", "default")
         if isinstance(target, str) and target.startswith(("torch.optim.", "optimizers.")):
             try:
@@ -508,12 +604,27 @@ def _shown(value: Any) -> str:
 # --- identity -------------------------------------------------------------------------------------
 
 NOT_IDENTITY = ("study", "seeds", "memory", "force", "report", "results_dir", "reports_dir", "overrides")
-"""Keys that change where a result goes, not what it is. Beside them: `data.root` and
-`data.download` (where files lie) and `train.time_limit_s` (a run that hit it is repeated when it
+"""Keys that change where a result goes, not what it is. Beside them: `data.root`, `data.download` and
+`data.workers` (where files lie and who reads them) and `train.time_limit_s` (a run that hit it is repeated when it
 is raised). Seed and environment are told apart in the run's id, not in the cell's."""
 
 ADDED_LATER: dict[str, Any] = {
     "data.options.channels": None,
+    "data.options.reconstruct": False,
+    "data.order": "reshuffled",
+    "model.options.dropout": 0.0,
+    "model.options.log_softmax": False,
+    "model.options.small_images": False,
+    "optimizer.needs": [],
+    "augment": {"name": "none", "options": {}},
+    "loss": "default",
+    "regularization": {"l1": 0.0, "weights_only": False},
+    "train.accumulate": 1,
+    "train.clip_norm": None,
+    "train.compile": False,
+    "train.init_from": None,
+    "train.save_best": False,
+    "metrics": [],
     "schedule": {"name": "constant", "options": {}},
 }
 """Keys that came after the first release, dotted, each with the value under which a run is what it
@@ -529,9 +640,12 @@ def identity(config: Config, device: str) -> dict[str, Any]:
     """
     node = config.model_dump(exclude=set(NOT_IDENTITY))
     node["device"]["name"] = device
-    node["data"]["options"] = {
-        key: value for key, value in node["data"]["options"].items() if key not in ("root", "download")
-    }
+    node["data"]["options"] = learnt_from(config.data)
+    path = config.data.options.get("path")
+    if isinstance(path, str) and Path(path).expanduser().is_file():
+        node["data"]["content"] = hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
+    if config.train.init_from is not None:
+        node["train"]["init_from"] = hashlib.sha256(Path(config.train.init_from).expanduser().read_bytes()).hexdigest()
     del node["train"]["time_limit_s"]
     if config.train.steps is not None:
         node["train"]["epochs"] = None
@@ -539,12 +653,22 @@ def identity(config: Config, device: str) -> dict[str, Any]:
         source = source_fingerprint(node[key]["target"])
         if source is not None:
             node[key]["source"] = source
+    return without_later(node)
+
+
+def learnt_from(data: Component) -> dict[str, Any]:
+    """The options of a data set that say what is learnt from, not where it lies or who reads it."""
+    return {key: value for key, value in data.options.items() if key not in ("root", "download", "workers")}
+
+
+def without_later(node: dict[str, Any]) -> dict[str, Any]:
+    """A configuration less the keys of `ADDED_LATER` at their neutral values; the node itself is changed."""
     for dotted, neutral in ADDED_LATER.items():
         *parents, last = dotted.split(".")
         parent = node
         for part in parents:
             parent = parent.get(part, {})
-        if last in parent and parent[last] == neutral:
+        if last in parent and parent[last] == neutral and type(parent[last]) is type(neutral):
             del parent[last]
     return node
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,12 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench import device as devices
-from bench.build import build_model, build_optimizer, checked_outputs
+from bench.build import build_model, build_optimizer, checked_outputs, needs_of, step_options
 from bench.config import Config
 from bench.data import Dataset
 from bench.device import Unavailable
+from bench.losses import LOSSES, loss_name
 from bench.memory import CATEGORIES, MIB, PHASES, PeakMemory, StorageTracker, return_free_memory
-from bench.train import LOSSES
+from bench.update import Update
 
 NUM_STEPS = 3
 """Steps of a pass: the first makes the state, the others show what a step costs once it is there."""
@@ -54,13 +55,18 @@ def footprint(config: Config, data: Dataset, device: torch.device, fake: bool) -
             "memory of optimizer.implementation=compiled is not to be had: compiled code passes the tracker by;"
             " use forloop, foreach or fused, or memory=false"
         )
+    if config.train.compile:
+        raise Unavailable(
+            "memory with train.compile=true is not to be had: compiled code passes the tracker by; use train.compile=false"
+        )
     if not fake:
         return _tracked(Steps(config, data, device), device) | _plain(config, data, device)
     from torch._subclasses.fake_tensor import FakeTensorMode
 
+    example = data.first(1)
     try:
         with FakeTensorMode(), _StandIn() as stand_in:
-            steps = Steps(config, data, device, fake=True)
+            steps = Steps(config, data, device, example)
             stand_in.is_building = False
             row = _tracked(steps, device)
     except Exception as error:
@@ -119,65 +125,70 @@ def _plain(config: Config, data: Dataset, device: torch.device) -> dict[str, Any
 
 
 class Steps:
-    """Training as `bench.train.train` does it, on one batch, a step at a time."""
+    """Training as `bench.train.train` does it, on one batch, a step at a time.
 
-    def __init__(self, config: Config, data: Dataset, device: torch.device, fake: bool = False) -> None:
+    Args:
+        config: The cell.
+        data: Its data.
+        device: Where to compute.
+        example: One training example, for steps under `FakeTensorMode`, where data cannot be read.
+    """
+
+    def __init__(
+        self, config: Config, data: Dataset, device: torch.device, example: tuple[Tensor, Tensor] | None = None
+    ) -> None:
         devices.reset(device, config.device.threads, config.device.precision, config.seeds[0])
-        self._config, self._spec = config, data.spec
-        self._autocast = devices.autocast(device, config.device.precision)
-        self._loss_of = LOSSES[data.spec.loss]
+        fake = example is not None
         with device if fake else nullcontext():  # `Module.to` refuses fake tensors
             model = build_model(config.model, data.spec)
         self.model = model if fake else model.to(device)
-        self.optimizer, self.implementation = build_optimizer(config.optimizer, self.model)
+        self.optimizer, self.implementation = build_optimizer(
+            config.optimizer, self.model, config.regularization.weights_only
+        )
         history = self.optimizer.defaults.get("history_size")
         self.num_steps = NUM_STEPS if history is None else history + 2
-        self._takes_closure = _must_have_closure(self.optimizer)
-        parts, size = data.splits["train"], config.train.batch_size
-        if fake:
-            batch = [torch.empty((size, *part.shape[1:]), dtype=part.dtype, device=device) for part in parts]
+        self._tracker: StorageTracker | None = None
+        self._update = Update(
+            lambda inputs: checked_outputs(config, data.spec, self.model, inputs),
+            [param for param in self.model.parameters() if param.requires_grad],
+            self.optimizer,
+            LOSSES[loss_name(config.loss, data.spec)],
+            devices.autocast(device, config.device.precision),
+            step_options(config),
+            needs_of(config.optimizer, self.optimizer),
+            self._phase,
+        )
+        size = config.train.batch_size
+        if example is None:
+            self.inputs, self.targets = data.first(size)
         else:
-            batch = [part[:size].clone(memory_format=torch.contiguous_format) for part in parts]
-        self.inputs, self.targets = batch
+            self.inputs, self.targets = (
+                torch.empty((size, *part.shape[1:]), dtype=part.dtype, device=device) for part in example
+            )
 
     def make(self, tracker: StorageTracker | None) -> None:
         """One step; the tracker, if there is one, is told the phases, and what is for what."""
-        if self._takes_closure:
-            with _phase(tracker, "step"):
-                self.optimizer.step(lambda: self._evaluate(tracker))  # type: ignore[arg-type, return-value]
-        else:
-            loss = self._evaluate(tracker)  # lives on during the step, as in training  # noqa: F841
-            with _phase(tracker, "step"):
-                self.optimizer.step()
+        self._tracker = tracker
+        loss = self._update(self.inputs, self.targets)  # lives on until the next, as in training  # noqa: F841
         if tracker is not None:
             tracker.assign("optimizer_state", state_tensors(self.optimizer))
 
-    def _evaluate(self, tracker: StorageTracker | None) -> Tensor:
-        self.optimizer.zero_grad()
-        with _phase(tracker, "forward"), self._autocast:
-            outputs = checked_outputs(self._config, self._spec, self.model, self.inputs)
-            loss = self._loss_of(outputs, self.targets)
-        del outputs
-        with _phase(tracker, "backward"):
-            loss.backward()
-        if tracker is not None:
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        tracker = self._tracker
+        if tracker is None:
+            yield
+            return
+        with tracker.phase(name):
+            yield
+        if name == "backward":
             tracker.assign("gradients", (param.grad for param in self.model.parameters()))
-        return loss
-
-
-def _phase(tracker: StorageTracker | None, name: str) -> AbstractContextManager[None]:
-    return nullcontext() if tracker is None else tracker.phase(name)
 
 
 def state_tensors(optimizer: Optimizer) -> list[Tensor]:
     """All tensors of the optimizer's state, each once."""
     leaves = tree_leaves(dict(optimizer.state))
     return list({id(leaf): leaf for leaf in leaves if isinstance(leaf, Tensor)}.values())
-
-
-def _must_have_closure(optimizer: Optimizer) -> bool:
-    closure = inspect.signature(optimizer.step).parameters.get("closure")
-    return closure is not None and closure.default is closure.empty
 
 
 class _StandIn(TorchDispatchMode):

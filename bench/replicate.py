@@ -29,8 +29,8 @@ from bench.config import StepCostConfig, cost_id
 from bench.data import Dataset
 from bench.environment import last_cache_bytes, num_cores
 from bench.footprint import state_tensors
+from bench.losses import LOSSES
 from bench.run import check_batch_size, dataset, quiet_collector, workload_id
-from bench.train import LOSSES, shuffled
 
 Row = dict[str, Any]
 
@@ -70,7 +70,7 @@ def _process(config: StepCostConfig, known: Row, answers: TextIO) -> list[Row]:
     check_batch_size(config, data)
     model = build_model(config.model, data.spec).to(device)  # what does not fit shows before anything takes long
     with autocast:
-        checked_outputs(config, data.spec, model, data.splits["train"][0][: config.train.batch_size].clone())
+        checked_outputs(config, data.spec, model, data.first(config.train.batch_size)[0])
     for optimizer in config.optimizers:
         build_optimizer(optimizer, model)
     cache = last_cache_bytes() if device.type == "cpu" else None
@@ -137,7 +137,7 @@ def build_and_time(
     devices.reset(device, config.device.threads, config.device.precision, seed)
     model = build_model(config.model, data.spec).to(device)
     size = config.train.batch_size
-    batches = (batch for batch in shuffled(*data.splits["train"], size, seed) if len(batch[0]) == size)
+    batches = (batch for batch in data.shuffled(size, seed) if len(batch[0]) == size)
     loss_of = LOSSES[data.spec.loss]
     inputs, targets = next(batches)
     with autocast:
@@ -168,7 +168,7 @@ def build_and_time(
             )
         baseline = baselines[0]
         marks: list[Marks] = [[] for _ in candidates]
-        noise = Noise(device.type, config.device.threads, num_cores(), num_jobs_beside)
+        noise = Noise(device.type, config.device.threads, num_cores(), num_jobs_beside, data.reads_files)
         try:
             steps = [paired.Arm(restore, c.optimizer.step) for c in candidates]
             alone = paired.interleaved(steps, baseline, config.rounds, device)

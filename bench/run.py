@@ -10,32 +10,56 @@ import json
 import math
 import shlex
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bench import augment
 from bench import device as devices
-from bench.build import build_data, build_model, build_optimizer, checked_outputs, first_line
-from bench.clock import Noise, Stopwatch
-from bench.config import Component, Config, StepCostConfig, cost_id, short_hash
+from bench.build import (
+    build_data,
+    build_model,
+    build_optimizer,
+    checked_outputs,
+    compiled_model,
+    first_line,
+    load_weights,
+    needs_of,
+    step_options,
+)
+from bench.clock import Noise, Stopwatch, synchronizer
+from bench.config import Component, Config, StepCostConfig, cost_id, learnt_from, short_hash, without_later
 from bench.data import Dataset
+from bench.losses import LOSSES, check_log_probabilities, loss_name
 from bench.memory import PeakMemory
+from bench.probes import latency_ms
 from bench.schedules import Schedule
-from bench.train import LOSSES, Diverged, OutOfTime, Plan, Trace, train
+from bench.train import Diverged, OutOfTime, Plan, Trace, train
+from bench.update import Update
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: its row of `runs`, its points of `curves`, and what else is kept of it."""
+    """A finished run: its row of `runs`, its points of `curves`, and what else is kept of it.
+
+    Attributes:
+        details: For people; JSON.
+        side: Rows of side tables, by table.
+        files: What writes other files of its folder, by name.
+    """
 
     row: Row
     points: list[tuple[int, float, str, str, float, float]]
     details: dict[str, Any]
+    side: dict[str, list[Row]] = field(default_factory=dict)
+    files: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
 
 
 def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, environment: Row, device: str) -> Row:
@@ -61,6 +85,15 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "settings": "default" if config.default_hyperparameters else "given",
         "schedule": config.schedule.name,
         "schedule_options": json.dumps(config.schedule.options, sort_keys=True),
+        "augment": config.augment.name,
+        "augment_options": json.dumps(config.augment.options, sort_keys=True),
+        "order": config.data.order,
+        "l1": config.regularization.l1,
+        "weights_only_decay": config.regularization.weights_only,
+        "clip_norm": config.train.clip_norm,
+        "accumulate": config.train.accumulate,
+        "compiled_model": config.train.compile,
+        "init_from": None if config.train.init_from is None else Path(config.train.init_from).name,
         "device": device,
         "precision": config.device.precision,
         "seed": seed,
@@ -91,7 +124,7 @@ def dataset(config: Component, device: torch.device) -> Dataset:
     Raises:
         ValueError: It cannot be loaded.
     """
-    return _dataset(config.model_dump_json(), device)
+    return _dataset(config.model_dump_json(include=set(Component.model_fields)), device)
 
 
 def _schedule(config: Config, plan: Plan, optimizer: Optimizer) -> Schedule | None:
@@ -146,15 +179,15 @@ def _dataset(config_json: str, device: torch.device) -> Dataset:
     return build_data(Component.model_validate_json(config_json)).to(device)
 
 
-def workload_id(model: Component, data_config: Component, data: Dataset, batch_size: int) -> str:
+def workload_id(model: Component, data_config: Component, data: Dataset, batch_size: int, loss: str = "default") -> str:
     """Eight hexadecimal digits of what is learnt, and in which batches: runs with another do not compare."""
-    options = {k: v for k, v in data_config.options.items() if k not in ("root", "download")}
-    if options.get("channels") is None:
-        options.pop("channels", None)
+    known = {"model": {"options": dict(model.options)}, "data": {"options": learnt_from(data_config)}}
+    options = {key: part["options"] for key, part in without_later(known).items()}
+    options["data"].pop("path", None)
     workload = {
-        "model": [model.target, model.options],
-        "data": [data.fingerprint, data_config.target, options],
-        "loss": data.spec.loss,
+        "model": [model.target, options["model"]],
+        "data": [data.fingerprint, data_config.target, options["data"]],
+        "loss": loss_name(loss, data.spec),
         "batch_size": batch_size,
     }
     return short_hash(workload, 8)
@@ -187,6 +220,11 @@ def run(
     autocast = devices.autocast(device, config.device.precision)
     devices.reset(device, config.device.threads, config.device.precision, seed=0)  # a loader may draw, the same always
     data = _learnable(config, device)
+    if config.augment.name != "none" and data.spec.task != "classification":
+        raise ValueError(
+            f"augment must be none where targets are values, got {config.augment.name} for data={config.data.name}:"
+            " it changes inputs only; set augment=none"
+        )
     num_train = data.size("train")
     steps_per_epoch = math.ceil(num_train / config.train.batch_size)
     plan = Plan(
@@ -198,38 +236,52 @@ def run(
         time_limit_s=config.train.time_limit_s,
         order_seed=seed + 2**33,
         autocast=autocast,
+        loss=loss_name(config.loss, data.spec),
+        step=step_options(config),
+        frozen_order=config.data.order == "frozen",
+        augment=augment.build(config.augment.name, config.augment.options, data.spec.input_shape),
+        keep_best=config.train.save_best,
+        metrics=tuple(config.metrics),
     )
     row = row | _data_columns(config, data, plan)
     trace, details = Trace(), {"config": config.model_dump()}
     status, reason = "ok", None
     watch = Stopwatch(device)
-    noise, memory = None, None
+    noise, memory, model = None, None, None
     try:
         watch.switch("warmup")
         _warm_up(config, data, plan, device, seed)
         quiet_collector()
-        noise = Noise(device.type, config.device.threads, row["num_cores"], num_jobs_beside)
+        noise = Noise(device.type, config.device.threads, row["num_cores"], num_jobs_beside, data.reads_files)
 
         watch.switch("construct")
         devices.reset(device, config.device.threads, config.device.precision, seed)
-        model = build_model(config.model, data.spec).to(device)
-        optimizer, row["implementation"] = build_optimizer(config.optimizer, model)
+        model = network = _model(config, data, device)
+        optimizer, row["implementation"] = build_optimizer(config.optimizer, model, config.regularization.weights_only)
+        needs = needs_of(config.optimizer, optimizer)
         row["num_parameters"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        row["step_cost_id"] = cost_id(
-            row["workload_id"],
-            config.optimizer,
-            row["implementation"],
-            device.type,
-            config.device,
-            row["environment_id"],
-        )
+        if config.has_plain_step:
+            row["step_cost_id"] = cost_id(
+                row["workload_id"],
+                config.optimizer,
+                row["implementation"],
+                device.type,
+                config.device,
+                row["environment_id"],
+            )
 
         schedule = _schedule(config, plan, optimizer)
+        if config.train.compile:
+            watch.switch("warmup")
+            network = compiled_model(model, _batches_of_each_size(data, plan), functools.partial(_loss_of, plan))
 
         watch.switch("rest")
         torch.manual_seed(seed + 2**32)
         memory = PeakMemory(device)
-        train(model, optimizer, data, plan, watch, trace, tell, schedule)
+        train(network, optimizer, data, plan, watch, trace, tell, schedule, needs)
+        watch.switch("rest")
+        if "latency" in config.metrics:
+            row |= _latency_columns(network, data, plan, device)
     except (ValueError, devices.Unavailable) as error:
         if memory is None:
             raise
@@ -251,7 +303,8 @@ def run(
     row |= _metric_columns(trace, plan, steps_per_epoch) | _time_columns(watch, trace, row, steps_per_epoch)
     if status == "oom" and device.type == "cuda":
         torch.cuda.empty_cache()
-    return Result(row, trace.points, details)
+    files = {} if trace.best_state is None else {"best.pt": functools.partial(torch.save, trace.best_state)}
+    return Result(row, trace.points, details, _side_tables(row, trace, model), files)
 
 
 def memory_of(config: Config, row: Row) -> Row:
@@ -274,7 +327,7 @@ def memory_of(config: Config, row: Row) -> Row:
     known = {key: row[key] for key in ("cell_id", "environment_id", "study", "workload", "model", "data", "optimizer")}
     return known | {
         "stage": row["stage"],
-        "workload_id": workload_id(config.model, config.data, data, config.train.batch_size),
+        "workload_id": workload_id(config.model, config.data, data, config.train.batch_size, config.loss),
         "optimizer_target": config.optimizer.target,
         "optimizer_options": json.dumps(config.optimizer.options, sort_keys=True),
         "device": row["device"],
@@ -286,10 +339,11 @@ def memory_of(config: Config, row: Row) -> Row:
 
 def predicted(config: Config, row: Row, memory: Row) -> Result:
     """The result of a cell on device=fake: its memory is predicted, nothing was trained."""
+    data = dataset(config.data, torch.device("cpu"))
     columns = {
         "status": "ok",
-        "loss": dataset(config.data, torch.device("cpu")).spec.loss,
-        "data_fingerprint": dataset(config.data, torch.device("cpu")).fingerprint,
+        "loss": loss_name(config.loss, data.spec),
+        "data_fingerprint": data.fingerprint,
     } | {key: memory[key] for key in ("workload_id", "implementation", "num_parameters")}
     return Result(row | columns, [], {"config": config.model_dump()})
 
@@ -312,20 +366,84 @@ def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, se
     otherwise be charged to whichever comes first. Here also shows whether model and data fit.
     """
     devices.reset(device, config.device.threads, config.device.precision, seed)
-    model = build_model(config.model, data.spec).to(device)
-    optimizer, _ = build_optimizer(config.optimizer, model)
-    inputs, targets = (part[: plan.batch_size].clone() for part in data.splits["train"])
+    model = _model(config, data, device)
+    optimizer, _ = build_optimizer(config.optimizer, model, config.regularization.weights_only)
+    needs = needs_of(config.optimizer, optimizer)
+    inputs, targets = data.first(plan.batch_size)
+    if plan.augment is not None:
+        inputs = plan.augment(inputs)
+
+    def outputs_of(inputs: Tensor) -> Tensor:
+        outputs = checked_outputs(config, data.spec, model, inputs)
+        if plan.loss == "nll":
+            check_log_probabilities(outputs)
+        return outputs
+
+    Update(outputs_of, _trained(model), optimizer, LOSSES[plan.loss], plan.autocast, plan.step, needs)(inputs, targets)
+
+
+def _model(config: Config, data: Dataset, device: torch.device) -> nn.Module:
+    """The model of a run as it starts: fresh, or from a file of weights."""
+    model = build_model(config.model, data.spec)
+    if config.train.init_from is not None:
+        load_weights(model, config.train.init_from)
+    return model.to(device)
+
+
+def _trained(model: nn.Module) -> list[nn.Parameter]:
+    return [param for param in model.parameters() if param.requires_grad]
+
+
+def _loss_of(plan: Plan, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     with plan.autocast:
-        loss = LOSSES[data.spec.loss](checked_outputs(config, data.spec, model, inputs), targets)
-    loss.backward()
-    optimizer.step()
+        return LOSSES[plan.loss](model(inputs), targets)
+
+
+def _batches_of_each_size(data: Dataset, plan: Plan) -> list[tuple[Tensor, Tensor]]:
+    """One batch of every size that training and evaluation will come upon, the commonest first."""
+    part = math.ceil(plan.batch_size / plan.step.accumulate)
+    last = data.size("train") % plan.batch_size
+    sizes = [part, plan.batch_size // plan.step.accumulate]
+    if last:
+        parts = min(plan.step.accumulate, last)
+        sizes += [math.ceil(last / parts), last // parts]
+    sizes += [data.size(split) % part for split in ("val", "test")]
+    return [data.first(size) for size in dict.fromkeys(sizes) if size]
+
+
+def _latency_columns(model: nn.Module, data: Dataset, plan: Plan, device: torch.device) -> Row:
+    """What a forward pass of the trained model takes, for one example and for a batch."""
+    wait = synchronizer(device)
+    inputs, _ = data.first(plan.batch_size)
+    return {
+        "latency_ms": latency_ms(model, inputs[:1], plan.autocast, wait),
+        "latency_batch_ms": latency_ms(model, inputs, plan.autocast, wait),
+    }
+
+
+def _side_tables(row: Row, trace: Trace, model: Any) -> dict[str, list[Row]]:
+    """The path of a model whose weights are a point in the plane, and the surface it went over."""
+    if not trace.path:
+        return {}
+    (x_min, x_max), (y_min, y_max) = model.window
+    points = torch.cartesian_prod(torch.linspace(x_min, x_max, 101), torch.linspace(y_min, y_max, 101))
+    with torch.no_grad():
+        values = model.values(points.to(model.point.device)).cpu()
+    surface = zip(points[:, 0].tolist(), points[:, 1].tolist(), values.tolist(), strict=True)
+    return {
+        "trajectories": [
+            {"run_id": row["run_id"], "step": step, "x": x, "y": y, "value": value} for step, x, y, value in trace.path
+        ],
+        "surfaces": [{"workload_id": row["workload_id"], "x": x, "y": y, "value": value} for x, y, value in surface],
+    }
 
 
 def _data_columns(config: Config, data: Dataset, plan: Plan) -> Row:
     return {
-        "workload_id": workload_id(config.model, config.data, data, plan.batch_size),
+        "workload_id": workload_id(config.model, config.data, data, plan.batch_size, config.loss),
         "data_fingerprint": data.fingerprint,
-        "loss": data.spec.loss,
+        "class_counts": None if (counts := data.class_counts()) is None else json.dumps(counts),
+        "loss": plan.loss,
         "num_train": data.size("train"),
         "num_val": data.size("val"),
         "num_test": data.size("test"),
@@ -334,14 +452,18 @@ def _data_columns(config: Config, data: Dataset, plan: Plan) -> Row:
 
 
 def _metric_columns(trace: Trace, plan: Plan, steps_per_epoch: int) -> Row:
-    row: Row = {"num_steps": trace.num_steps, "num_epochs": trace.num_steps / steps_per_epoch}
+    row: Row = {
+        "num_steps": trace.num_steps,
+        "num_evaluations": trace.num_evaluations,
+        "num_epochs": trace.num_steps / steps_per_epoch,
+    }
     series: dict[tuple[str, str], dict[int, float]] = {}
     for step, _, split, metric, value, _ in trace.points:
         series.setdefault((split, metric), {})[step] = value
     if train_loss := series.get(("train", "loss")):
         row["first_train_loss"] = next(iter(train_loss.values()))
     for (split, metric), values in series.items():
-        if plan.num_steps in values:
+        if plan.num_steps in values and metric in ("loss", "accuracy", "gap"):
             row[f"final_{split}_{metric}"] = values[plan.num_steps]
     if val_loss := series.get(("val", "loss")):
         best = min(val_loss, key=lambda step: val_loss[step])

@@ -4,7 +4,8 @@ A study is a folder::
 
     results/<study>/runs/<run_id>/run.json         one run: its row of `runs`, and its whole config
     results/<study>/runs/<run_id>/curves.parquet   its rows of `curves`
-    results/<study>/<side table>/<part>.parquet    rows of a side table (step_costs, memory), a file a measurement
+    results/<study>/runs/<run_id>/best.pt          its weights of the lowest validation loss, with train.save_best
+    results/<study>/<side table>/<part>.parquet    rows of a side table (see SIDE), a file a measurement
     results/<study>/{runs,curves}.{parquet,csv}    all runs together, built from the folders
     results/<study>/<side table>.{parquet,csv}     all parts together
     results/<study>/inflight/<run_id>.json         a run that a process is working on, locked by it
@@ -21,7 +22,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +111,26 @@ RUNS: tuple[Column, ...] = (
         ("settings", "default: every hyperparameter as in its config; given: some set by hand"),
         ("schedule", "learning-rate schedule"),
         ("schedule_options", "its settings, JSON"),
+        ("augment", "what is done to the images of training batches"),
+        ("augment_options", "its settings, JSON"),
+        ("order", "of training batches: reshuffled every epoch, or frozen"),
+        ("init_from", "name of the file of weights that training started from"),
+        ("class_counts", "training examples of each class, JSON"),
         ("device", "cpu, cuda, mps or fake"),
         ("precision", "fp32, tf32 or bf16"),
         ("step_cost_id", "what the cost of a step depends on; joins with step_costs"),
     ),
+    *_columns(
+        "bool",
+        ("weights_only_decay", "whether biases and norms are left out of l1 and weight_decay"),
+        ("compiled_model", "whether the model ran under torch.compile"),
+    ),
+    *_columns(
+        "float",
+        ("l1", "weight of the sum of absolute weights in what is minimised"),
+        ("clip_norm", "norm to which larger gradients are scaled down"),
+    ),
+    *_columns("int", ("accumulate", "parts that a batch is computed in")),
     *_columns("float", ("lr", "learning rate; other hyperparameters are in columns hp_<name>")),
     *_columns(
         "int",
@@ -126,12 +143,14 @@ RUNS: tuple[Column, ...] = (
         ("num_test", "test examples"),
         ("num_steps_budget", "steps the budget allows"),
         ("num_steps", "optimizer updates made"),
+        ("num_evaluations", "times that loss and gradients of a batch were computed for them"),
     ),
     *_columns(
         "float",
         ("num_epochs", "passes over the training set made"),
         ("first_train_loss", "training loss of the first step, before any update"),
         ("final_train_loss", "mean training loss over the last logged steps"),
+        ("final_train_gap", "mean loss over the training set less the lowest possible one, where that is known"),
         ("final_val_loss", "mean validation loss after the last step"),
         ("final_val_accuracy", "share of validation examples classified correctly, 0 to 1"),
         ("final_test_loss", "mean test loss after the last step"),
@@ -153,6 +172,8 @@ RUNS: tuple[Column, ...] = (
         ("rest_s", "everything else within the run"),
         ("total_s", "the run from start to end; the seven above but first_step_s add up to it"),
         ("step_ms", "train_s without the first step, per step"),
+        ("latency_ms", "a forward pass of the trained model for one example, on request"),
+        ("latency_batch_ms", "the same for a batch"),
         ("examples_per_s", "training examples per second of train_s"),
         ("baseline_rss_mib", "resident memory of the process before training (Linux)"),
         ("peak_rss_mib", "peak resident memory of the process during the run (Linux)"),
@@ -184,7 +205,12 @@ CURVES: tuple[Column, ...] = (
     Column("step", "int", "updates made", required=True),
     Column("epoch", "float", "passes over the training set made", required=True),
     Column("split", "string", "which examples", SPLITS, required=True),
-    Column("metric", "string", "loss, or accuracy from 0 to 1", required=True),
+    Column(
+        "metric",
+        "string",
+        "loss; accuracy from 0 to 1; gap: loss less the lowest possible; on request grad_norm, update_ratio, distance",
+        required=True,
+    ),
     Column("value", "float", "mean over the split; for train, over the steps since the last point", required=True),
     Column("train_time_s", "float", "seconds of training so far (train_s at that step)", required=True),
 )
@@ -287,7 +313,27 @@ MEMORY: tuple[Column, ...] = (
     ),
 )
 
-SIDE: dict[str, tuple[Column, ...]] = {"step_costs": STEP_COSTS, "memory": MEMORY}
+TRAJECTORIES: tuple[Column, ...] = (
+    Column("run_id", "string", "the run, of a model whose weights are a point in the plane", required=True),
+    Column("step", "int", "updates made", required=True),
+    Column("x", "float", "first coordinate", required=True),
+    Column("y", "float", "second coordinate", required=True),
+    Column("value", "float", "the function there", required=True),
+)
+
+SURFACES: tuple[Column, ...] = (
+    Column("workload_id", "string", "the workload, of such a model", required=True),
+    Column("x", "float", "first coordinate of a point of a grid", required=True),
+    Column("y", "float", "second coordinate", required=True),
+    Column("value", "float", "the function there", required=True),
+)
+
+SIDE: dict[str, tuple[Column, ...]] = {
+    "step_costs": STEP_COSTS,
+    "memory": MEMORY,
+    "trajectories": TRAJECTORIES,
+    "surfaces": SURFACES,
+}
 """Side tables, by name."""
 
 HYPERPARAMETER_PREFIX = "hp_"
@@ -381,6 +427,7 @@ def write_run(
     row: Mapping[str, Any],
     points: Sequence[tuple[int, float, str, str, float, float]],
     details: Mapping[str, Any],
+    files: Mapping[str, Callable[[Path], None]] | None = None,
 ) -> None:
     """Write the folder of one run: aside, synced, then renamed into place.
 
@@ -391,6 +438,7 @@ def write_run(
         row: A row of `runs`.
         points: Rows of `curves` without the run's id.
         details: What else is kept of the run, for people (its config, a traceback); JSON.
+        files: Other files of the folder, by name, each with what writes it to a path.
 
     Raises:
         ValueError: The row or a point does not fit the tables.
@@ -410,6 +458,8 @@ def write_run(
     aside.mkdir()
     with _synced(aside / "curves.parquet") as file:
         pq.write_table(table, file)
+    for name, write in (files or {}).items():
+        write(aside / name)
     if checked["total_s"] is not None:
         checked["write_s"] = time.perf_counter() - started
         checked["total_s"] += checked["write_s"]
@@ -449,6 +499,18 @@ def write_side(study_dir: Path, table: str, part: str, rows: Sequence[Mapping[st
         pq.write_table(checked, file)
     aside.replace(folder / f"{part}.parquet")
     _sync_folder(folder)
+
+
+def remove_side(study_dir: Path, table: str, parts: Iterable[str]) -> None:
+    """Take parts of a side table away again, and its folder if nothing else is in it.
+
+    Raises:
+        OSError: A file cannot be removed.
+    """
+    for part in parts:
+        (study_dir / table / f"{part}.parquet").unlink(missing_ok=True)
+    with suppress(OSError):
+        (study_dir / table).rmdir()
 
 
 @contextmanager

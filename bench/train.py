@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 
 from bench.clock import Stopwatch
 from bench.data import Dataset
+from bench.losses import LOSSES
+from bench.probes import Probes
 from bench.schedules import Schedule
+from bench.update import StepOptions, Update
 
 
 class Diverged(Exception):
@@ -28,29 +30,43 @@ class OutOfTime(Exception):
     """Training took longer than its limit."""
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross_entropy": functional.cross_entropy,
-    "mse": functional.mse_loss,
-}
-
-
 @dataclass
 class Trace:
     """What a run leaves behind.
 
     Attributes:
         points: Rows of `curves` less the run's id.
+        path: Rows of `trajectories` less the run's id, of a model whose weights are a point in the plane.
         step: Updates made up to the last stop.
         num_steps: Updates made.
+        num_evaluations: Times that loss and gradients of a batch were computed for them.
         train_s: Seconds of training up to there.
         first_step_s: Seconds of the first step.
+        best_val_loss: The lowest validation loss, where the best weights are kept.
+        best_state: Weights and buffers of the model there, on the CPU.
+        steps_per_epoch: Updates that go once through the training set.
     """
 
     points: list[tuple[int, float, str, str, float, float]] = field(default_factory=list)
+    path: list[tuple[int, float, float, float]] = field(default_factory=list)
     step: int = 0
     num_steps: int = 0
+    num_evaluations: int = 0
     train_s: float = 0.0
     first_step_s: float | None = None
+    best_val_loss: float = math.inf
+    best_state: dict[str, Tensor] | None = None
+    steps_per_epoch: int = 1
+
+    def record(self, split: str, metric: str, value: float, plan: Plan) -> None:
+        """Add a point at the last stop.
+
+        Raises:
+            Diverged: It is a loss that is not finite, or above the limit.
+        """
+        if metric == "loss" and not value <= plan.loss_limit:
+            raise Diverged(f"{split} {metric} {value:.6g} at step {self.step} (limit {plan.loss_limit:g})")
+        self.points.append((self.step, self.step / self.steps_per_epoch, split, metric, value, self.train_s))
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,12 @@ class Plan:
         time_limit_s: Seconds of training (evaluation excluded), or None.
         order_seed: Seed of the batch order, which nothing else draws from.
         autocast: Context of every forward pass.
+        loss: A key of `LOSSES`.
+        step: How an update is made.
+        frozen_order: Whether every epoch goes through the batches of the first.
+        augment: Changes the inputs of a training batch, or None.
+        keep_best: Whether to keep the weights of the lowest validation loss.
+        metrics: What else is recorded at every stop: see `bench.probes.Probes`.
     """
 
     num_steps: int
@@ -76,6 +98,12 @@ class Plan:
     time_limit_s: float | None
     order_seed: int
     autocast: AbstractContextManager[Any]
+    loss: str = "cross_entropy"
+    step: StepOptions = field(default_factory=StepOptions)
+    frozen_order: bool = False
+    augment: Callable[[Tensor], Tensor] | None = None
+    keep_best: bool = False
+    metrics: tuple[str, ...] = ()
 
     def stops(self) -> Iterator[int]:
         """The steps after which training pauses to log or evaluate: the first, the last, and every few."""
@@ -95,6 +123,7 @@ def train(
     trace: Trace,
     tell: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
     schedule: Schedule | None = None,
+    needs: frozenset[str] = frozenset(),
 ) -> None:
     """Train for the budget, and leave points in `trace`. The clock runs only while steps are made.
 
@@ -107,92 +136,124 @@ def train(
         trace: Where the points go, also when this raises.
         tell: Called with (step, steps in all, training loss) at every stop.
         schedule: Sets the learning rate before each step; None: it stays what it is.
+        needs: What the optimizer needs beside gradients: some of `bench.update.NEEDS`.
 
     Raises:
         Diverged: A loss left the finite numbers or the limit.
         OutOfTime: The time limit passed.
     """
-    loss_of = LOSSES[data.spec.loss]
-    inputs, targets = data.splits["train"]
+    parameters = [param for param in model.parameters() if param.requires_grad]
+    update = Update(model, parameters, optimizer, LOSSES[plan.loss], plan.autocast, plan.step, needs)
     # On a GPU losses stay there until they are logged; on the CPU there is nothing to wait for.
-    taken = Tensor.item if inputs.device.type == "cpu" else Tensor.detach
-    steps_per_epoch = math.ceil(len(inputs) / plan.batch_size)
-    batches = shuffled(inputs, targets, plan.batch_size, plan.order_seed)
+    taken = Tensor.item if parameters[0].device.type == "cpu" else Tensor.detach
+    probes = Probes(plan.metrics, parameters)
+    trace.steps_per_epoch = math.ceil(data.size("train") / plan.batch_size)
+    batches = data.shuffled(plan.batch_size, plan.order_seed, plan.frozen_order)
 
-    def record(split: str, metric: str, value: float) -> None:
-        if metric == "loss" and not value <= plan.loss_limit:
-            raise Diverged(f"{split} {metric} {value:.6g} at step {trace.step} (limit {plan.loss_limit:g})")
-        trace.points.append((trace.step, trace.step / steps_per_epoch, split, metric, value, trace.train_s))
-
-    def evaluate_all() -> None:
-        watch.switch("eval")
-        for split in ("val", "test"):
-            for metric, value in evaluate(model, *data.splits[split], loss_of, plan).items():
-                record(split, metric, value)
-                if schedule is not None and (split, metric) == ("val", "loss") and trace.step:
-                    schedule.observe(value)
-
-    evaluate_all()
-    for stop in plan.stops():
+    def advance(to: int) -> list[Any]:
+        """Make steps, the clock running, and give their losses."""
         losses: list[Any] = []
         watch.switch("train")
         spent = watch.seconds["train"]
         deadline = math.inf if plan.time_limit_s is None else time.perf_counter() + plan.time_limit_s - spent
         try:
-            for batch, wanted in islice(batches, stop - trace.step):
+            for batch, wanted in islice(batches, to - trace.num_steps):
                 if schedule is not None:
-                    schedule.set(trace.step + len(losses))
-                optimizer.zero_grad()
-                with plan.autocast:
-                    loss = loss_of(model(batch), wanted)
-                loss.backward()
-                optimizer.step()
-                losses.append(taken(loss))
+                    schedule.set(trace.num_steps + len(losses))
+                if plan.augment is not None:
+                    batch = plan.augment(batch)
+                losses.append(taken(update(batch, wanted)))
                 if time.perf_counter() > deadline:
                     break
         finally:
-            trace.num_steps = trace.step + len(losses)
+            trace.num_steps, trace.num_evaluations = trace.num_steps + len(losses), update.num_evaluations
         watch.switch("log")
         if plan.time_limit_s is not None and watch.seconds["train"] > plan.time_limit_s:
             raise OutOfTime(f"training took longer than train.time_limit_s={plan.time_limit_s:g}")
+        return losses
+
+    def evaluate_all() -> None:
+        watch.switch("eval")
+        with _evaluation_weights(optimizer, needs):
+            _evaluate_all(model, data, plan, trace, schedule)
+
+    evaluate_all()
+    _mark(model, trace)
+    for stop in plan.stops():
+        losses = advance(stop - 1) if "update_ratio" in plan.metrics else []
+        probes.before_last_step()
+        losses += advance(stop)
         trace.step, trace.train_s = stop, watch.seconds["train"]
         if trace.first_step_s is None:
             trace.first_step_s = trace.train_s
         mean_loss = float(sum(losses)) / len(losses)
-        record("train", "loss", mean_loss)
+        for metric, value in {"loss": mean_loss, **probes.values()}.items():
+            trace.record("train", metric, value, plan)
+        _mark(model, trace)
         tell(stop, plan.num_steps, mean_loss)
         if stop % plan.eval_every == 0 or stop == plan.num_steps:
             evaluate_all()
 
 
-def shuffled(inputs: Tensor, targets: Tensor, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches without end, each epoch in a new order, gathered on the device of the data."""
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        order = torch.randperm(len(inputs), generator=generator).to(inputs.device)
-        for chosen in order.split(batch_size):
-            yield inputs[chosen], targets[chosen]
+def _evaluate_all(model: nn.Module, data: Dataset, plan: Plan, trace: Trace, schedule: Schedule | None) -> None:
+    """Evaluate, and do what goes by the validation loss: the schedule, and the best weights."""
+    for split in ("val", "test"):
+        for metric, value in evaluate(model, data, split, plan).items():
+            trace.record(split, metric, value, plan)
+            if (split, metric) != ("val", "loss"):
+                continue
+            if schedule is not None and trace.step:
+                schedule.observe(value)
+            if plan.keep_best and value < trace.best_val_loss:
+                trace.best_val_loss = value
+                state = getattr(model, "_orig_mod", model).state_dict()  # of a compiled model, the model's own
+                trace.best_state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+    if data.optimum is not None:
+        trace.record("train", "gap", evaluate(model, data, "train", plan)["loss"] - data.optimum, plan)
+
+
+def _mark(model: Any, trace: Trace) -> None:
+    """The place of a model whose weights are a point in the plane."""
+    if hasattr(model, "window"):
+        x, y = model.point.detach().cpu()
+        value = float(model.values(model.point.detach()))
+        trace.path.append((trace.step, float(x), float(y), value))
+
+
+@contextmanager
+def _evaluation_weights(optimizer: Optimizer, needs: frozenset[str]) -> Iterator[None]:
+    """The weights that an optimizer wants its model to be judged by, where it keeps others to train on."""
+    if "evaluation_weights" not in needs:
+        yield
+        return
+    optimizer.eval()  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        optimizer.train()  # type: ignore[attr-defined]
 
 
 @torch.no_grad()
-def evaluate(
-    model: nn.Module, inputs: Tensor, targets: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor], plan: Plan
-) -> dict[str, float]:
+def evaluate(model: nn.Module, data: Dataset, split: str, plan: Plan) -> dict[str, float]:
     """Mean loss and, for classes, accuracy over a split, in evaluation mode.
 
     In batches of the training size, so that evaluation never sets the peak of memory.
     """
     model.eval()
-    loss_sum = torch.zeros((), device=inputs.device)
-    num_correct = torch.zeros((), device=inputs.device, dtype=torch.long)
-    for batch, wanted in zip(inputs.split(plan.batch_size), targets.split(plan.batch_size), strict=True):
+    loss_of = LOSSES[plan.loss]
+    has_classes = data.spec.task == "classification"
+    num, num_targets = 0, 0
+    loss_sum: Any = 0.0
+    num_correct: Any = 0
+    for batch, wanted in data.in_order(split, math.ceil(plan.batch_size / plan.step.accumulate)):
         with plan.autocast:
-            outputs = model(batch.clone())  # a model may change its input in place
-            loss_sum += loss_of(outputs, wanted) * len(batch)
-        if wanted.ndim == 1:
-            num_correct += (outputs.argmax(1) == wanted).sum()
+            outputs = model(batch)
+            loss_sum = loss_sum + loss_of(outputs, wanted) * len(wanted)
+        if has_classes:
+            num_correct = num_correct + (outputs.argmax(-1) == wanted).sum()
+        num, num_targets = num + len(wanted), num_targets + wanted.numel()
     model.train()
-    metrics = {"loss": loss_sum.item() / len(inputs)}
-    if targets.ndim == 1:
-        metrics["accuracy"] = num_correct.item() / len(inputs)
+    metrics = {"loss": float(loss_sum) / num}
+    if has_classes:
+        metrics["accuracy"] = float(num_correct) / num_targets
     return metrics

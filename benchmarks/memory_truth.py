@@ -52,8 +52,8 @@ def cell(model: dict[str, Any] | str, optimizer: str, implementation: str, data:
     node["model"] = yaml.safe_load((CONF / "model" / f"{model}.yaml").read_text()) if isinstance(model, str) else model
     node["optimizer"] = yaml.safe_load((CONF / "optimizer" / f"{optimizer}.yaml").read_text())
     node["optimizer"]["implementation"] = implementation
-    node["schedule"] = yaml.safe_load((CONF / "schedule" / "constant.yaml").read_text())
-    node["device"] = yaml.safe_load((CONF / "device" / "cpu.yaml").read_text())
+    for group, option in (("schedule", "constant"), ("augment", "none"), ("device", "cpu")):
+        node[group] = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
     node["train"]["batch_size"] = batch
     return parse(node | {"data": data})
 

@@ -40,7 +40,7 @@ def with_value(dotted: str, value: Any) -> dict[str, Any]:
     return node
 
 
-@pytest.mark.parametrize("group", ["optimizer", "model", "data", "schedule", "device", "experiment"])
+@pytest.mark.parametrize("group", ["optimizer", "model", "data", "schedule", "augment", "device", "experiment"])
 def test_every_option_composes_and_parses(group: str) -> None:
     for option in group_options(group):
         overrides = [f"{group}={option}"]
@@ -57,8 +57,10 @@ def test_optimizer_configs_are_complete_with_torchs_defaults(name: str) -> None:
     package, _, cls = node["_target_"].rpartition(".")
     signature = inspect.signature(getattr(importlib.import_module(package), cls))
     switches = {"params", "foreach", "fused", "capturable", "differentiable"}
+    if name == "lbfgs":
+        switches.add("maximize")  # newer than the oldest torch that is supported
     defaults = {key: p.default for key, p in signature.parameters.items() if key not in switches}
-    ours = {key: value for key, value in node.items() if key not in ("_target_", "name", "implementation")}
+    ours = {key: value for key, value in node.items() if key not in ("_target_", "name", "implementation", "needs")}
     assert set(ours) == set(defaults)
     for key, value in ours.items():
         default = {"momentum": 0.9, "nesterov": name == "nesterov"}.get(key) if name in MOMENTUM else None
@@ -85,13 +87,26 @@ BAD = {
     "model.name": ["a/b"],
     "data._target_": ["digits"],
     "data.name": [["digits"]],
+    "data.order": ["random", None, 1],
     "schedule.name": ["linear", 3, None],
+    "augment.name": ["mixup", 3, None],
+    "augment.unknown": [1],
+    "loss": ["mse", None, 1],
+    "regularization.l1": [-1, math.nan, math.inf, "x", None, True],
+    "regularization.weights_only": ["yes", 1, None],
+    "regularization.unknown": [1],
+    "metrics": ["loss", ["loss"], "grad_norm", None, [1]],
     "device.name": ["gpu", 0, None],
     "device.threads": [0, -1, 1.5, "two", 5000, True, None],
     "device.precision": ["fp64", 32],
     "train.epochs": [0, -3, 1.5, "many", True, math.inf, 10**30],
     "train.steps": [0, -3, 0.5, "x"],
     "train.batch_size": [0, -64, 1.5, "x", None],
+    "train.accumulate": [0, -1, 1.5, "x", None, True, 65],
+    "train.clip_norm": [0, -1, math.nan, math.inf, "x", True],
+    "train.compile": ["yes", 1, None],
+    "train.init_from": ["", 5, "absent.pt", True],
+    "train.save_best": ["yes", 1, None],
     "train.log_every": [0, -1, "x", None],
     "train.eval_every": [0, -1, "x", 2.5],
     "train.loss_limit": [0, -1, math.nan, math.inf, "x", None],
@@ -157,6 +172,10 @@ def test_bad_values_are_refused_in_one_sentence(key: str, value: Any) -> None:
         ("muon", "adamw_betas", [0.9, 1]),
         ("muon", "adamw_eps", math.nan),
         ("muon", "adamw_weight_decay", "x"),
+        ("lbfgs", "max_iter", 0),
+        ("lbfgs", "history_size", 1.5),
+        ("lbfgs", "tolerance_grad", -1),
+        ("lbfgs", "tolerance_change", math.nan),
     ],
 )
 def test_hyperparameters_of_the_others(optimizer: str, key: str, value: Any) -> None:
@@ -194,6 +213,52 @@ def test_settings_of_schedules(schedule: str, key: str, value: Any) -> None:
         parse(node)
 
 
+@pytest.mark.parametrize(
+    ("augment", "key", "value"),
+    [
+        ("crop", "padding", -1),
+        ("crop", "padding", 1.5),
+        ("crop", "padding", True),
+        ("rotation", "degrees", 181),
+        ("rotation", "degrees", math.nan),
+        ("flip", "p", 1.1),
+        ("flip", "p", "x"),
+    ],
+)
+def test_settings_of_augmentations(augment: str, key: str, value: Any) -> None:
+    node = composed(f"augment={augment}")
+    node["augment"][key] = value
+    with pytest.raises(ValueError, match=rf"^augment.{key} must be .*, got .*; leave it out"):
+        parse(node)
+
+
+@pytest.mark.parametrize("needs", [["magic"], "closure", [1]])
+def test_what_an_optimizer_needs_is_one_of_three(needs: Any) -> None:
+    node = composed("optimizer=lbfgs")
+    assert parse(node).optimizer.needs == ["closure"]
+    node["optimizer"]["needs"] = needs
+    with pytest.raises(
+        ValueError, match=r"^optimizer.needs(\[0\])? must be .*closure, create_graph, evaluation_weights"
+    ):
+        parse(node)
+
+
+def test_where_data_lies_and_who_reads_it_is_no_part_of_a_cell_but_a_persons_own_path_is(tmp_path: Path) -> None:
+    def of(**options: Any) -> str:
+        node = composed("data=mnist")
+        node["data"] |= options
+        return cell_id(parse(node), "cpu")
+
+    assert of(root="a") == of(root="b", download=True)
+    assert of(workers=0) == of(workers=2)
+    assert of(path="a") != of(path="b")
+    file = tmp_path / "mine.csv"
+    file.write_text("one")
+    first = of(path=str(file))
+    file.write_text("two")
+    assert of(path=str(file)) != first
+
+
 def test_every_field_is_tested() -> None:
     """A field added to the configuration needs a bad value above."""
 
@@ -204,7 +269,9 @@ def test_every_field_is_tested() -> None:
             for name in (keys(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"})
         }
 
-    judged_by_the_class = {"model.hidden", "data.resize", "data.channels"}
+    judged_by_the_class = {
+        "model.hidden", "model.dropout", "model.log_softmax", "data.resize", "data.channels", "data.reconstruct",
+    }  # fmt: skip
     assert keys(BASE) - {"experiment"} - judged_by_the_class <= set(BAD)
 
 

@@ -129,7 +129,7 @@ def test_a_cosine_over_the_budget_is_a_bare_loop_with_torchs(cli: Cli) -> None:
 
     from bench.clock import Stopwatch
     from bench.data import as_dataset, digits
-    from bench.train import Plan, Trace, shuffled, train
+    from bench.train import Plan, Trace, train
     from models.logistic import LogisticRegression
 
     data = as_dataset(digits.load())
@@ -143,7 +143,7 @@ def test_a_cosine_over_the_budget_is_a_bare_loop_with_torchs(cli: Cli) -> None:
     bare = LogisticRegression((1, 8, 8), 10)
     optimizer = torch.optim.SGD(bare.parameters(), lr=0.5)
     scheduler = lr_scheduler.CosineAnnealingLR(optimizer, 34)
-    batches = shuffled(*data.splits["train"], 64, 5)
+    batches = data.shuffled(64, 5)
     for _ in range(34):
         optimizer.zero_grad()
         batch, wanted = next(batches)

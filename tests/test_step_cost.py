@@ -75,7 +75,8 @@ def test_the_command(folder: Path) -> None:
         "tables/step-costs.csv",
     ):
         assert (Path("reports/digits-mlp") / file).stat().st_size > 0
-    assert "Update rule or implementation?" in Path("reports/digits-mlp/report.md").read_text()
+    if (ok["timing_quality"] != "contended").all():  # of contended times nothing is said
+        assert "Update rule or implementation?" in Path("reports/digits-mlp/report.md").read_text()
 
 
 @pytest.mark.parametrize(

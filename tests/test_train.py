@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional
 
 from bench.clock import Stopwatch
-from bench.data import Dataset, as_dataset, digits
-from bench.train import Diverged, OutOfTime, Plan, Trace, evaluate, shuffled, train
+from bench.data import Dataset, as_dataset, batch_order, digits, from_tensors
+from bench.train import Diverged, OutOfTime, Plan, Trace, evaluate, train
 from models.mlp import MLP
 
 
@@ -115,19 +115,32 @@ def test_stopwatch_books_every_second_once() -> None:
 
 
 def test_every_epoch_is_a_permutation_in_a_new_order() -> None:
-    x = torch.arange(10)
-    batches = shuffled(x, x, 4, seed=1)
-    epochs = [torch.cat([next(batches)[0] for _ in range(3)]).tolist() for _ in range(3)]
+    batches = batch_order(10, 4, seed=1)
+    epochs = [torch.cat([next(batches) for _ in range(3)]).tolist() for _ in range(3)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
-    again = shuffled(x, x, 4, seed=1)
-    assert torch.cat([next(again)[0] for _ in range(3)]).tolist() == epochs[0]
+    again = batch_order(10, 4, seed=1)
+    assert torch.cat([next(again) for _ in range(3)]).tolist() == epochs[0]
 
 
-def test_batch_order_leaves_the_global_generator_alone() -> None:
+def test_a_frozen_order_repeats_its_first_epoch() -> None:
+    frozen, free = batch_order(10, 4, seed=1, frozen=True), batch_order(10, 4, seed=1)
+    epochs = [torch.cat([next(frozen) for _ in range(3)]).tolist() for _ in range(3)]
+    assert epochs[0] == epochs[1] == epochs[2] == torch.cat([next(free) for _ in range(3)]).tolist()
+
+
+def test_batches_hold_inputs_and_targets_of_the_same_examples() -> None:
+    x = torch.arange(10.0).unsqueeze(1)
+    small = from_tensors(dict.fromkeys(("train", "val", "test"), (x, x[:, 0] * 2)))
+    inputs, targets = next(small.shuffled(4, seed=1))
+    assert torch.equal(targets, 2 * inputs)
+    assert sorted(torch.cat([b for b, _ in small.in_order("val", 4)]).flatten().tolist()) == list(range(10))
+
+
+def test_batch_order_leaves_the_global_generator_alone(data: Dataset) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    next(shuffled(torch.arange(10), torch.arange(10), 4, seed=1))
+    next(data.shuffled(4, seed=1))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -149,7 +162,7 @@ def test_evaluation_is_the_mean_over_all_examples(data: Dataset) -> None:
     torch.manual_seed(0)
     model = MLP((1, 8, 8), 10)
     x, y = data.splits["test"]
-    metrics = evaluate(model, x, y, functional.cross_entropy, plan(batch_size=100))
+    metrics = evaluate(model, data, "test", plan(batch_size=100))
     with torch.no_grad():
         outputs = model(x)
     assert metrics["loss"] == pytest.approx(functional.cross_entropy(outputs, y).item(), rel=1e-5)
@@ -159,6 +172,5 @@ def test_evaluation_is_the_mean_over_all_examples(data: Dataset) -> None:
 
 def test_evaluation_has_no_dropout(data: Dataset) -> None:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(64, 10))
-    x, y = data.splits["val"]
-    one, two = (evaluate(model, x, y, functional.cross_entropy, plan()) for _ in range(2))
+    one, two = (evaluate(model, data, "val", plan()) for _ in range(2))
     assert one == two

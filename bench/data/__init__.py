@@ -2,12 +2,13 @@
 
 A loader returns `(train, val, test)`, each a pair `(inputs, targets)` of tensors or arrays with the
 examples along the first axis. Whole-number targets are classes 0, 1, ...; others are values to predict.
-It may return a ready `Dataset` instead.
+It may return a ready `Dataset` instead: `from_tensors` makes one that says more than two tensors can.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,12 @@ from torch import Tensor
 
 SPLITS = ("train", "val", "test")
 
+Batch = tuple[Tensor, Tensor]
+"""Inputs and targets of some examples."""
+
+TASKS = {"classification": "cross_entropy", "regression": "mse", "objective": "mean"}
+"""What is to be learnt, and the name of the loss that goes with it."""
+
 
 @dataclass(frozen=True)
 class DataSpec:
@@ -25,17 +32,24 @@ class DataSpec:
     Attributes:
         input_shape: Shape of one example, without the batch.
         num_outputs: Classes, or values to predict.
-        task: "classification" (minimises cross-entropy) or "regression" (mean squared error).
+        task: "classification" (minimises cross-entropy), "regression" (mean squared error), or
+            "objective" (the mean of what the model returns: it is the loss itself).
+        target_shape: Of one example's classes: () for one class, (length,) for one at each place of a
+            sequence. A model's output has the shape (N, *target_shape, num_outputs).
+        num_tokens: Where inputs are whole numbers that stand for words or characters, how many there
+            are; None otherwise.
     """
 
     input_shape: tuple[int, ...]
     num_outputs: int
     task: str
+    target_shape: tuple[int, ...] = ()
+    num_tokens: int | None = None
 
     @property
     def loss(self) -> str:
-        """Name of what is minimised."""
-        return "cross_entropy" if self.task == "classification" else "mse"
+        """Name of what is minimised unless something else is asked for."""
+        return TASKS[self.task]
 
 
 @dataclass(frozen=True)
@@ -43,16 +57,21 @@ class Dataset:
     """Three splits in memory, on one device.
 
     Attributes:
-        splits: For train, val and test, inputs (N, *input_shape) and targets: int64 (N,) for
-            classification, float32 (N, num_outputs) for regression.
+        splits: For train, val and test, inputs (N, *input_shape) and targets: int64
+            (N, *target_shape) for classification, float32 (N, num_outputs) otherwise.
         fingerprint: Hash of every input and target.
         shapes_only: Whether only shapes and dtypes mean something: for memory, not for training.
+        optimum: The lowest mean training loss of the model that the data was made for, where it is
+            known in closed form: the gap to it is recorded.
+        reads_files: Whether making a batch waits for other processes that read files.
     """
 
     spec: DataSpec
-    splits: dict[str, tuple[Tensor, Tensor]]
+    splits: dict[str, Batch]
     fingerprint: str
     shapes_only: bool = False
+    optimum: float | None = None
+    reads_files: bool = False
 
     def size(self, split: str) -> int:
         """Number of examples of a split."""
@@ -62,6 +81,53 @@ class Dataset:
         """The same data on another device. Examples that share their memory (stride 0) still do there."""
         moved = {split: (_moved(x, device), _moved(y, device)) for split, (x, y) in self.splits.items()}
         return replace(self, splits=moved)
+
+    def first(self, num: int) -> Batch:
+        """The first training examples, as copies: to try a model on, not to learn from."""
+        inputs, targets = (part[:num].clone(memory_format=torch.contiguous_format) for part in self.splits["train"])
+        return inputs, targets
+
+    def shuffled(self, batch_size: int, seed: int, frozen: bool = False) -> Iterator[Batch]:
+        """Training batches without end, gathered on the device of the data.
+
+        Args:
+            batch_size: Examples in each; the last of an epoch holds what is left.
+            seed: Of the order, which nothing else draws from.
+            frozen: Every epoch in the order of the first; otherwise each in a new one.
+        """
+        inputs, targets = self.splits["train"]
+        for chosen in batch_order(len(inputs), batch_size, seed, frozen):
+            there = chosen.to(inputs.device)
+            yield inputs[there], targets[there]
+
+    def in_order(self, split: str, batch_size: int) -> Iterator[Batch]:
+        """A split once through, in batches; copies, for a model may change its input in place."""
+        for batch, wanted in zip(*(part.split(batch_size) for part in self.splits[split]), strict=True):
+            yield batch.clone(), wanted
+
+    def class_counts(self) -> list[int] | None:
+        """Training examples of each class; None where an example has no single class."""
+        targets = self.splits["train"][1]
+        if self.spec.task != "classification" or self.spec.target_shape or self.shapes_only:
+            return None
+        return [int(count) for count in targets.bincount(minlength=self.spec.num_outputs)]
+
+
+def batch_order(num: int, batch_size: int, seed: int, frozen: bool = False) -> Iterator[Tensor]:
+    """Indices of training batches without end, each epoch a permutation; on the CPU.
+
+    Args:
+        num: Training examples.
+        batch_size: Indices in each; the last of an epoch holds what is left.
+        seed: Of the generator, which nothing else draws from.
+        frozen: Every epoch in the order of the first.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(num, generator=generator)
+    while True:
+        yield from order.split(batch_size)
+        if not frozen:
+            order = torch.randperm(num, generator=generator)
 
 
 def as_dataset(returned: Any) -> Dataset:
@@ -83,6 +149,30 @@ def as_dataset(returned: Any) -> Dataset:
             "data must be three pairs (train, val, test) of inputs and targets as tensors or arrays,"
             f" got {type(returned).__name__} ({error}); return ((x, y), (x, y), (x, y))"
         ) from None
+    return from_tensors(pairs)
+
+
+def from_tensors(
+    pairs: Mapping[str, Batch],
+    task: str | None = None,
+    num_outputs: int | None = None,
+    num_tokens: int | None = None,
+    optimum: float | None = None,
+) -> Dataset:
+    """A data set in memory, from inputs and targets of train, val and test.
+
+    Args:
+        pairs: Inputs and targets of each split.
+        task: A key of `TASKS`; None: classification where all targets are one whole number each,
+            regression otherwise. A class at each place of a sequence must say "classification".
+        num_outputs: Classes; None: the highest that occurs, and one.
+        num_tokens: How many different whole numbers inputs may hold, where they stand for words.
+        optimum: The lowest mean training loss, where it is known.
+
+    Raises:
+        ValueError: There are not as many inputs as targets, a split is empty, shapes differ between
+            splits, or a class or token is out of its range.
+    """
     for split, (x, y) in pairs.items():
         if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
             raise ValueError(
@@ -92,17 +182,33 @@ def as_dataset(returned: Any) -> Dataset:
     shapes = {tuple(x.shape[1:]) for x, _ in pairs.values()}
     if len(shapes) > 1:
         raise ValueError(f"data: inputs of all splits must have one shape, got {sorted(shapes)}")
-    if all(y.ndim == 1 and not y.is_floating_point() for _, y in pairs.values()):
+    if num_tokens is not None:
+        pairs = {split: (x.long(), y) for split, (x, y) in pairs.items()}
+        for split, (x, _) in pairs.items():
+            if int(x.min()) < 0 or int(x.max()) >= num_tokens:
+                raise ValueError(
+                    f"data: tokens must be whole numbers from 0 to {num_tokens - 1},"
+                    f" got {int(x.min())} to {int(x.max())} in {split}"
+                )
+    if task is None:
+        single = all(y.ndim == 1 and not y.is_floating_point() for _, y in pairs.values())
+        task = "classification" if single else "regression"
+    target_shape: tuple[int, ...] = ()
+    if task == "classification":
         lowest = min(int(y.min()) for _, y in pairs.values())
+        highest = max(int(y.max()) for _, y in pairs.values())
         if lowest < 0:
             raise ValueError(f"data: classes must be whole numbers from 0, got {lowest}")
-        classes = 1 + max(int(y.max()) for _, y in pairs.values())
-        spec = DataSpec(shapes.pop(), classes, "classification")
-        splits = {split: (_inputs(x), y.long()) for split, (x, y) in pairs.items()}
+        if num_outputs is not None and highest >= num_outputs:
+            raise ValueError(f"data: classes must be whole numbers from 0 to {num_outputs - 1}, got {highest}")
+        num_outputs = num_outputs or 1 + highest
+        target_shape = tuple(pairs["train"][1].shape[1:])
+        splits = {split: (_inputs(x), y.long().contiguous()) for split, (x, y) in pairs.items()}
     else:
         splits = {split: (_inputs(x), y.float().reshape(len(y), -1)) for split, (x, y) in pairs.items()}
-        spec = DataSpec(shapes.pop(), splits["train"][1].shape[1], "regression")
-    return Dataset(spec, splits, _fingerprint(splits))
+        num_outputs = splits["train"][1].shape[1]
+    spec = DataSpec(shapes.pop(), num_outputs, task, target_shape, num_tokens)
+    return Dataset(spec, splits, _fingerprint(splits), optimum=optimum)
 
 
 def _inputs(x: Tensor) -> Tensor:

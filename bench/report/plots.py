@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 
@@ -17,7 +18,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bench.report import stats
@@ -26,8 +31,16 @@ PALETTE = sns.color_palette("colorblind", 10)
 FIXED = {"adam": 0, "sgd": 1, "rmsprop": 2, "nadam": 4, "adamax": 9, "adadelta": 7}
 DASHES = ("-", "--", ":", "-.")
 X_LABELS = {"step": "step", "epoch": "epoch", "train_time_s": "training time (s)"}
+Y_LABELS = {
+    "gap": "train loss above the lowest possible",
+    "grad_norm": "norm of the gradient",
+    "update_ratio": "norm of update / norm of weights",
+    "distance": "distance from the start",
+}
 MAX_FAINT_POINTS = 20_000
 """Above so many points the single seeds are thinned, so that a figure stays small."""
+MIN_PATH_MOVE = 0.002
+"""Of the width of a figure: points of a path that lie closer together are one there."""
 
 sns.set_theme(
     context="notebook",
@@ -107,24 +120,37 @@ def curves_figure(
                 lines.append(np.concatenate([points[:-1:keep], points[-1:]]))
                 if run["status"].iloc[0] != "ok":
                     axis.plot(*points[-1], "x", color=color, markersize=9, markeredgewidth=2, zorder=4)
-            axis.add_collection(LineCollection(lines, colors=[color], alpha=0.25, linewidths=0.8))
+            if len(lines) > 1:
+                axis.add_collection(LineCollection(lines, colors=[color], alpha=0.25, linewidths=0.8))
         for name, band in stats.bands(panel, x).groupby("series", sort=False):
             color, dash = styles[str(name)]
-            axis.fill_between(band["x"], band["low"], band["high"], color=color, alpha=0.15, linewidth=0)
+            if (band["num_runs"] > 1).any():
+                axis.fill_between(band["x"], band["low"], band["high"], color=color, alpha=0.15, linewidth=0)
             axis.plot(band["x"], band["median"], dash, color=color, linewidth=2, label=str(name), zorder=3)
         axis.set_xlabel(label)
-        axis.set_ylabel(f"{split} {metric}")
-        if metric == "loss" and (panel["value"] > 0).all():
+        axis.set_ylabel(Y_LABELS.get(metric, f"{split} {metric}"))
+        if metric != "accuracy" and (panel["value"] > 0).all():
             _log_scale(axis.yaxis)
         axis.autoscale_view()
     _one_legend(figure, axes)
     return figure
 
 
+class _LogTicks(LogLocator):
+    """Ticks at 1, 2 and 5 of each decade, over more than three decades at powers of ten alone.
+
+    matplotlib sets no tick at all where a choice of several in each decade would be too many.
+    """
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        self.set_params(subs=(1.0, 2.0, 5.0) if 0 < vmax <= 1_000 * vmin else (1.0,))
+        return super().tick_values(vmin, vmax)
+
+
 def _log_scale(axis: XAxis | YAxis) -> None:
     """A logarithmic axis with plain numbers on it, also where it spans less than a decade."""
     (axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale)("log")
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axis.set_major_locator(_LogTicks(numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
 
@@ -138,6 +164,126 @@ def _one_legend(figure: Figure, axes: Sequence[Axes]) -> None:
         figure.legend(
             list(labels.values()), list(labels), loc="outside upper center", ncols=min(len(labels), 4), frameon=False
         )
+
+
+MAX_OVERLAID = 3
+"""Paths in one panel; more have a panel each."""
+
+NUM_LEVELS = 18
+
+
+def trajectory_figure(
+    runs: pd.DataFrame, paths: pd.DataFrame, grid: pd.DataFrame | None, palette: dict[str, Color]
+) -> Figure | None:
+    """Paths over the contours of a function of two variables; None where there is no path.
+
+    Args:
+        runs: Rows of one section, with `series`.
+        paths: What `stats.paths` gave.
+        grid: What `stats.surface` gave: levels are logarithmic above its lowest value, and the axes end
+            where it ends, so that a path may leave them. None: paths only.
+        palette: A colour for each optimizer.
+    """
+    if paths.empty:
+        return None
+    series = list(dict.fromkeys(paths["series"].astype(str)))
+    single = len(series) <= MAX_OVERLAID
+    columns = 1 if single else 2 if len(series) == 4 else 3
+    rows = 1 if single else math.ceil(len(series) / columns)
+    figure, panels = plt.subplots(
+        rows, columns, figsize=(6.4, 5.6) if single else (3.3 * columns + 0.9, 3.2 * rows + 0.9), layout="constrained",
+        squeeze=False, sharex=True, sharey=True,
+    )  # fmt: skip
+    axes = list(panels.flat)
+    styles = _styles(runs, series, palette)
+    filled = None
+    for number, axis in enumerate(axes):
+        if not single and number >= len(series):
+            axis.remove()
+            continue
+        axis.grid(visible=False)
+        if grid is not None:
+            filled = _contours(axis, grid)
+        here = series if single else series[number : number + 1]
+        for under, name in zip(reversed(range(len(here))), here, strict=True):
+            color, dash = styles[name]
+            _path(axis, paths[paths["series"] == name], color, dash if single else "-", name, under)
+        if not single:
+            axis.set_title(series[number], fontsize=12)
+        if single or number >= len(series) - columns:
+            axis.set_xlabel("x")
+            axis.tick_params(labelbottom=True)
+        if single or number % columns == 0:
+            axis.set_ylabel("y")
+    shown = [axis for axis in axes if axis.figure is not None]
+    if filled is not None:
+        bar = figure.colorbar(filled, ax=shown, shrink=0.9, pad=0.02)
+        bar.ax.yaxis.set_major_locator(_LogTicks(numticks=8))
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        bar.ax.yaxis.set_minor_locator(NullLocator())
+        bar.set_label("value above the lowest", fontsize=12)
+        bar.ax.tick_params(labelsize=11)
+    marks = {"start": START, "end": END}
+    if (paths["status"] != "ok").any():
+        marks["did not end ok"] = LOST
+    if grid is not None:
+        marks["lowest on the grid"] = LOWEST
+    handles = [Line2D([], [], linestyle="none", **mark) for mark in marks.values()]
+    figure.legend(handles, list(marks), loc="outside lower center", ncols=len(marks), frameon=False)
+    if single:
+        _one_legend(figure, axes)
+    return figure
+
+
+_EDGE = {"markeredgecolor": "black", "markeredgewidth": 0.9}
+START: dict[str, Any] = {"marker": "o", "color": "white", "markersize": 8, **_EDGE}
+END: dict[str, Any] = {"marker": "s", "color": "0.55", "markersize": 7, **_EDGE}
+LOST: dict[str, Any] = {"marker": "X", "color": "0.55", "markersize": 10, **_EDGE}
+LOWEST: dict[str, Any] = {"marker": "*", "color": "#ffe600", "markersize": 21, **_EDGE}
+
+
+def _contours(axis: Axes, grid: pd.DataFrame) -> ContourSet:
+    """Filled contours, logarithmic above the lowest value, light enough to see a path on; the lowest point."""
+    x, y, lowest = stats.lowest_point(grid)
+    above = np.ma.masked_invalid(grid.to_numpy(float) - lowest)
+    positive = above.compressed()[above.compressed() > 0]
+    high = float(positive.max()) if len(positive) else 1.0
+    low = min(max(float(np.quantile(positive, 0.001)), 1e-6 * high), high / 10) if len(positive) else 0.1
+    levels = np.geomspace(low, high, NUM_LEVELS)
+    shades = LinearSegmentedColormap.from_list("paper", ["#ffffff", "#dfe3e8", "#aab3bf", "#7d8896"])
+    filled = axis.contourf(
+        grid.columns.to_numpy(float), grid.index.to_numpy(float), np.ma.maximum(above, low), levels=levels,
+        norm=LogNorm(low, high), cmap=shades,
+    )  # fmt: skip
+    axis.contour(filled, colors="white", linewidths=0.4, alpha=0.7)
+    axis.plot([x], [y], linestyle="none", zorder=6, **LOWEST)
+    axis.set_xlim(float(grid.columns.min()), float(grid.columns.max()))
+    axis.set_ylim(float(grid.index.min()), float(grid.index.max()))
+    return filled
+
+
+def _path(axis: Axes, path: pd.DataFrame, color: Color, dash: str, name: str, under: int) -> None:
+    """One path; the more lie over it, the wider, so that it shows beside them."""
+    points = _apart(path[["x", "y"]].to_numpy(float), MIN_PATH_MOVE * float(np.ptp(axis.get_xlim())))
+    width = 2.0 + 1.2 * under
+    (line,) = axis.plot(points[:, 0], points[:, 1], dash, color=color, linewidth=width, label=name, zorder=4)
+    line.set_path_effects([Stroke(linewidth=width + 1.4, foreground="white"), Normal()])
+    lost = path["status"].iloc[0] != "ok"
+    axis.plot(*points[0], linestyle="none", zorder=7, **START)
+    axis.plot(*points[-1], linestyle="none", zorder=7, **_mark(LOST if lost else END, color, 1.5 * under))
+
+
+def _mark(kind: dict[str, Any], color: Color, larger: float) -> dict[str, Any]:
+    return kind | {"color": color, "markersize": kind["markersize"] + larger}
+
+
+def _apart(points: np.ndarray, least: float) -> np.ndarray:
+    """The first and last point, and between them each that lies at least so far from the one kept before."""
+    kept = [0]
+    for i in range(1, len(points) - 1):
+        if np.abs(points[i] - points[kept[-1]]).max() >= least:
+            kept.append(i)
+    return points[[*kept, len(points) - 1]]
 
 
 def bars_figure(

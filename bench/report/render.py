@@ -20,21 +20,34 @@ from bench.report import plots, stats
 from bench.tables import Study, load_side
 
 OUR_FILES = re.compile(
-    r"figures/(\d+-)?(loss-step|loss-epoch|loss-time|accuracy|time|memory|sensitivity|step-cost|training-step)\.(svg|png)"
-    r"|tables/((\d+-)?(summary|comparisons|targets|step-costs|rule-and-implementation)|runs|curves|memory)\.csv"
+    r"figures/(\d+-)?(loss-step|loss-epoch|loss-time|accuracy|gap|trajectory|grad-norm|update-ratio|distance|time|memory|sensitivity"
+    r"|step-cost|training-step)\.(svg|png)"
+    r"|tables/((\d+-)?(summary|comparisons|targets|step-costs|rule-and-implementation)|runs|curves|memory|trajectories)\.csv"
 )
 """What a report writes, and a later one of fewer runs takes away."""
+
+MORE_METRICS = {
+    "gap": "Mean loss over the training set less the lowest possible one",
+    "grad_norm": "Norm of the gradients that the step used",
+    "update_ratio": "Norm of what a step changed, over the norm of the weights before it,",
+    "distance": "Distance of the weights from where they started",
+}
+"""Metrics of `curves` that only some runs have, each with what its figure shows."""
+
+MAX_NARROW_INCHES = 9.0
+"""Wider figures do not stand two in a row."""
 
 STATUS_ORDER = ("ok", "diverged", "oom", "timeout", "failed", "interrupted", "skipped", "pruned")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report: its file name without suffix, what it shows, and its SVG as a data URI."""
+    """A figure of the report, its SVG as a data URI; a wide one takes the whole width of the page."""
 
     name: str
     caption: str
     uri: str
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,10 @@ def write_report(
         OSError: The folder cannot be written.
     """
     runs = _chosen(study.runs, where)
-    step_cost_rows, memory = (load_side(study_dir, name) for name in ("step_costs", "memory"))
+    step_cost_rows, memory, trajectories, surfaces = (
+        load_side(study_dir, name) for name in ("step_costs", "memory", "trajectories", "surfaces")
+    )
+    problems = [p for side in (step_cost_rows, memory, trajectories, surfaces) for p in side.attrs["problems"]]
     for folder in ("figures", "tables"):
         (report_dir / folder).mkdir(parents=True, exist_ok=True)
         for path in (report_dir / folder).iterdir():
@@ -99,7 +115,10 @@ def write_report(
     pages = []
     for number, section in enumerate(stats.sections(runs, mix_environments), 1):
         prefix = f"{number}-" if number > 1 else ""
-        pages.append(_page(section, study.curves, step_cost_rows, memory, report_dir, prefix, palette))
+        path = stats.paths(section.runs, trajectories, stats.leaders(section.runs))
+        grid = stats.surface(surfaces, section.runs["workload_id"].iloc[0])
+        drawn = _trajectory(section.runs, path, grid, palette)
+        pages.append(_page(section, study.curves, step_cost_rows, memory, report_dir, prefix, palette, drawn))
     cost_pages = []
     costs = stats.step_costs(step_cost_rows)
     if len(costs):
@@ -110,6 +129,9 @@ def write_report(
             cost_pages.append(_cost_page(rows, older, report_dir, f"{number}-" if number > 1 else "", palette))
     if len(memory):
         memory.to_csv(report_dir / "tables" / "memory.csv", index=False)
+    trajectories = trajectories[trajectories["run_id"].isin(runs["run_id"])]
+    if len(trajectories):
+        trajectories.to_csv(report_dir / "tables" / "trajectories.csv", index=False)
     study_curves = study.curves[study.curves["run_id"].isin(runs["run_id"])]
     runs.to_csv(report_dir / "tables" / "runs.csv", index=False)
     study_curves.to_csv(report_dir / "tables" / "curves.csv", index=False)
@@ -125,7 +147,7 @@ def write_report(
         "study": str(next(iter([*runs["study"], *step_cost_rows["study"], study_dir.name]))),
         "pages": pages,
         "cost_pages": cost_pages,
-        "problems": [*study.problems, *step_cost_rows.attrs["problems"], *memory.attrs["problems"]],
+        "problems": [*study.problems, *problems],
         "where": where,
         "num_runs": len(runs),
         "statuses": _counted(runs["status"]),
@@ -162,6 +184,7 @@ def _page(
     report_dir: Path,
     prefix: str,
     palette: dict[str, plots.Color],
+    more: Iterable[tuple[str, str, Figure | None]] = (),
 ) -> Page:
     runs = section.runs
     shown = stats.leaders(runs)
@@ -176,11 +199,11 @@ def _page(
     table.to_csv(report_dir / "tables" / f"{prefix}summary.csv", index=False)
     pairs.to_csv(report_dir / "tables" / f"{prefix}comparisons.csv", index=False)
     pictures = []
-    for name, caption, figure in _figures(runs, curves, shown, palette, times, by_part):
+    for name, caption, figure in (*more, *_figures(runs, curves, shown, palette, times, by_part)):
         if figure is not None:
-            pictures.append(
-                Picture(f"{prefix}{name}", caption, _saved(figure, report_dir / "figures" / f"{prefix}{name}"))
-            )
+            wide = bool(figure.get_figwidth() > MAX_NARROW_INCHES)
+            path = report_dir / "figures" / f"{prefix}{name}"
+            pictures.append(Picture(f"{prefix}{name}", caption, _saved(figure, path), wide))
     order = runs["status"].map({status: i for i, status in enumerate(STATUS_ORDER)})
     listed = runs.assign(_order=order).sort_values(["_order", "series", "seed"], ascending=[False, True, True])
     return Page(
@@ -260,6 +283,26 @@ def _cost_page(
     )
 
 
+def _trajectory(
+    runs: pd.DataFrame, paths: pd.DataFrame, grid: pd.DataFrame | None, palette: dict[str, plots.Color]
+) -> Iterable[tuple[str, str, Figure | None]]:
+    if paths.empty:
+        return
+    below = ""
+    if grid is not None:
+        x, y, value = stats.lowest_point(grid)
+        below = (
+            f" Contours: the function, logarithmic above its lowest value on the grid, {value:.3g} at ({x:.3g}, {y:.3g});"
+            " a path may leave what is drawn."
+        )
+    several = " First seed of each." if runs["seed"].nunique() > 1 else ""
+    yield (
+        "trajectory",
+        f"The path of each optimizer from its start: {stats.path_words(paths)}.{below}{several}",
+        plots.trajectory_figure(runs, paths, grid, palette),
+    )
+
+
 def _figures(
     runs: pd.DataFrame,
     curves: pd.DataFrame,
@@ -286,6 +329,12 @@ def _figures(
         f"Accuracy against epoch. {seeds}",
         plots.curves_figure(runs, curves, shown, "accuracy", "epoch", palette),
     )
+    for metric, words in MORE_METRICS.items():
+        yield (
+            metric.replace("_", "-"),
+            f"{words} against step. {seeds}",
+            plots.curves_figure(runs, curves, shown, metric, "step", palette),
+        )
     times = [("step_ms", "time per step (ms)"), ("train_s", "training time (s)")]
     yield (
         "time",

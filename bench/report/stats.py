@@ -20,6 +20,12 @@ from scipy import special
 LEVEL = 0.95
 """Level of every interval."""
 
+TOLD_APART_BY = (
+    "schedule", "implementation", "augment", "order", "init_from", "clip_norm", "l1", "accumulate", "weights_only_decay",
+    "compiled_model",
+)  # fmt: skip
+"""Columns of `runs` beside the hyperparameters that tell cells of one optimizer apart; some are newer than others."""
+
 SECTION_KEYS = ("workload_id", "budget", "device", "precision", "num_threads")
 
 
@@ -91,7 +97,7 @@ def series_names(runs: pd.DataFrame, ignoring: Sequence[str] = ()) -> pd.Series:
         ignoring: Columns that shall not tell cells apart.
     """
     cells = _one_run_each(runs, "cell_id")
-    hyper = ["lr", *[c for c in runs if c.startswith("hp_")], "schedule", "implementation"]
+    hyper = ["lr", *[c for c in runs if c.startswith("hp_")], *[c for c in TOLD_APART_BY if c in runs]]
     names: dict[str, str] = {}
     for optimizer, group in cells.groupby("optimizer", sort=False):
         group = group.assign(schedule=_schedules(group))
@@ -167,16 +173,22 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """
     quantities = (
         "final_train_loss",
+        "final_train_gap",
         "final_val_loss",
         "best_val_loss",
         "final_test_loss",
         "final_test_accuracy",
         "test_accuracy_at_best_val",
+        "num_steps",
+        "num_evaluations",
         "step_ms",
         "train_s",
+        "latency_ms",
+        "latency_batch_ms",
         "peak_rss_mib",
         "peak_allocated_mib",
     )
+    runs = runs.reindex(columns=list(dict.fromkeys([*runs, *quantities])))  # tables made by hand may lack some
     rows = []
     for series, group in runs.groupby("series", sort=False):
         ok = group[group["status"] == "ok"]
@@ -345,6 +357,57 @@ def bands(curves: pd.DataFrame, x: str) -> pd.DataFrame:
     ).reset_index()
     most = table.groupby("series")["num_runs"].transform("max")
     return table[table["num_runs"] == most].drop(columns="step" if x != "step" else []).reset_index(drop=True)
+
+
+# --- paths over a surface ---------------------------------------------------------------------------
+
+
+def paths(runs: pd.DataFrame, trajectories: pd.DataFrame, series: Sequence[str]) -> pd.DataFrame:
+    """The path of each series over the plane, that of its first seed, as far as it is finite.
+
+    Args:
+        runs: Rows of one section, with `series`.
+        trajectories: Rows of the side table `trajectories`.
+        series: Which, and in what order.
+
+    Returns:
+        Columns: series, status, step, x, y, value; by step within a series. Series without a path are
+        left out.
+    """
+    known = runs[runs["series"].isin(series) & runs["run_id"].isin(trajectories["run_id"])]
+    first = known.sort_values("seed", kind="stable").drop_duplicates("series")[["run_id", "series", "status"]]
+    table = first.merge(trajectories.dropna(subset=["x", "y"]), on="run_id")
+    rank = table["series"].map({name: i for i, name in enumerate(series)})
+    table = table.assign(_rank=rank).sort_values(["_rank", "step"], kind="stable")
+    return table[["series", "status", "step", "x", "y", "value"]].reset_index(drop=True)
+
+
+def surface(surfaces: pd.DataFrame, workload_id: object) -> pd.DataFrame | None:
+    """A function on its grid: a row for each y, a column for each x, both ascending; None where it is not known.
+
+    Args:
+        surfaces: Rows of the side table `surfaces`, of any workloads.
+        workload_id: Which.
+    """
+    rows = surfaces[surfaces["workload_id"] == workload_id] if pd.notna(workload_id) else surfaces.iloc[:0]
+    grid = rows.drop_duplicates(["x", "y"]).pivot(index="y", columns="x", values="value").sort_index(axis=1)
+    return grid if min(grid.shape) > 1 and grid.notna().any(axis=None) else None
+
+
+def lowest_point(grid: pd.DataFrame) -> tuple[float, float, float]:
+    """(x, y, value) where a `surface` is lowest."""
+    row, column = np.unravel_index(np.nanargmin(grid.to_numpy(float)), grid.shape)
+    return float(grid.columns[column]), float(grid.index[row]), float(grid.iloc[int(row), int(column)])
+
+
+def path_words(table: pd.DataFrame) -> str:
+    """Where each path of `paths` ends, in a sentence."""
+    ends = table.groupby("series", sort=False).last()
+    return "; ".join(
+        f"{name} {'ends' if row['status'] == 'ok' else str(row['status'])} at ({row['x']:.3g}, {row['y']:.3g})"
+        + (f", value {row['value']:.3g}" if pd.notna(row["value"]) else "")
+        for name, row in ends.iterrows()
+    )
 
 
 # --- step costs -----------------------------------------------------------------------------------
@@ -665,6 +728,8 @@ def with_interval(mean: float, low: float, high: float, scale: float = 1.0) -> s
     mean, half = mean * scale, (high - low) / 2 * scale
     if not math.isfinite(half):
         return f"{mean:.4g}"
+    if max(abs(mean), half) < 1e-4 and (mean or half):
+        return f"{mean:.3g} ± {half:.2g}"
     most = 4 if mean == 0 else max(0, 4 - math.floor(math.log10(abs(mean))))
     digits = most if half <= 0 else min(most, max(0, 1 - math.floor(math.log10(half))))
     return f"{mean:.{digits}f} ± {half:.{digits}f}"
@@ -682,17 +747,23 @@ def readable_summary(table: pd.DataFrame) -> pd.DataFrame:
     }
     wanted = [
         ("train loss", "final_train_loss", 1.0),
+        ("gap to optimum", "final_train_gap", 1.0),
         ("val loss", "final_val_loss", 1.0),
         ("test accuracy %", "final_test_accuracy", 100.0),
         ("test loss", "final_test_loss", 1.0),
         ("step ms", "step_ms", 1.0),
         ("training s", "train_s", 1.0),
+        ("latency ms", "latency_ms", 1.0),
+        ("latency of a batch ms", "latency_batch_ms", 1.0),
         ("peak MiB", "peak_rss_mib", 1.0),
         ("GPU peak MiB", "peak_allocated_mib", 1.0),
     ]
     for title, name, scale in wanted:
         if table[name].notna().any() and not (title == "test loss" and "test accuracy %" in columns):
             columns[title] = [cell(row, name, scale) for _, row in table.iterrows()]
+    evaluations = table["num_evaluations"]
+    if (evaluations.notna() & (evaluations != table["num_steps"])).any():
+        columns["gradients computed"] = [f"{value:,.0f}" if pd.notna(value) else "—" for value in evaluations]
     return pd.DataFrame(columns)
 
 
@@ -714,6 +785,11 @@ def summary_text(runs: pd.DataFrame, memory: pd.DataFrame) -> str:
     return "\n\n".join(parts)
 
 
+def is_same_for_every_seed(runs: pd.DataFrame) -> bool:
+    """Whether nothing in these runs is random: a given function, from a given start, without data."""
+    return bool((runs["data"] == "none").all() and all("function" in json.loads(o) for o in runs["model_options"]))
+
+
 def verdict(section: Section) -> str:
     """In a sentence or three: who ends lowest, and from whom that can be told apart."""
     runs = section.runs
@@ -723,6 +799,10 @@ def verdict(section: Section) -> str:
     ok = runs[runs["status"] == "ok"]
     if ok.empty:
         return "No run ended ok: there is nothing to compare."
+    if is_same_for_every_seed(runs):
+        ends = ok[ok["series"].isin(shown)].groupby("series")["final_val_loss"].first().astype(float).sort_values()
+        listed = ", ".join(f"{name} ({value:.3g})" for name, value in ends.items())
+        return f"Nothing is random here, so one run of each says all. Final values, lowest first: {listed}."
     if ok.groupby("series")["seed"].nunique().max() < 2:
         return "One seed cannot rank anything: run several, for example seeds=[0,1,2]."
     if len(shown) < 2:

@@ -1,0 +1,113 @@
+"""What image data sets have in common: where their files lie, what is held out, what is to be predicted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data import Batch, resized, stratified_order, with_channels
+
+NUM_VAL = 5_000
+"""Training examples that are held out as val, where a data set comes in two parts."""
+
+Splits = tuple[Batch, Batch, Batch]
+"""Train, val and test."""
+
+
+def folder(root: str | None, download: bool) -> Path:
+    """The folder that the files of data sets lie in: `root`, or `optbench` in the user's cache folder.
+
+    Raises:
+        ValueError: `root` is no path, or `download` is neither true nor false.
+    """
+    if not isinstance(root, str | None):
+        raise ValueError(f"root must be the path of a folder, or null, got {root}; set one")
+    if not isinstance(download, bool):
+        raise ValueError(f"download must be true or false, got {download}; set one of them")
+    if root:
+        return Path(root).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "optbench"
+
+
+def absent(what: str, names: list[str], where: Path) -> ValueError:
+    """What to say of files that are not there and were not to be fetched.
+
+    Args:
+        what: Name of the data set.
+        names: Of the files that are missing.
+        where: The folder that they belong in.
+    """
+    return ValueError(
+        f"data.root must hold the {what} files ({', '.join(names)} not found in {where});"
+        " set data.root or BENCH_DATA_ROOT to where they lie, or fetch them with data.download=true"
+    )
+
+
+def unreadable(what: str, path: Path, reason: object) -> ValueError:
+    """What to say of a file that is there and does not hold what it should.
+
+    Args:
+        what: Name of the data set.
+        path: The file.
+        reason: What is wrong with it; several lines become one.
+    """
+    return ValueError(
+        f"data.root must hold readable {what} files, got {path}: {' '.join(str(reason).split())};"
+        " replace it, or delete it and set data.download=true"
+    )
+
+
+def unfetched(what: str, error: Exception) -> ValueError:
+    """What to say where files could not be fetched; the lines of the error become one."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(
+        f"data.download must be possible where it is true, got no {what} files: {reason};"
+        " fetch them by other means and set data.root"
+    )
+
+
+def three_splits(
+    train: Batch,
+    test: Batch,
+    resize: int | None = None,
+    channels: int | None = None,
+    reconstruct: bool = False,
+) -> Splits:
+    """Train, val and test of images that come as train and test; 5,000 of train, stratified by class, are val.
+
+    Args:
+        train: Images (N, C, H, W) from 0 to 255 and classes (N,), N > 5,000, in an order that is kept.
+        test: The same, of any number.
+        resize: Side in pixels to scale to; None: as they are.
+        channels: 3 repeats a grey channel; None: as they are.
+        reconstruct: The targets are the images.
+
+    Returns:
+        Inputs (N, C, side, side) from 0 to 1 and their targets, as `pair` makes them.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+    images, classes = train
+    order = torch.from_numpy(stratified_order(np.asarray(classes)))
+    val, rest = order[:NUM_VAL], order[NUM_VAL:].sort().values
+
+    def made(images: Tensor, classes: Tensor) -> Batch:
+        return pair(with_channels(resized(images.float() / 255, resize), channels), classes, reconstruct)
+
+    return made(images[rest], classes[rest]), made(images[val], classes[val]), made(*test)
+
+
+def pair(images: Tensor, classes: Tensor, reconstruct: bool) -> Batch:
+    """Images (N, C, H, W) and what to predict: their classes (N,), or all their values (N, C * H * W).
+
+    Raises:
+        ValueError: `reconstruct` is neither true nor false.
+    """
+    if not isinstance(reconstruct, bool):
+        raise ValueError(f"reconstruct must be true or false, got {reconstruct}; set one of them")
+    return images, images.flatten(1) if reconstruct else classes

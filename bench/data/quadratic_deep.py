@@ -1,0 +1,110 @@
+"""The noise of DeepOBS's quadratic: points around 0 that its minimum moves with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data import Batch, Dataset, from_tensors
+from models.quadratic import DIMENSION, hessian
+
+NUM_EXAMPLES = 1_000
+NUM_TESTED = 896
+"""Seven batches of 128: what DeepOBS evaluates of its 1,000 test examples."""
+DEVIATION = 0.6
+SEEDS = {"train": 42, "val": 44, "test": 43}
+
+
+@dataclass(frozen=True)
+class WholeBatches(Dataset):
+    """A data set whose epochs end with their last whole batch.
+
+    Attributes:
+        batch_size: Examples in each.
+    """
+
+    batch_size: int = 1
+
+    def size(self, split: str) -> int:
+        """Number of examples of a split; of train, those that an epoch uses."""
+        num = super().size(split)
+        return num - num % self.batch_size if split == "train" else num
+
+    def shuffled(self, batch_size: int, seed: int, frozen: bool = False) -> Iterator[Batch]:
+        """Training batches without end; each epoch leaves out others of the examples that are left over.
+
+        Args:
+            batch_size: Examples in each, 1 to the number of training examples.
+            seed: Of the order, which nothing else draws from.
+            frozen: Every epoch in the order of the first.
+
+        Raises:
+            ValueError: There is no whole batch.
+        """
+        if batch_size > len(self.splits["train"][0]):
+            raise ValueError(
+                f"train.batch_size must be at most {len(self.splits['train'][0])} where data.drop_last=true,"
+                f" got {batch_size}; set a smaller one"
+            )
+        return (batch for batch in super().shuffled(batch_size, seed, frozen) if len(batch[0]) == batch_size)
+
+
+def load(drop_last: bool = True, batch_size: int = 128) -> Dataset:
+    """Points of 100 dimensions from the normal distribution with mean 0 and standard deviation 0.6.
+
+    Train holds 1,000, test the first 896 of another 1,000, both as DeepOBS draws them; val holds 1,000 of
+    its own. The targets are zeros: model=quadratic returns the loss itself. The optimum is that of all
+    1,000 training examples, where theta is their mean.
+
+    Args:
+        drop_last: End each epoch with its last whole batch, as DeepOBS does, whichever examples that
+            leaves out: 7 steps an epoch at batch 128. False: the last batch holds what is left.
+        batch_size: Examples a step, 1 to 1,000: to know how many an epoch uses. Of no effect where
+            `drop_last` is false.
+
+    Returns:
+        Inputs (N, 100), targets (N, 1).
+
+    Raises:
+        ValueError: An argument is of another kind or out of its range.
+
+    References:
+        Schneider, Balles and Hennig, "DeepOBS: A Deep Learning Optimizer Benchmark Suite", 2019,
+        arXiv:1903.05499: the problem quadratic_deep.
+
+    Differs from DeepOBS, which has no val and evaluates whole batches of the 1,000 test examples at any
+    batch size: here the same 896 at every one.
+    """
+    if not isinstance(drop_last, bool):
+        raise ValueError(f"drop_last must be true or false, got {drop_last}; set one of them")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= NUM_EXAMPLES:
+        raise ValueError(
+            f"batch_size must be a whole number from 1 to {NUM_EXAMPLES}, got {batch_size}; set train.batch_size"
+        )
+    drawn = {split: _points(seed) for split, seed in SEEDS.items()}
+    optimum = lowest_loss(drawn["train"])
+    drawn["test"] = drawn["test"][:NUM_TESTED]
+    pairs = {split: (points, torch.zeros(len(points), 1)) for split, points in drawn.items()}
+    data = from_tensors(pairs, task="objective", optimum=optimum)
+    if not drop_last:
+        return data
+    return WholeBatches(data.spec, data.splits, data.fingerprint, optimum=data.optimum, batch_size=batch_size)
+
+
+def lowest_loss(points: Tensor) -> float:
+    """The lowest mean of (theta - x)' Q (theta - x) / 2 over points x: that at their mean.
+
+    Args:
+        points: Shape (N, 100).
+    """
+    centred = points.double().numpy() - points.double().numpy().mean(0)
+    return float(0.5 * np.einsum("ni,ij,nj->", centred, hessian(), centred, optimize=True) / len(centred))
+
+
+def _points(seed: int) -> Tensor:
+    drawn = np.random.RandomState(seed).normal(0, DEVIATION, (NUM_EXAMPLES, DIMENSION))
+    return torch.from_numpy(drawn.astype(np.float32))

@@ -1,0 +1,363 @@
+"""Training options from the command line: what each does, and that the tables say so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from bench import tables
+
+Cli = Callable[..., Any]
+SHORT = ["seeds=[0]", "train.epochs=2", "report=false"]
+
+
+def runs(name: str = "digits-mlp") -> pd.DataFrame:
+    return tables.load(Path("results") / name).runs
+
+
+def only(name: str = "digits-mlp") -> pd.Series:
+    (row,) = (row for _, row in runs(name).iterrows())
+    return row
+
+
+def ok(done: Any) -> None:
+    assert done.status == 0, done.err
+
+
+def test_options_are_recorded(cli: Cli) -> None:
+    ok(
+        cli(
+            *SHORT, "train.clip_norm=0.5", "train.accumulate=3", "regularization.l1=1e-4",
+            "regularization.weights_only=true", "data.order=frozen", "optimizer.weight_decay=0.1",
+        )
+    )  # fmt: skip
+    run = only()
+    assert (run["clip_norm"], run["accumulate"], run["l1"], run["order"]) == (0.5, 3, 1e-4, "frozen")
+    assert bool(run["weights_only_decay"])
+    assert not bool(run["compiled_model"])
+    assert (run["augment"], run["loss"], run["num_evaluations"]) == ("none", "cross_entropy", run["num_steps"])
+    assert json.loads(run["class_counts"]) == [107, 109, 106, 110, 108, 109, 109, 107, 104, 108]
+    assert pd.isna(run["step_cost_id"]), "such a step is not what bench.step_cost times"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "train.clip_norm=0.1", "regularization.l1=1e-2", "data.order=frozen", "train.accumulate=2", "loss=as_printed",
+    ],
+)  # fmt: skip
+def test_every_option_is_another_cell_and_the_neutral_value_is_none(cli: Cli, option: str) -> None:
+    ok(cli(*SHORT, "memory=false"))
+    ok(cli(*SHORT, "memory=false", option))
+    assert runs()["cell_id"].nunique() == 2
+    key = option.partition("=")[0]
+    neutral = {"train.clip_norm": "null", "regularization.l1": "0.0", "data.order": "reshuffled", "loss": "default"}
+    ok(cli(*SHORT, "memory=false", f"{key}={neutral.get(key, '1')}"))
+    assert runs()["cell_id"].nunique() == 2
+
+
+def test_a_batch_in_parts_trains_alike_and_needs_less_memory(cli: Cli) -> None:
+    ok(cli(*SHORT, "train.accumulate=1,4", "model=mnist_cnn", "train.steps=5", "-m"))
+    table = runs("digits-mnist_cnn").set_index("accumulate")
+    assert table.loc[4, "final_val_loss"] == pytest.approx(table.loc[1, "final_val_loss"], rel=1e-4)
+    memory = tables.load_side("results/digits-mnist_cnn", "memory").set_index("cell_id")["activations_mib"]
+    assert memory[table.loc[4, "cell_id"]] < 0.5 * memory[table.loc[1, "cell_id"]]
+
+
+def test_weight_decay_leaves_biases_alone_on_request(cli: Cli) -> None:
+    """With plain SGD at learning rate r and decay d, a weight that has no gradient shrinks by 1 - r d a step."""
+    from bench.build import build_optimizer
+    from bench.config import OptimizerConfig
+
+    config = OptimizerConfig(
+        target="torch.optim.SGD", name="sgd", options={"lr": 0.1, "weight_decay": 0.5}, implementation="forloop"
+    )
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    torch.nn.init.ones_(model[0].bias)
+    for weights_only in (True, False):
+        before = [p.detach().clone() for p in model.parameters()]
+        optimizer, _ = build_optimizer(config, model, weights_only)
+        for p in model.parameters():
+            p.grad = torch.zeros_like(p)
+        optimizer.step()
+        for p, old in zip(model.parameters(), before, strict=True):
+            kept = weights_only and p.ndim == 1
+            assert torch.allclose(p, old if kept else old * (1 - 0.1 * 0.5))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "adafactor", "sgd"])
+def test_weight_decay_of_any_optimizer_takes_weights_only(cli: Cli, optimizer: str) -> None:
+    ok(cli(*SHORT, f"optimizer={optimizer}", "optimizer.weight_decay=0.1", "regularization.weights_only=true"))
+    assert only()["status"] == "ok"
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+
+
+def test_the_best_weights_are_kept_and_training_starts_from_them(cli: Cli) -> None:
+    ok(cli("seeds=[0]", "train.epochs=8", "optimizer.lr=0.05", "train.save_best=true", "study=one", "report=false"))
+    first = only("one")
+    best = Path("results/one/runs") / first["run_id"] / "best.pt"
+    state = torch.load(best, weights_only=True)
+    assert sum(t.numel() for t in state.values()) == 8970
+    ok(cli("seeds=[3]", "train.steps=1", f"train.init_from={best}", "study=two", "report=false"))
+    curves = tables.load("results/two").curves
+    start = curves[(curves["step"] == 0) & (curves["split"] == "val") & (curves["metric"] == "loss")]["value"].item()
+    assert start == pytest.approx(first["best_val_loss"], rel=1e-6)
+    assert only("two")["init_from"] == "best.pt"
+
+
+def test_without_save_best_there_is_no_file_and_the_curve_is_the_same(cli: Cli) -> None:
+    ok(cli(*SHORT))
+    ok(cli(*SHORT, "train.save_best=true"))
+    table = runs()
+    assert len(table) == 2
+    assert table["final_val_loss"].nunique() == 1
+    assert len(list(Path("results/digits-mlp/runs").glob("*/best.pt"))) == 1
+
+
+def test_the_cell_goes_by_the_weights_not_by_the_name_of_their_file(cli: Cli, folder: Path) -> None:
+    ok(cli(*SHORT, "train.save_best=true", "study=one"))
+    (best,) = Path("results/one/runs").glob("*/best.pt")
+    for name in ("a.pt", "b.pt"):
+        (folder / name).write_bytes(best.read_bytes())
+        ok(cli(*SHORT, f"train.init_from={name}", "study=two"))
+    assert len(runs("two")) == 1
+    changed = {k: v + 1 for k, v in torch.load(best, weights_only=True).items()}
+    torch.save(changed, folder / "b.pt")
+    ok(cli(*SHORT, "train.init_from=b.pt", "study=two"))
+    assert len(runs("two")) == 2
+
+
+@pytest.mark.parametrize("kind", ["text", "pickle", "list", "other model"])
+def test_files_that_hold_no_weights_of_this_model_are_one_sentence(cli: Cli, folder: Path, kind: str) -> None:
+    file = folder / "w.pt"
+    if kind == "text":
+        file.write_text("not weights")
+    else:
+        contents = {"pickle": Path("/"), "list": [1, 2], "other model": torch.nn.Linear(2, 2).state_dict()}
+        torch.save(contents[kind], file)
+    done = cli(*SHORT, "train.init_from=w.pt")
+    assert done.status == 2
+    assert done.err.count("train.init_from must ") == 1
+    assert "Traceback" not in done.err
+    assert not (folder / "results").exists()
+
+
+# --- losses and metrics ---------------------------------------------------------------------------
+
+
+def test_nll_on_log_softmax_is_cross_entropy(cli: Cli) -> None:
+    ok(cli(*SHORT, "study=s"))
+    ok(cli(*SHORT, "study=s", "model.log_softmax=true", "loss=nll"))
+    table = runs("s")
+    assert sorted(table["loss"]) == ["cross_entropy", "nll"]
+    assert table["final_val_loss"].max() == pytest.approx(table["final_val_loss"].min(), rel=1e-5)
+    done = cli(*SHORT, "loss=nll", "study=other")
+    assert done.status == 2
+    assert "loss=nll must be given log-probabilities" in done.err
+
+
+def test_the_printed_loss_teaches_nothing(cli: Cli) -> None:
+    """An epoch of cross-entropy lifts accuracy far above chance; the printed loss sends it below."""
+    for loss in ("default", "as_printed"):
+        cli("seeds=[0]", "train.epochs=5", "report=false", f"loss={loss}", "optimizer.lr=0.01", "train.loss_limit=1e9")
+    table = runs().set_index("loss")
+    assert table.loc["cross_entropy", "final_val_accuracy"] > 0.8
+    assert not table.loc["as_printed", "final_val_accuracy"] > 0.2
+    assert table["workload_id"].nunique() == 2, "losses of different kinds are not compared"
+
+
+def test_metrics_are_recorded_and_change_nothing(cli: Cli) -> None:
+    ok(cli(*SHORT, "train.clip_norm=0.5"))
+    ok(cli(*SHORT, "train.clip_norm=0.5", "metrics=[grad_norm,update_ratio,distance,latency]"))
+    table, curves = tables.load("results/digits-mlp")
+    assert table["final_val_loss"].nunique() == 1
+    metrics = curves[curves["split"] == "train"].pivot_table(index="step", columns="metric", values="value")
+    metrics = metrics.dropna()
+    assert len(metrics) == 6
+    assert metrics["grad_norm"].max() <= 0.5 + 1e-4
+    assert metrics["grad_norm"].min() > 0
+    assert metrics["distance"].is_monotonic_increasing
+    assert metrics["update_ratio"].between(1e-5, 1).all()
+    counts = table[["latency_ms", "latency_batch_ms"]].notna().sum()
+    assert counts.tolist() == [1, 1]
+    assert (table["latency_ms"].dropna() > 0).all()
+
+
+def test_the_first_update_is_its_distance(cli: Cli) -> None:
+    """After one step of SGD: distance = lr x gradient norm = update_ratio x norm of the weights at the start."""
+    ok(
+        cli(
+            "seeds=[0]", "train.steps=1", "optimizer=sgd", "optimizer.lr=0.5", "report=false",
+            "metrics=[grad_norm,update_ratio,distance]",
+        )
+    )  # fmt: skip
+    curves = tables.load("results/digits-mlp").curves
+    at = curves[(curves["step"] == 1) & (curves["split"] == "train")].set_index("metric")["value"]
+    assert at["distance"] == pytest.approx(0.5 * at["grad_norm"], rel=1e-4)
+    from models.mlp import MLP
+
+    torch.manual_seed(0)
+    norm = torch.cat([p.detach().flatten() for p in MLP((1, 8, 8), 10).parameters()]).norm().item()
+    assert at["update_ratio"] == pytest.approx(at["distance"] / norm, rel=1e-4)
+
+
+def test_the_gap_to_the_closed_form_optimum_closes(cli: Cli) -> None:
+    done = cli(
+        "model=linear", "data=regression", "optimizer=lbfgs", "train.batch_size=1000", "train.steps=20", "seeds=[0]",
+        "report=false",
+    )  # fmt: skip
+    ok(done)
+    run = only("regression-linear")
+    assert 0 <= run["final_train_gap"] + 1e-7 < 1e-5
+    assert run["num_evaluations"] > run["num_steps"] == 20
+    curves = tables.load("results/regression-linear").curves
+    gaps = curves[curves["metric"] == "gap"].sort_values("step")["value"].to_numpy()
+    assert gaps[0] > 1
+
+
+# --- optimizers with wishes -----------------------------------------------------------------------
+
+
+OWN = """
+import torch
+
+
+class Averaging(torch.optim.SGD):
+    '''Is judged by the running mean of its weights; refuses to step on them.'''
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=lr)
+        self.on_mean, self.switches = True, 0
+
+    def train(self):
+        if self.on_mean:
+            self.swap()
+        self.on_mean = False
+
+    def eval(self):
+        assert not self.on_mean, "told twice"
+        self.swap()
+        self.on_mean = True
+
+    @torch.no_grad()
+    def swap(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if "mean" in self.state[p]:
+                    there = p.clone()
+                    p.copy_(self.state[p]["mean"])
+                    self.state[p]["mean"].copy_(there)
+
+    def step(self, closure=None):
+        assert not self.on_mean, "stepped on the mean"
+        super().step(closure)
+        for group in self.param_groups:
+            for p in group["params"]:
+                mean = self.state[p].setdefault("mean", p.detach().clone())
+                mean.lerp_(p.detach(), 0.05)
+
+
+class Curvature(torch.optim.Optimizer):
+    '''Takes derivatives of gradients.'''
+
+    def __init__(self, params, lr=0.01):
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            ps = [p for p in group["params"] if p.grad is not None]
+            seconds = torch.autograd.grad([p.grad.sum() for p in ps], ps, allow_unused=True)
+            with torch.no_grad():
+                for p, second in zip(ps, seconds):
+                    p.sub_(group["lr"] * p.grad / (1 if second is None else second.abs() + 1))
+"""
+
+
+def test_an_optimizer_is_told_before_evaluation_and_after(cli: Cli, folder: Path) -> None:
+    (folder / "wishes.py").write_text(OWN)
+    ok(cli("optimizer=sgd", "optimizer.lr=0.1", *SHORT))
+    ok(cli("optimizer=custom", "optimizer._target_=wishes.Averaging", *SHORT))
+    table = runs().set_index("optimizer")
+    assert table.loc["Averaging", "final_train_loss"] == table.loc["sgd", "final_train_loss"], "it trains as SGD"
+    assert table.loc["Averaging", "final_val_loss"] != table.loc["sgd", "final_val_loss"]
+
+
+def test_second_derivatives_are_to_be_had_where_the_config_says_so(cli: Cli, folder: Path) -> None:
+    (folder / "wishes.py").write_text(OWN)
+    wish = ["optimizer=custom", "optimizer._target_=wishes.Curvature", *SHORT]
+    done = cli(*wish)
+    assert done.status == 1
+    ok(cli(*wish, "optimizer.needs=[create_graph]", "study=with"))
+    assert only("with")["final_val_loss"] < 2.3
+    done = cli(*wish, "optimizer.needs=[magic]")
+    assert done.status == 2
+    assert "optimizer.needs[0] must be one of closure, create_graph, evaluation_weights, got 'magic'" in done.err
+    done = cli(*wish, "optimizer.needs=[evaluation_weights]")
+    assert done.status == 2
+    assert "methods train and eval" in done.err
+
+
+@pytest.mark.parametrize(
+    ("target", "lr", "settings"),
+    [
+        ("schedulefree.AdamWScheduleFree", 0.02, {}),
+        ("pytorch_optimizer.Lion", 0.003, {}),
+        ("pytorch_optimizer.SOAP", 0.01, {}),
+    ],
+)
+def test_third_party_optimizers_train(cli: Cli, target: str, lr: float, settings: dict[str, Any]) -> None:
+    pytest.importorskip(target.partition(".")[0], reason="pip install 'optbench[test]' brings it")
+    done = cli(
+        "optimizer=custom", f"optimizer._target_={target}", f"+optimizer.lr={lr}", "seeds=[0]", "train.epochs=10",
+        "report=false",
+    )  # fmt: skip
+    ok(done)
+    run = only()
+    assert run["final_val_accuracy"] > 0.85
+    assert run["implementation"] == "own"
+
+
+# --- compiled models ------------------------------------------------------------------------------
+
+
+def test_a_compiled_model_trains_alike_and_is_compiled_before_the_clock_runs(cli: Cli) -> None:
+    import torch._dynamo
+    from torch._dynamo.utils import counters
+
+    from bench import run as run_module
+
+    ok(cli(*SHORT, "memory=false"))
+    graphs = []
+    train = run_module.train
+
+    def watched(*args: Any, **kwargs: Any) -> None:
+        before = counters["stats"]["unique_graphs"]
+        train(*args, **kwargs)
+        graphs.append((before, counters["stats"]["unique_graphs"]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "train", watched)
+        done = cli(*SHORT, "train.compile=true", "train.accumulate=3", "memory=false", "train.save_best=true")
+    ok(done)
+    table = runs().set_index("compiled_model")
+    if table.loc[True, "status"] == "skipped":
+        pytest.skip(table.loc[True, "reason"])
+    assert table.loc[True, "final_val_loss"] == pytest.approx(table.loc[False, "final_val_loss"], rel=1e-3)
+    ((before, after),) = graphs
+    assert 0 < before == after, "nothing is compiled while the clock runs"
+    (best,) = Path("results/digits-mlp/runs").glob("*/best.pt")
+    assert not any("_orig_mod" in name for name in torch.load(best, weights_only=True))
+
+
+def test_memory_of_a_compiled_model_is_not_to_be_had(cli: Cli) -> None:
+    done = cli(*SHORT, "train.compile=true", "device=fake")
+    assert done.status == 2
+    assert "memory with train.compile=true is not to be had" in done.err
