@@ -301,7 +301,33 @@ def _done(config: Config, run_id: str) -> dict[str, Any] | None:
     if row is not None and row["status"] == "timeout":
         limit, before = config.train.time_limit_s, row["time_limit_s"]
         return row if limit is not None and limit <= before else None
+    if row is not None and row["status"] == "ok" and row["stage"] != "predicted" and not _has_all(config, row):
+        return None
     return row
+
+
+def _has_all(config: Config, row: dict[str, Any]) -> bool:
+    """Whether a run left all that is asked for beside its result: metrics on request, and the best weights."""
+    from bench import tables
+
+    kept = tables.run_folder(config.study_dir, row["run_id"]) / "best.pt"
+    return set(config.metrics) <= _recorded(row) and (kept.is_file() or not config.train.save_best)
+
+
+def _recorded(row: dict[str, Any]) -> set[str]:
+    return set(filter(None, (row.get("metrics") or "").split(",")))
+
+
+def _with_all(config: Config, run_id: str) -> Config:
+    """The same cell, to leave at least what this run left before: it takes its place."""
+    from bench import tables
+
+    row = tables.find(config.study_dir, run_id)
+    if row is None:
+        return config
+    kept = (tables.run_folder(config.study_dir, run_id) / "best.pt").is_file()
+    train = config.train.model_copy(update={"save_best": config.train.save_best or kept})
+    return config.model_copy(update={"train": train, "metrics": sorted({*config.metrics, *_recorded(row)})})
 
 
 def _make(
@@ -317,6 +343,7 @@ def _make(
     from bench.device import Unavailable
     from bench.run import Result, lost, planned_row, predicted, run
 
+    config = _with_all(config, f"{known[0]}-{seed}-{known[1]}")
     planned = planned_row(config, seed, *known)
     with writing(config.study_dir):
         claim.describe(planned)
@@ -394,8 +421,9 @@ def _device_name(config: Config) -> tuple[str, str | None]:
         return config.device.name, str(error)
 
 
-LABELLED = ("optimizer", "model", "data", "schedule", "augment", "loss", "regularization", "device")
-"""Keys that the line about a run tells, where they were typed."""
+LABELLED = ("optimizer", "model", "data", "schedule", "augment", "loss", "regularization", "device", "train")
+NOT_LABELLED = ("optimizer", "train.epochs", "train.steps", "train.log_every", "train.eval_every", "train.save_best")
+"""What the line about a run tells, where it was typed: keys of the first, but for the second."""
 
 
 def _label(config: Config, seed: int) -> str:
@@ -403,7 +431,7 @@ def _label(config: Config, seed: int) -> str:
     chosen = []
     for override in config.overrides:
         key = override.lstrip("+~").split("=", 1)[0]
-        if key.partition(".")[0] in LABELLED and not key.endswith("_target_") and key != "optimizer":
+        if key.partition(".")[0] in LABELLED and not key.endswith("_target_") and key not in NOT_LABELLED:
             chosen.append(override.lstrip("+~").removeprefix("optimizer."))
     return " ".join([config.optimizer.name, *chosen, f"seed {seed}"])
 

@@ -84,7 +84,7 @@ def checked_outputs(config: Config | StepCostConfig, spec: DataSpec, model: nn.M
     fits = f"model={config.model.name} must fit data={config.data.name} (inputs {shape}, {spec.task})"
     try:
         outputs = model(inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         if is_out_of_memory(error):
             raise
         raise ValueError(f"{fits}, got {type(error).__name__}: {first_line(error)}; change one of the two") from error
@@ -107,6 +107,8 @@ def load_weights(model: nn.Module, path: str) -> None:
         state = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise TypeError(f"a {type(state).__name__}")
+        if odd := [key for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Tensor))]:
+            raise TypeError(f"{odd[0]!r} is no name of a tensor")
     except Exception as error:  # whatever unpickling meets
         raise ValueError(
             f"train.init_from must be a file of weights that torch.load reads with weights_only, got {path}:"
@@ -233,7 +235,7 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: boo
                     "optimizer.implementation=compiled is not to be had: it is the step of torch's optimizers"
                     f" under torch.compile, and {config.target} is none of them"
                 )
-        elif wanted != "default" and needed not in known:
+        elif wanted != "default" and needed not in known and not (is_torch and wanted == "forloop"):
             raise Unavailable(
                 f"optimizer.implementation={wanted} is not to be had: {config.target} of torch"
                 f" {torch.__version__.partition('+')[0]} has no argument {needed}"
@@ -243,12 +245,10 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: boo
         if name in config.options:
             raise ValueError(f"optimizer.{name} must be left to optimizer.implementation, got {config.options[name]}")
     groups: list[Any] = params
-    biases = [param for param in params if param.ndim <= 1]
-    if weights_only and config.options.get("weight_decay") and 0 < len(biases) < len(params):
-        groups = [
-            {"params": [param for param in params if param.ndim > 1]},
-            {"params": biases, "weight_decay": 0.0},
-        ]
+    if weights_only and "weight_decay" in _arguments(factory):
+        weights = [param for param in params if param.ndim > 1]
+        others = [param for param in params if param.ndim <= 1]
+        groups = [{"params": weights}] * bool(weights) + [{"params": others, "weight_decay": 0.0}] * bool(others)
     try:
         optimizer = _call("optimizer", config, factory, groups, **switches)
     except _Raised as raised:

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import math
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -335,7 +336,6 @@ class Config(Command):
             and self.train.accumulate == 1
             and self.train.clip_norm is None
             and not self.train.compile
-            and not self.optimizer.needs
         )
 
 
@@ -421,12 +421,18 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             f"train.accumulate must be at most train.batch_size={config.train.batch_size}, got"
             f" {config.train.accumulate}; it is the number of parts that a batch is computed in"
         )
-    if config.train.init_from is not None and not Path(config.train.init_from).expanduser().is_file():
-        raise ValueError(
-            f"train.init_from must be a file of weights, got {config.train.init_from}, which is none;"
-            " train.save_best=true leaves one in runs/<run_id>/best.pt of the study"
-        )
-    return config
+    if config.train.init_from is not None:
+        try:
+            Path(config.train.init_from).expanduser().read_bytes()
+        except (OSError, RuntimeError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise ValueError(
+                f"train.init_from must be a file of weights, got {config.train.init_from} ({why});"
+                " train.save_best=true leaves one in runs/<run_id>/best.pt of the study"
+            ) from None
+    if isinstance(path := config.data.options.get("path"), str):
+        content_of(path)
+    return config.model_copy(update={"metrics": sorted(set(config.metrics))})
 
 
 def parse_step_cost(node: dict[str, Any], overrides: list[str] | None = None) -> StepCostConfig:
@@ -527,7 +533,7 @@ def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
         parsed["order"] = node["order"]
     if key == "optimizer":
         if node.get("needs"):
-            parsed["needs"] = sorted(node["needs"]) if isinstance(node["needs"], list) else node["needs"]
+            parsed["needs"] = sorted(set(node["needs"]), key=str) if isinstance(node["needs"], list) else node["needs"]
         parsed["implementation"] = options.pop("implementation", "default")
         if isinstance(target, str) and target.startswith(("torch.optim.", "optimizers.")):
             try:
@@ -603,14 +609,15 @@ def _shown(value: Any) -> str:
 
 # --- identity -------------------------------------------------------------------------------------
 
-NOT_IDENTITY = ("study", "seeds", "memory", "force", "report", "results_dir", "reports_dir", "overrides")
+NOT_IDENTITY = ("study", "seeds", "memory", "metrics", "force", "report", "results_dir", "reports_dir", "overrides")
 """Keys that change where a result goes, not what it is. Beside them: `data.root`, `data.download` and
-`data.workers` (where files lie and who reads them) and `train.time_limit_s` (a run that hit it is repeated when it
+`data.workers` (where files lie and who reads them), `train.save_best` and `train.time_limit_s` (a run that hit it is repeated when it
 is raised). Seed and environment are told apart in the run's id, not in the cell's."""
 
 ADDED_LATER: dict[str, Any] = {
     "data.options.channels": None,
     "data.options.reconstruct": False,
+    "data.options.normalize": False,
     "data.order": "reshuffled",
     "model.options.dropout": 0.0,
     "model.options.log_softmax": False,
@@ -623,8 +630,6 @@ ADDED_LATER: dict[str, Any] = {
     "train.clip_norm": None,
     "train.compile": False,
     "train.init_from": None,
-    "train.save_best": False,
-    "metrics": [],
     "schedule": {"name": "constant", "options": {}},
 }
 """Keys that came after the first release, dotted, each with the value under which a run is what it
@@ -641,12 +646,11 @@ def identity(config: Config, device: str) -> dict[str, Any]:
     node = config.model_dump(exclude=set(NOT_IDENTITY))
     node["device"]["name"] = device
     node["data"]["options"] = learnt_from(config.data)
-    path = config.data.options.get("path")
-    if isinstance(path, str) and Path(path).expanduser().is_file():
-        node["data"]["content"] = hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
+    if isinstance(path := config.data.options.get("path"), str):
+        node["data"]["path"] = content_of(path) or path
     if config.train.init_from is not None:
         node["train"]["init_from"] = hashlib.sha256(Path(config.train.init_from).expanduser().read_bytes()).hexdigest()
-    del node["train"]["time_limit_s"]
+    del node["train"]["time_limit_s"], node["train"]["save_best"]
     if config.train.steps is not None:
         node["train"]["epochs"] = None
     for key in ("optimizer", "model", "data"):
@@ -658,7 +662,43 @@ def identity(config: Config, device: str) -> dict[str, Any]:
 
 def learnt_from(data: Component) -> dict[str, Any]:
     """The options of a data set that say what is learnt from, not where it lies or who reads it."""
-    return {key: value for key, value in data.options.items() if key not in ("root", "download", "workers")}
+    return {key: value for key, value in data.options.items() if key not in ("root", "path", "download", "workers")}
+
+
+@functools.cache
+def content_of(path: str) -> str | None:
+    """Hash of a person's own data: of a file its bytes; of a folder names and sizes, and the bytes of tables.
+
+    Returns:
+        None where there is neither.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        place = Path(path).expanduser()
+        if place.is_file():
+            digest.update(place.read_bytes())
+        elif place.is_dir():
+            for folder, folders, files in os.walk(place):
+                folders.sort()
+                for name in sorted(files):
+                    file = Path(folder, name)
+                    digest.update(
+                        f"{file.relative_to(place)} {file.stat().st_size if file.exists() else 0}\0".encode(
+                            errors="surrogateescape"
+                        )
+                    )
+                    if file.suffix.lower() in (".csv", ".tsv"):
+                        digest.update(file.read_bytes())
+        else:
+            return None
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"data.path must be a file or folder that can be read, got {path}: {error}; choose another"
+        ) from None
+    return digest.hexdigest()[:16]
 
 
 def without_later(node: dict[str, Any]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _plain(config: Config, data: Dataset, device: torch.device) -> dict[str, Any
 
 
 class Steps:
-    """Training as `bench.train.train` does it, on one batch, a step at a time.
+    """Training as `bench.train.train` does it but for augmentation, on one batch, a step at a time.
 
     Args:
         config: The cell.

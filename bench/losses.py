@@ -11,7 +11,7 @@ from torch.nn import functional
 from bench.data import DataSpec
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""From outputs (N, *target_shape, num_outputs) and targets to a number: the mean over the batch."""
+"""From outputs (N, *target_shape, num_outputs) and targets to a number: the mean over the batch, but for `as_printed`."""
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -32,7 +32,8 @@ def mean(outputs: Tensor, targets: Tensor) -> Tensor:
 def as_printed(outputs: Tensor, targets: Tensor) -> Tensor:
     """sum(outputs * labels) / (2 max(outputs)), labels one-hot: what an article prints as cross-entropy.
 
-    It is none: lowering it lowers the output of the right class.
+    It is none: lowering it lowers the output of the right class. Nor is it a mean: it grows with the batch,
+    and means of it over batches of one size compare with no others.
     """
     labels = functional.one_hot(targets, outputs.shape[-1])
     return (outputs * labels).sum() / (2 * outputs.max())

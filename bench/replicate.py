@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 
 from bench import device as devices
 from bench import paired
-from bench.build import build_model, build_optimizer, checked_outputs, first_line
+from bench.build import build_model, build_optimizer, checked_outputs, first_line, needs_of
 from bench.clock import YARDSTICK, Noise, synchronizer
 from bench.config import StepCostConfig, cost_id
 from bench.data import Dataset
@@ -296,6 +296,10 @@ def _candidates(
             optimizer, _ = build_optimizer(chosen, model)
         except devices.Unavailable as error:
             rows.append(row | {"status": "skipped", "reason": str(error)})
+            continue
+        if wishes := needs_of(chosen, optimizer) & {"closure", "create_graph"}:
+            what = "its gradients come from a closure" if "closure" in wishes else "it differentiates its gradients"
+            rows.append(row | {"status": "skipped", "reason": f"a step of {chosen.name} cannot be timed alone: {what}"})
             continue
         try:
             for _ in range(2):

@@ -6,12 +6,13 @@ import atexit
 import datetime
 import functools
 import gc
+import hashlib
 import json
 import math
 import shlex
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,8 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "study": config.study,
         "stage": "predicted" if device == "fake" else "single",
         "status": "failed",
-        "workload": f"{config.model.name} on {config.data.name}, batch {config.train.batch_size}",
+        "workload": f"{config.model.name} on {config.data.name}, batch {config.train.batch_size}"
+        + (f", from {weights}" if (weights := init_from(config)) else ""),
         "budget": f"{budget[0]:,} steps" if budget[0] else f"{budget[1]:,} epoch{'s' * (budget[1] != 1)}",
         "model": config.model.name,
         "model_options": json.dumps(config.model.options, sort_keys=True),
@@ -93,7 +95,8 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "clip_norm": config.train.clip_norm,
         "accumulate": config.train.accumulate,
         "compiled_model": config.train.compile,
-        "init_from": None if config.train.init_from is None else Path(config.train.init_from).name,
+        "init_from": init_from(config),
+        "metrics": ",".join(config.metrics) or None,
         "device": device,
         "precision": config.device.precision,
         "seed": seed,
@@ -137,6 +140,11 @@ def _schedule(config: Config, plan: Plan, optimizer: Optimizer) -> Schedule | No
     chosen = config.schedule
     if chosen.name == "constant":
         return None
+    if isinstance(optimizer, torch.optim.Rprop):
+        raise ValueError(
+            f"schedule must be constant for Rprop, got {chosen.name}: the learning rate is the size of its first step"
+            " only; leave it out"
+        )
     if config.optimizer.implementation == "compiled":
         raise devices.Unavailable(
             f"schedule={chosen.name} is not to be had with optimizer.implementation=compiled: the step is compiled"
@@ -149,7 +157,8 @@ def _learnable(config: Config, device: torch.device) -> Dataset:
     """The data of a cell that is to be trained.
 
     Raises:
-        ValueError: It cannot be loaded, has shapes only, or has fewer examples than a batch.
+        ValueError: It cannot be loaded, has shapes only, has fewer examples than a batch, or does not go
+            with an option.
     """
     data = dataset(config.data, device)
     if data.shapes_only:
@@ -158,7 +167,17 @@ def _learnable(config: Config, device: torch.device) -> Dataset:
             " use device=fake, or python -m bench.step_cost"
         )
     check_batch_size(config, data)
-    return data
+    if config.loss == "as_printed" and config.train.accumulate > 1:
+        raise ValueError(
+            f"train.accumulate must be 1 with loss=as_printed, got {config.train.accumulate}: that loss of a batch is no"
+            " mean of those of its parts; leave it out"
+        )
+    if config.augment.name != "none" and data.spec.task != "classification":
+        raise ValueError(
+            f"augment must be none where targets are values, got {config.augment.name} for data={config.data.name}:"
+            " it changes inputs only; set augment=none"
+        )
+    return data if data.optimum_of == config.model.target else replace(data, optimum=None)
 
 
 def check_batch_size(config: Config | StepCostConfig, data: Dataset) -> None:
@@ -179,18 +198,41 @@ def _dataset(config_json: str, device: torch.device) -> Dataset:
     return build_data(Component.model_validate_json(config_json)).to(device)
 
 
-def workload_id(model: Component, data_config: Component, data: Dataset, batch_size: int, loss: str = "default") -> str:
-    """Eight hexadecimal digits of what is learnt, and in which batches: runs with another do not compare."""
+def workload_id(
+    model: Component,
+    data_config: Component,
+    data: Dataset,
+    batch_size: int,
+    loss: str = "default",
+    start: str | None = None,
+) -> str:
+    """Eight hexadecimal digits of what is learnt, from where and in which batches: others do not compare.
+
+    Args:
+        model: The model.
+        data_config: Where the data comes from.
+        data: The data.
+        batch_size: Examples a step.
+        loss: As configured.
+        start: Name and hash of the weights that it starts from; None: fresh ones.
+    """
     known = {"model": {"options": dict(model.options)}, "data": {"options": learnt_from(data_config)}}
     options = {key: part["options"] for key, part in without_later(known).items()}
-    options["data"].pop("path", None)
     workload = {
         "model": [model.target, options["model"]],
         "data": [data.fingerprint, data_config.target, options["data"]],
         "loss": loss_name(loss, data.spec),
         "batch_size": batch_size,
-    }
+    } | ({} if start is None else {"start": start.rpartition(" ")[2]})
     return short_hash(workload, 8)
+
+
+def init_from(config: Config) -> str | None:
+    """Name of the file of weights that a run starts from, and eight digits of its hash; None: fresh weights."""
+    if config.train.init_from is None:
+        return None
+    path = Path(config.train.init_from).expanduser()
+    return f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
 
 
 def run(
@@ -220,13 +262,7 @@ def run(
     autocast = devices.autocast(device, config.device.precision)
     devices.reset(device, config.device.threads, config.device.precision, seed=0)  # a loader may draw, the same always
     data = _learnable(config, device)
-    if config.augment.name != "none" and data.spec.task != "classification":
-        raise ValueError(
-            f"augment must be none where targets are values, got {config.augment.name} for data={config.data.name}:"
-            " it changes inputs only; set augment=none"
-        )
-    num_train = data.size("train")
-    steps_per_epoch = math.ceil(num_train / config.train.batch_size)
+    steps_per_epoch = data.steps_per_epoch(config.train.batch_size)
     plan = Plan(
         num_steps=config.train.steps or steps_per_epoch * (config.train.epochs or 0),
         batch_size=config.train.batch_size,
@@ -260,7 +296,7 @@ def run(
         optimizer, row["implementation"] = build_optimizer(config.optimizer, model, config.regularization.weights_only)
         needs = needs_of(config.optimizer, optimizer)
         row["num_parameters"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        if config.has_plain_step:
+        if config.has_plain_step and not needs & {"closure", "create_graph"}:
             row["step_cost_id"] = cost_id(
                 row["workload_id"],
                 config.optimizer,
@@ -327,7 +363,9 @@ def memory_of(config: Config, row: Row) -> Row:
     known = {key: row[key] for key in ("cell_id", "environment_id", "study", "workload", "model", "data", "optimizer")}
     return known | {
         "stage": row["stage"],
-        "workload_id": workload_id(config.model, config.data, data, config.train.batch_size, config.loss),
+        "workload_id": workload_id(
+            config.model, config.data, data, config.train.batch_size, config.loss, init_from(config)
+        ),
         "optimizer_target": config.optimizer.target,
         "optimizer_options": json.dumps(config.optimizer.options, sort_keys=True),
         "device": row["device"],
@@ -440,7 +478,7 @@ def _side_tables(row: Row, trace: Trace, model: Any) -> dict[str, list[Row]]:
 
 def _data_columns(config: Config, data: Dataset, plan: Plan) -> Row:
     return {
-        "workload_id": workload_id(config.model, config.data, data, plan.batch_size, config.loss),
+        "workload_id": workload_id(config.model, config.data, data, plan.batch_size, config.loss, init_from(config)),
         "data_fingerprint": data.fingerprint,
         "class_counts": None if (counts := data.class_counts()) is None else json.dumps(counts),
         "loss": plan.loss,

@@ -114,7 +114,8 @@ RUNS: tuple[Column, ...] = (
         ("augment", "what is done to the images of training batches"),
         ("augment_options", "its settings, JSON"),
         ("order", "of training batches: reshuffled every epoch, or frozen"),
-        ("init_from", "name of the file of weights that training started from"),
+        ("init_from", "name of the file of weights that training started from, and digits of its hash"),
+        ("metrics", "metrics on request that were recorded, with commas"),
         ("class_counts", "training examples of each class, JSON"),
         ("device", "cpu, cuda, mps or fake"),
         ("precision", "fp32, tf32 or bf16"),
@@ -472,6 +473,11 @@ def write_run(
     aside.rename(final)
     _sync_folder(runs_dir)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def run_folder(study_dir: Path, run_id: str) -> Path:
+    """Where the files of a run lie, or would."""
+    return study_dir / "runs" / run_id
 
 
 def write_side(study_dir: Path, table: str, part: str, rows: Sequence[Mapping[str, Any]]) -> None:

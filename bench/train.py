@@ -59,14 +59,15 @@ class Trace:
     steps_per_epoch: int = 1
 
     def record(self, split: str, metric: str, value: float, plan: Plan) -> None:
-        """Add a point at the last stop.
+        """Add a point at the last stop; a metric on request that is not finite has none.
 
         Raises:
             Diverged: It is a loss that is not finite, or above the limit.
         """
-        if metric == "loss" and not value <= plan.loss_limit:
+        if metric == "loss" and not (math.isfinite(value) and value <= plan.loss_limit):
             raise Diverged(f"{split} {metric} {value:.6g} at step {self.step} (limit {plan.loss_limit:g})")
-        self.points.append((self.step, self.step / self.steps_per_epoch, split, metric, value, self.train_s))
+        if math.isfinite(value):
+            self.points.append((self.step, self.step / self.steps_per_epoch, split, metric, value, self.train_s))
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def train(
     # On a GPU losses stay there until they are logged; on the CPU there is nothing to wait for.
     taken = Tensor.item if parameters[0].device.type == "cpu" else Tensor.detach
     probes = Probes(plan.metrics, parameters)
-    trace.steps_per_epoch = math.ceil(data.size("train") / plan.batch_size)
+    trace.steps_per_epoch = data.steps_per_epoch(plan.batch_size)
     batches = data.shuffled(plan.batch_size, plan.order_seed, plan.frozen_order)
 
     def advance(to: int) -> list[Any]:
@@ -213,11 +214,12 @@ def _evaluate_all(model: nn.Module, data: Dataset, plan: Plan, trace: Trace, sch
 
 
 def _mark(model: Any, trace: Trace) -> None:
-    """The place of a model whose weights are a point in the plane."""
+    """The place of a model whose weights are a point in the plane, as long as it is finite."""
     if hasattr(model, "window"):
         x, y = model.point.detach().cpu()
-        value = float(model.values(model.point.detach()))
-        trace.path.append((trace.step, float(x), float(y), value))
+        place = float(x), float(y), float(model.values(model.point.detach()))
+        if all(map(math.isfinite, place)):
+            trace.path.append((trace.step, *place))
 
 
 @contextmanager

@@ -109,7 +109,7 @@ class Update:
         else:
             parts = [self._backward(*part, len(part[0]) / len(inputs)) for part in _parts(inputs, targets, options)]
             loss = minimised = torch.stack(parts).sum()
-        if options.l1:
+        if options.l1 and self._penalised:
             with self._phase("backward"):
                 penalty = options.l1 * torch.stack([p.abs().sum() for p in self._penalised]).sum()
                 penalty.backward(create_graph=self._create_graph)

@@ -38,7 +38,7 @@ def main() -> int:
     """Print the list that the command line asks for; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.workloads",
-        description="List the named workloads, and try whether each can run here: its data is read, its model built.",
+        description="List the named workloads, and try whether each can run here: its data is read, its model called with an example.",
     )
     parser.add_argument("name", nargs="*", help="which of them; all, if none is named")
     names = parser.parse_args().name
@@ -73,7 +73,7 @@ def workloads(names: Sequence[str]) -> Iterator[Workload]:
     from hydra import compose, initialize_config_dir
 
     from bench.app import plain
-    from bench.build import build_model
+    from bench.build import build_model, checked_outputs
     from bench.config import parse
     from bench.device import Unavailable
     from bench.run import check_batch_size, dataset
@@ -88,6 +88,8 @@ def workloads(names: Sequence[str]) -> Iterator[Workload]:
             model = build_model(config.model, data.spec)
             num_parameters = sum(param.numel() for param in model.parameters() if param.requires_grad)
             check_batch_size(config, data)
+            with torch.no_grad():
+                checked_outputs(config, data.spec, model.eval(), data.first(1)[0])
         except (ValueError, Unavailable) as error:
             lacking = str(error)
         yield Workload(name, about(name), config.model.name, config.data.name, num_parameters, num_train, lacking)

@@ -51,7 +51,7 @@ class ConvAutoencoder(nn.Module):
         if num_outputs != math.prod(input_shape):
             raise ValueError(
                 f"num_outputs must be {math.prod(input_shape)} for autoencoder on inputs {got}, got {num_outputs};"
-                " set data.reconstruct=true"
+                " set data.reconstruct=true, where data has it"
             )
         if isinstance(code_size, bool) or not isinstance(code_size, int) or code_size < 1:
             raise ValueError(f"code_size must be a whole number of at least 1, got {code_size}; 16 is the paper's")

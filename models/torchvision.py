@@ -58,7 +58,13 @@ def build(architecture: str, input_shape: Sequence[int], num_outputs: int, small
         options = {"aux_logits": False, "init_weights": True}
     elif architecture.startswith("vit_"):
         options = {"image_size": input_shape[-1]}
-    model: nn.Module = models.get_model(architecture, weights=None, num_classes=num_outputs, **options)
+    try:
+        model: nn.Module = models.get_model(architecture, weights=None, num_classes=num_outputs, **options)
+    except AssertionError as error:
+        got = "x".join(map(str, input_shape))
+        raise ValueError(
+            f"input_shape must be one that {architecture} takes, got {got} ({error}); set data.resize or data.size"
+        ) from error
     if small_images:
         if not isinstance(model, models.ResNet):
             raise ValueError(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from bench import config as module
-from bench.config import CONF_DIR, Config, cell_id, group_options, parse
+from bench.config import CONF_DIR, Config, cell_id, content_of, group_options, parse
 
 
 def composed(*overrides: str) -> dict[str, Any]:
@@ -252,10 +252,18 @@ def test_where_data_lies_and_who_reads_it_is_no_part_of_a_cell_but_a_persons_own
     assert of(root="a") == of(root="b", download=True)
     assert of(workers=0) == of(workers=2)
     assert of(path="a") != of(path="b")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.csv").write_text("a,b")
+    assert of(path=str(tmp_path / "one")) == of(path=str(tmp_path / "two")), "the same in another place"
+    content_of.cache_clear()
+    (tmp_path / "two" / "train.csv").write_text("a,c")
+    assert of(path=str(tmp_path / "one")) != of(path=str(tmp_path / "two"))
     file = tmp_path / "mine.csv"
     file.write_text("one")
     first = of(path=str(file))
     file.write_text("two")
+    content_of.cache_clear()  # it is read once a command
     assert of(path=str(file)) != first
 
 

@@ -229,3 +229,22 @@ def test_names_of_settings() -> None:
     config = parse_step_cost(composed("optimizers=[{name:adam,betas:[0.8,0.9]},{name:sgd,lr:0.001}]"))
     assert [o.name for o in config.optimizers] == ["adam-betas-_0.8_0.9_", "sgd"]
     assert config.baseline == "sgd"
+
+
+def test_a_step_that_needs_a_closure_is_skipped_with_the_reason() -> None:
+    from bench import replicate
+    from bench.config import OptimizerConfig
+
+    config = OptimizerConfig(target="torch.optim.LBFGS", name="lbfgs", options={"lr": 1.0}, implementation="default")
+    model = torch.nn.Linear(2, 2)
+    model(torch.ones(1, 2)).sum().backward()
+
+    class Session:
+        optimizers = [config]
+        implementations = ["forloop"]
+
+    known = {"workload_id": "w", "device": "cpu", "environment_id": "e"}
+    made, rows = replicate._candidates(Session(), model, torch.device("cpu"), known, 0, set(), lambda: None)  # type: ignore[arg-type]
+    assert made == []
+    assert [row["status"] for row in rows] == ["skipped"]
+    assert rows[0]["reason"] == "a step of lbfgs cannot be timed alone: its gradients come from a closure"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -110,16 +111,25 @@ def test_the_best_weights_are_kept_and_training_starts_from_them(cli: Cli) -> No
     curves = tables.load("results/two").curves
     start = curves[(curves["step"] == 0) & (curves["split"] == "val") & (curves["metric"] == "loss")]["value"].item()
     assert start == pytest.approx(first["best_val_loss"], rel=1e-6)
-    assert only("two")["init_from"] == "best.pt"
+    digest = hashlib.sha256(best.read_bytes()).hexdigest()[:8]
+    assert only("two")["init_from"] == f"best.pt {digest}"
+    assert only("two")["workload"] == f"mlp on digits, batch 64, from best.pt {digest}"
+    ok(cli("seeds=[3]", "train.steps=1", "study=two", "report=false"))
+    assert runs("two")["workload_id"].nunique() == 2, "a fresh start is no competitor"
 
 
-def test_without_save_best_there_is_no_file_and_the_curve_is_the_same(cli: Cli) -> None:
+def test_what_is_kept_beside_a_result_makes_no_other_cell_and_is_made_up_for(cli: Cli) -> None:
+    """A run that left less than is asked for is repeated, and then leaves what it left before, too."""
     ok(cli(*SHORT))
-    ok(cli(*SHORT, "train.save_best=true"))
-    table = runs()
-    assert len(table) == 2
-    assert table["final_val_loss"].nunique() == 1
-    assert len(list(Path("results/digits-mlp/runs").glob("*/best.pt"))) == 1
+    first = only()
+    assert not list(Path("results").rglob("best.pt"))
+    for options in (["train.save_best=true"], ["metrics=[distance,distance]"], ["metrics=[grad_norm]"]):
+        assert "exists already" not in cli(*SHORT, *options).err
+        assert "exists already" in cli(*SHORT, *options).err
+        assert (only()["run_id"], only()["final_val_loss"]) == (first["run_id"], first["final_val_loss"])
+    assert len(list(Path("results").rglob("best.pt"))) == 1
+    assert only()["metrics"] == "distance,grad_norm"
+    assert "exists already" in cli(*SHORT).err
 
 
 def test_the_cell_goes_by_the_weights_not_by_the_name_of_their_file(cli: Cli, folder: Path) -> None:
@@ -176,9 +186,9 @@ def test_the_printed_loss_teaches_nothing(cli: Cli) -> None:
 
 def test_metrics_are_recorded_and_change_nothing(cli: Cli) -> None:
     ok(cli(*SHORT, "train.clip_norm=0.5"))
-    ok(cli(*SHORT, "train.clip_norm=0.5", "metrics=[grad_norm,update_ratio,distance,latency]"))
-    table, curves = tables.load("results/digits-mlp")
-    assert table["final_val_loss"].nunique() == 1
+    ok(cli(*SHORT, "train.clip_norm=0.5", "metrics=[grad_norm,update_ratio,distance,latency]", "study=s"))
+    table, curves = tables.load("results/s")
+    assert table["final_val_loss"].item() == only()["final_val_loss"]
     metrics = curves[curves["split"] == "train"].pivot_table(index="step", columns="metric", values="value")
     metrics = metrics.dropna()
     assert len(metrics) == 6
@@ -186,9 +196,9 @@ def test_metrics_are_recorded_and_change_nothing(cli: Cli) -> None:
     assert metrics["grad_norm"].min() > 0
     assert metrics["distance"].is_monotonic_increasing
     assert metrics["update_ratio"].between(1e-5, 1).all()
-    counts = table[["latency_ms", "latency_batch_ms"]].notna().sum()
-    assert counts.tolist() == [1, 1]
-    assert (table["latency_ms"].dropna() > 0).all()
+    assert table["latency_ms"].item() > 0
+    assert table["latency_batch_ms"].item() > 0
+    assert pd.isna(only()["latency_ms"])
 
 
 def test_the_first_update_is_its_distance(cli: Cli) -> None:
@@ -361,3 +371,112 @@ def test_memory_of_a_compiled_model_is_not_to_be_had(cli: Cli) -> None:
     done = cli(*SHORT, "train.compile=true", "device=fake")
     assert done.status == 2
     assert "memory with train.compile=true is not to be had" in done.err
+
+
+# --- what goes wrong stays one row, or one sentence -----------------------------------------------
+
+
+def test_divergence_is_a_row_whatever_is_recorded_beside_the_loss(cli: Cli) -> None:
+    wide = ["seeds=[0]", "train.steps=20", "report=false", "optimizer=sgd", "-m"]
+    done = cli(*wide, "optimizer.lr=1e25,0.1", "metrics=[distance,update_ratio,grad_norm]")
+    assert done.status == 1
+    assert sorted(runs()["status"]) == ["diverged", "ok"]
+    done = cli(*wide, "experiment=rosenbrock", "optimizer.lr=1e10,1e-4", "train.steps=20")
+    assert sorted(runs("none-rosenbrock")["status"]) == ["diverged", "ok"]
+    paths = tables.load_side("results/none-rosenbrock", "trajectories")
+    assert paths.groupby("run_id")["step"].max().max() == 20
+    assert len(tables.load_side("results/none-rosenbrock", "surfaces")) == 101 * 101
+
+
+DOWN = """
+import torch
+
+
+class Down(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return (self.w - float("inf")).expand(len(x), 1)
+"""
+
+
+def test_a_loss_of_minus_infinity_is_divergence(cli: Cli, folder: Path) -> None:
+    (folder / "own.py").write_text(DOWN)
+    cli("model=custom", "model._target_=own.Down", "data=none", "train.batch_size=1", "memory=false", "seeds=[0]")
+    assert only("none-Down")["status"] == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["optimizer=rprop", "schedule=cosine"], "schedule must be constant for Rprop"),
+        (["loss=as_printed", "train.accumulate=2"], "train.accumulate must be 1 with loss=as_printed"),
+        (["model=autoencoder", "augment=flip"], "augment must be none where targets are values"),
+        (["model=logistic", "data=text", "augment=crop"], "augment must be none for data that is not images"),
+        (
+            ["model=logistic", "data=text", "data.path=x.csv"],
+            "data.name must be one of your own where data.path is set",
+        ),
+        (["model=transformer", "data=chars", 'data.path="~nosuchuser/x"'], "data.path must be a file or folder that"),
+        (["model=transformer", "data=chars", f"data.path={'x' * 300}"], "data.path must be a file or folder that"),
+        (['train.init_from="~nosuchuser/x"'], "train.init_from must be a file of weights"),
+        (["model=torchvision", "model.name=vit_b_16", "data.resize=28"], "input_shape must be one that vit_b_16 takes"),
+        (["train.compile=true", "device=fake"], "memory with train.compile=true is not to be had"),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(cli: Cli, arguments: list[str], sentence: str) -> None:
+    done = cli(*arguments, *SHORT)
+    assert done.status == 2
+    assert sentence in done.err
+    assert "Traceback" not in done.err
+    assert not Path("results").exists()
+
+
+def test_a_gap_is_that_of_the_model_the_optimum_is_of(cli: Cli) -> None:
+    ok(cli("model=linear,mlp", "data=regression", "data.size=64", *SHORT, "-m"))
+    assert runs("regression-linear")["final_train_gap"].notna().all()
+    assert runs("regression-mlp")["final_train_gap"].isna().all()
+
+
+def test_what_varies_is_in_the_names_and_titles_of_the_report(cli: Cli) -> None:
+    from bench.report.stats import sections
+
+    base = ["seeds=[0]", "train.steps=5", "report=false", "memory=false", "study=s"]
+    ok(cli(*base, "augment=rotation", "augment.degrees=5,30", "-m"))
+    (section,) = sections(runs("s"))
+    assert set(section.runs["series"]) == {
+        "adam augment=rotation (degrees 5.0)",
+        "adam augment=rotation (degrees 30.0)",
+    }
+    ok(cli(*base, "loss=default,as_printed", "train.loss_limit=1e9", "-m"))
+    titles = [section.title for section in sections(runs("s"))]
+    assert [title.partition(" (")[2] for title in titles] == ["loss cross_entropy)", "loss as_printed)"]
+    ok(cli(*base, "model.dropout=0.5"))
+    assert any("(model dropout 0.5, loss cross_entropy)" in section.title for section in sections(runs("s")))
+
+
+def test_progress_tells_cells_apart(cli: Cli) -> None:
+    done = cli("train.clip_norm=0.1,1", "train.steps=5", "seeds=[0]", "report=false", "memory=false", "-m")
+    assert "adam train.clip_norm=0.1 seed 0" in done.err
+    assert "adam train.clip_norm=1 seed 0" in done.err
+
+
+def test_weight_decay_that_is_nobodys_setting_leaves_biases_alone_too() -> None:
+    from bench.build import build_optimizer
+    from bench.config import OptimizerConfig
+
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
+    config = OptimizerConfig(target="torch.optim.AdamW", name="x", options={"lr": 0.1}, implementation="default")
+    optimizer, _ = build_optimizer(config, model, weights_only=True)
+    assert [(len(g["params"]), g["weight_decay"]) for g in optimizer.param_groups] == [(1, 0.01), (3, 0.0)]
+    only_biases, _ = build_optimizer(config, torch.nn.LayerNorm(4), weights_only=True)
+    assert [g["weight_decay"] for g in only_biases.param_groups] == [0.0]
+
+
+def test_l1_of_no_weights_is_nothing(cli: Cli) -> None:
+    short = ["experiment=quadratic_deep", "train.steps=5", "seeds=[0]", "report=false", "study=q"]
+    ok(cli(*short, "regularization.l1=0.5", "regularization.weights_only=true"))
+    ok(cli(*short))
+    assert runs("q")["final_val_loss"].nunique() == 1

@@ -8,6 +8,7 @@ It may return a ready `Dataset` instead: `from_tensors` makes one that says more
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,6 +64,7 @@ class Dataset:
         shapes_only: Whether only shapes and dtypes mean something: for memory, not for training.
         optimum: The lowest mean training loss of the model that the data was made for, where it is
             known in closed form: the gap to it is recorded.
+        optimum_of: That model, by its `_target_`.
         reads_files: Whether making a batch waits for other processes that read files.
     """
 
@@ -71,7 +73,12 @@ class Dataset:
     fingerprint: str
     shapes_only: bool = False
     optimum: float | None = None
+    optimum_of: str = ""
     reads_files: bool = False
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Batches that go once through the training set."""
+        return math.ceil(self.size("train") / batch_size)
 
     def size(self, split: str) -> int:
         """Number of examples of a split."""
@@ -158,6 +165,7 @@ def from_tensors(
     num_outputs: int | None = None,
     num_tokens: int | None = None,
     optimum: float | None = None,
+    optimum_of: str = "",
 ) -> Dataset:
     """A data set in memory, from inputs and targets of train, val and test.
 
@@ -168,11 +176,13 @@ def from_tensors(
         num_outputs: Classes; None: the highest that occurs, and one.
         num_tokens: How many different whole numbers inputs may hold, where they stand for words.
         optimum: The lowest mean training loss, where it is known.
+        optimum_of: The `_target_` of the model of which it is.
 
     Raises:
-        ValueError: There are not as many inputs as targets, a split is empty, shapes differ between
-            splits, or a class or token is out of its range.
+        ValueError: There are not as many inputs as targets, a split is empty, shapes or kinds differ
+            between splits, or a class or token is out of its range.
     """
+    pairs = {split: (_plain(x), _plain(y)) for split, (x, y) in pairs.items()}
     for split, (x, y) in pairs.items():
         if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
             raise ValueError(
@@ -190,9 +200,20 @@ def from_tensors(
                     f"data: tokens must be whole numbers from 0 to {num_tokens - 1},"
                     f" got {int(x.min())} to {int(x.max())} in {split}"
                 )
+    kinds = {(tuple(y.shape[1:]), y.is_floating_point()) for _, y in pairs.values()}
+    if len(kinds) > 1:
+        told = ", ".join(f"{y.dtype} {list(y.shape)} in {split}" for split, (_, y) in pairs.items())
+        raise ValueError(f"data: targets of all splits must be of one kind and shape, got {told.replace('torch.', '')}")
     if task is None:
-        single = all(y.ndim == 1 and not y.is_floating_point() for _, y in pairs.values())
-        task = "classification" if single else "regression"
+        ((shape, is_floating),) = kinds
+        if not is_floating and shape == (1,):
+            pairs = {split: (x, y.squeeze(1)) for split, (x, y) in pairs.items()}
+        elif not is_floating and shape:
+            raise ValueError(
+                f"data: targets must be one whole number each for classes, or floating-point numbers for values, got"
+                f" whole numbers of shape {list(shape)}; convert them"
+            )
+        task = "regression" if is_floating else "classification"
     target_shape: tuple[int, ...] = ()
     if task == "classification":
         lowest = min(int(y.min()) for _, y in pairs.values())
@@ -201,6 +222,12 @@ def from_tensors(
             raise ValueError(f"data: classes must be whole numbers from 0, got {lowest}")
         if num_outputs is not None and highest >= num_outputs:
             raise ValueError(f"data: classes must be whole numbers from 0 to {num_outputs - 1}, got {highest}")
+        num_examples = sum(len(y) for _, y in pairs.values())
+        if num_outputs is None and highest >= max(1000, num_examples):
+            raise ValueError(
+                f"data: classes must be numbered 0, 1, 2, ..., got {highest} among {num_examples:,} examples;"
+                " number them anew"
+            )
         num_outputs = num_outputs or 1 + highest
         target_shape = tuple(pairs["train"][1].shape[1:])
         splits = {split: (_inputs(x), y.long().contiguous()) for split, (x, y) in pairs.items()}
@@ -208,7 +235,14 @@ def from_tensors(
         splits = {split: (_inputs(x), y.float().reshape(len(y), -1)) for split, (x, y) in pairs.items()}
         num_outputs = splits["train"][1].shape[1]
     spec = DataSpec(shapes.pop(), num_outputs, task, target_shape, num_tokens)
-    return Dataset(spec, splits, _fingerprint(splits), optimum=optimum)
+    return Dataset(spec, splits, _fingerprint(splits), optimum=optimum, optimum_of=optimum_of)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Dense, without a graph, and of a kind that all operators know."""
+    tensor = tensor.detach()
+    tensor = tensor.to_dense() if tensor.layout != torch.strided else tensor
+    return tensor.long() if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64) else tensor
 
 
 def _inputs(x: Tensor) -> Tensor:

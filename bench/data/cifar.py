@@ -11,7 +11,11 @@ from bench.data.images import Splits, absent, folder, three_splits, unfetched, u
 
 
 def load(
-    root: str | None = None, download: bool = False, resize: int | None = None, reconstruct: bool = False
+    root: str | None = None,
+    download: bool = False,
+    resize: int | None = None,
+    reconstruct: bool = False,
+    normalize: bool = False,
 ) -> Splits:
     """60,000 colour images 32x32 of ten kinds of animals and vehicles.
 
@@ -22,9 +26,11 @@ def load(
         download: Fetch what is missing into `root`. Nothing is written there otherwise.
         resize: Side in pixels to scale the images to; None: 32, as they are.
         reconstruct: The targets are the images, flattened, for autoencoders; otherwise their classes.
+        normalize: Subtract the mean of the training images and divide by their standard deviation, each
+            channel by itself.
 
     Returns:
-        Train, val and test: inputs (N, 3, side, side) from 0 to 1, targets (N,), or where they are the
+        Train, val and test: inputs (N, 3, side, side) from 0 to 1 unless normalized, targets (N,), or where they are the
         images (N, 3 * side * side).
 
     Raises:
@@ -35,11 +41,15 @@ def load(
         Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
     train, test = _parts(CIFAR10, "CIFAR-10", root, download)
-    return three_splits(train, test, resize, reconstruct=reconstruct)
+    return three_splits(train, test, resize, reconstruct=reconstruct, normalize=normalize)
 
 
 def load_100(
-    root: str | None = None, download: bool = False, resize: int | None = None, reconstruct: bool = False
+    root: str | None = None,
+    download: bool = False,
+    resize: int | None = None,
+    reconstruct: bool = False,
+    normalize: bool = False,
 ) -> Splits:
     """60,000 colour images 32x32 of a hundred kinds of things, 600 of each.
 
@@ -51,9 +61,11 @@ def load_100(
         download: Fetch what is missing into `root`. Nothing is written there otherwise.
         resize: Side in pixels to scale the images to; None: 32, as they are.
         reconstruct: The targets are the images, flattened, for autoencoders; otherwise their classes.
+        normalize: Subtract the mean of the training images and divide by their standard deviation, each
+            channel by itself.
 
     Returns:
-        Train, val and test: inputs (N, 3, side, side) from 0 to 1, targets (N,), or where they are the
+        Train, val and test: inputs (N, 3, side, side) from 0 to 1 unless normalized, targets (N,), or where they are the
         images (N, 3 * side * side).
 
     Raises:
@@ -64,7 +76,7 @@ def load_100(
         Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
     train, test = _parts(CIFAR100, "CIFAR-100", root, download)
-    return three_splits(train, test, resize, reconstruct=reconstruct)
+    return three_splits(train, test, resize, reconstruct=reconstruct, normalize=normalize)
 
 
 def _parts(kind: type[CIFAR10], what: str, root: str | None, download: bool) -> list[tuple[Tensor, Tensor]]:

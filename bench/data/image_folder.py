@@ -153,7 +153,7 @@ def load(
             (odd, *_) = sorted(set(scans[name].classes) ^ set(classes))
             raise ValueError(
                 f"path must hold the same class folders in train and {name}, got {odd} in only one of them"
-                f" ({folder}); add or remove it"
+                f" ({folder}); add or remove it, or remove {name}"
             )
     if on_corrupt == "skip":
         scans = _readable(folder, scans, workers)
@@ -225,6 +225,15 @@ def _subfolders(path: Path) -> list[str]:
 
 
 def _scan(folder: Path, split: str) -> _Scan:
+    try:
+        return _scanned(folder, split)
+    except OSError as error:
+        raise ValueError(
+            f"path must hold folders that can be read, got {folder / split}: {error.strerror}; mend or remove what is in it"
+        ) from error
+
+
+def _scanned(folder: Path, split: str) -> _Scan:
     classes = _subfolders(folder / split)
     if not classes:
         raise ValueError(f"path must hold a folder for each class in {split}, got none in {folder / split}")

@@ -76,6 +76,7 @@ def three_splits(
     resize: int | None = None,
     channels: int | None = None,
     reconstruct: bool = False,
+    normalize: bool = False,
 ) -> Splits:
     """Train, val and test of images that come as train and test; 5,000 of train, stratified by class, are val.
 
@@ -85,9 +86,10 @@ def three_splits(
         resize: Side in pixels to scale to; None: as they are.
         channels: 3 repeats a grey channel; None: as they are.
         reconstruct: The targets are the images.
+        normalize: Inputs as `normalized` makes them.
 
     Returns:
-        Inputs (N, C, side, side) from 0 to 1 and their targets, as `pair` makes them.
+        Inputs (N, C, side, side), from 0 to 1 unless normalized, and their targets, as `pair` makes them.
 
     Raises:
         ValueError: An option is out of its range.
@@ -99,7 +101,19 @@ def three_splits(
     def made(images: Tensor, classes: Tensor) -> Batch:
         return pair(with_channels(resized(images.float() / 255, resize), channels), classes, reconstruct)
 
-    return made(images[rest], classes[rest]), made(images[val], classes[val]), made(*test)
+    splits = made(images[rest], classes[rest]), made(images[val], classes[val]), made(*test)
+    if not isinstance(normalize, bool) or (normalize and reconstruct):
+        raise ValueError(
+            f"normalize must be true or false, and false where reconstruct is true, got {normalize}; leave it out"
+        )
+    return normalized(splits) if normalize else splits
+
+
+def normalized(splits: Splits) -> Splits:
+    """Inputs (N, C, H, W) less the mean of train, over its standard deviation, each channel by itself."""
+    std, mean = torch.std_mean(splits[0][0], dim=(0, 2, 3), keepdim=True)
+    (train, one), (val, two), (test, three) = splits
+    return ((train - mean) / std, one), ((val - mean) / std, two), ((test - mean) / std, three)
 
 
 def pair(images: Tensor, classes: Tensor, reconstruct: bool) -> Batch:

@@ -53,7 +53,7 @@ class Loaded(Dataset):
         """Hold what was given to its ranges."""
         if type(self.workers) is not int or not 0 <= self.workers <= 256:
             raise ValueError(f"workers must be a whole number from 0 to 256, got {self.workers}; 0 starts none")
-        if tuple(self.splits) != SPLITS:
+        if set(self.splits) != set(SPLITS):
             raise ValueError(f"data: splits must be {', '.join(SPLITS)}, got {', '.join(self.splits) or 'none'}")
         for split in SPLITS:
             if self.size(split) < 1:
@@ -87,11 +87,18 @@ class Loaded(Dataset):
         return self._batches(split, _Sequence(self.size(split), batch_size), self.workers)
 
     def class_counts(self) -> list[int] | None:
-        """Training examples of each class; None where the training split has no `targets`."""
-        targets = getattr(self.splits["train"], "targets", None)
-        if targets is None or self.spec.task != "classification" or self.spec.target_shape:
+        """Training examples of each class; None where the training split has no `targets` that say so."""
+        if self.spec.task != "classification" or self.spec.target_shape:
             return None
-        return [int(count) for count in np.bincount(np.asarray(targets), minlength=self.spec.num_outputs)]
+        try:
+            targets = np.asarray(getattr(self.splits["train"], "targets", None))
+        except ValueError:  # rows of different lengths
+            return None
+        if targets.shape != (self.size("train"),) or targets.dtype.kind not in "iu":
+            return None
+        if targets.min() < 0 or targets.max() >= self.spec.num_outputs:
+            return None
+        return [int(count) for count in np.bincount(targets, minlength=self.spec.num_outputs)]
 
     def _batches(self, split: str, order: Iterable[list[int]], workers: int) -> Iterator[Batch]:
         loader = DataLoader(

@@ -19,6 +19,7 @@ def load(
     resize: int | None = None,
     channels: int | None = None,
     reconstruct: bool = False,
+    normalize: bool = False,
 ) -> Splits:
     """70,000 grey images 28x28 of the digits 0 to 9.
 
@@ -30,9 +31,11 @@ def load(
         resize: Side in pixels to scale the images to; None: 28, as they are.
         channels: 3 repeats the grey channel, for models of colour images; None: 1, as they are.
         reconstruct: The targets are the images, flattened, for autoencoders; otherwise their classes.
+        normalize: Subtract the mean of the training images and divide by their standard deviation, each
+            channel by itself.
 
     Returns:
-        Train, val and test: inputs (N, channels, side, side) from 0 to 1, targets (N,), or where they
+        Train, val and test: inputs (N, channels, side, side) from 0 to 1 unless normalized, targets (N,), or where they
         are the images (N, channels * side * side).
 
     Raises:
@@ -43,7 +46,7 @@ def load(
         LeCun et al., "Gradient-based learning applied to document recognition", 1998.
     """
     train, test = _parts(MNIST, "MNIST", root, download)
-    return three_splits(train, test, resize, channels, reconstruct)
+    return three_splits(train, test, resize, channels, reconstruct, normalize)
 
 
 def load_fashion(
@@ -52,6 +55,7 @@ def load_fashion(
     resize: int | None = None,
     channels: int | None = None,
     reconstruct: bool = False,
+    normalize: bool = False,
 ) -> Splits:
     """70,000 grey images 28x28 of ten kinds of clothes, shoes and bags: as many as MNIST, and harder.
 
@@ -63,9 +67,11 @@ def load_fashion(
         resize: Side in pixels to scale the images to; None: 28, as they are.
         channels: 3 repeats the grey channel, for models of colour images; None: 1, as they are.
         reconstruct: The targets are the images, flattened, for autoencoders; otherwise their classes.
+        normalize: Subtract the mean of the training images and divide by their standard deviation, each
+            channel by itself.
 
     Returns:
-        Train, val and test: inputs (N, channels, side, side) from 0 to 1, targets (N,), or where they
+        Train, val and test: inputs (N, channels, side, side) from 0 to 1 unless normalized, targets (N,), or where they
         are the images (N, channels * side * side).
 
     Raises:
@@ -77,7 +83,7 @@ def load_fashion(
         Learning Algorithms", 2017, arXiv:1708.07747.
     """
     train, test = _parts(FashionMNIST, "Fashion-MNIST", root, download)
-    return three_splits(train, test, resize, channels, reconstruct)
+    return three_splits(train, test, resize, channels, reconstruct, normalize)
 
 
 def _parts(kind: type[MNIST], what: str, root: str | None, download: bool) -> list[tuple[Tensor, Tensor]]:

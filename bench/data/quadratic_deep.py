@@ -21,18 +21,11 @@ SEEDS = {"train": 42, "val": 44, "test": 43}
 
 @dataclass(frozen=True)
 class WholeBatches(Dataset):
-    """A data set whose epochs end with their last whole batch.
+    """A data set whose epochs end with their last whole batch."""
 
-    Attributes:
-        batch_size: Examples in each.
-    """
-
-    batch_size: int = 1
-
-    def size(self, split: str) -> int:
-        """Number of examples of a split; of train, those that an epoch uses."""
-        num = super().size(split)
-        return num - num % self.batch_size if split == "train" else num
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Whole batches of the training set."""
+        return self.size("train") // batch_size
 
     def shuffled(self, batch_size: int, seed: int, frozen: bool = False) -> Iterator[Batch]:
         """Training batches without end; each epoch leaves out others of the examples that are left over.
@@ -41,19 +34,11 @@ class WholeBatches(Dataset):
             batch_size: Examples in each, 1 to the number of training examples.
             seed: Of the order, which nothing else draws from.
             frozen: Every epoch in the order of the first.
-
-        Raises:
-            ValueError: There is no whole batch.
         """
-        if batch_size > len(self.splits["train"][0]):
-            raise ValueError(
-                f"train.batch_size must be at most {len(self.splits['train'][0])} where data.drop_last=true,"
-                f" got {batch_size}; set a smaller one"
-            )
         return (batch for batch in super().shuffled(batch_size, seed, frozen) if len(batch[0]) == batch_size)
 
 
-def load(drop_last: bool = True, batch_size: int = 128) -> Dataset:
+def load(drop_last: bool = True) -> Dataset:
     """Points of 100 dimensions from the normal distribution with mean 0 and standard deviation 0.6.
 
     Train holds 1,000, test the first 896 of another 1,000, both as DeepOBS draws them; val holds 1,000 of
@@ -63,8 +48,6 @@ def load(drop_last: bool = True, batch_size: int = 128) -> Dataset:
     Args:
         drop_last: End each epoch with its last whole batch, as DeepOBS does, whichever examples that
             leaves out: 7 steps an epoch at batch 128. False: the last batch holds what is left.
-        batch_size: Examples a step, 1 to 1,000: to know how many an epoch uses. Of no effect where
-            `drop_last` is false.
 
     Returns:
         Inputs (N, 100), targets (N, 1).
@@ -81,18 +64,14 @@ def load(drop_last: bool = True, batch_size: int = 128) -> Dataset:
     """
     if not isinstance(drop_last, bool):
         raise ValueError(f"drop_last must be true or false, got {drop_last}; set one of them")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= NUM_EXAMPLES:
-        raise ValueError(
-            f"batch_size must be a whole number from 1 to {NUM_EXAMPLES}, got {batch_size}; set train.batch_size"
-        )
     drawn = {split: _points(seed) for split, seed in SEEDS.items()}
     optimum = lowest_loss(drawn["train"])
     drawn["test"] = drawn["test"][:NUM_TESTED]
     pairs = {split: (points, torch.zeros(len(points), 1)) for split, points in drawn.items()}
-    data = from_tensors(pairs, task="objective", optimum=optimum)
+    data = from_tensors(pairs, task="objective", optimum=optimum, optimum_of="models.quadratic.Quadratic")
     if not drop_last:
         return data
-    return WholeBatches(data.spec, data.splits, data.fingerprint, optimum=data.optimum, batch_size=batch_size)
+    return WholeBatches(data.spec, data.splits, data.fingerprint, optimum=data.optimum, optimum_of=data.optimum_of)
 
 
 def lowest_loss(points: Tensor) -> float:

@@ -27,6 +27,9 @@ from bench.data.text_sources import (
 PADDING, UNKNOWN = 0, 1
 """Tokens that are no words: what fills up short texts, and every word that is not in the vocabulary."""
 
+MAX_BYTES = 4 * 2**30
+"""Of the inputs of a split, or of all three, in memory."""
+
 BAG_WORDS = 2_000
 """Words of the vocabulary where `max_words` is null and texts become bags of words."""
 
@@ -66,10 +69,11 @@ def load(
     - any other, without `path`: a data set of Hugging Face's library `datasets`.
 
     What is held out is stratified by class and the same on every machine; where val or test is absent,
-    each is a tenth of train. The vocabulary is that of train.
+    each is a tenth of train. Texts that occur twice may come to lie in two splits: of TREC's val 18 of 546
+    stand in train too. So may bags of different texts. The vocabulary is that of train.
 
     A text becomes words as in Kim (2014): contractions are split ("do n't"), commas, brackets, question and
-    exclamation marks are words, other punctuation is left out. Scripts without spaces between words are not
+    exclamation marks are words, apostrophes and backticks stay where they are, other punctuation is left out. Scripts without spaces between words are not
     split. Lines of code become names, numbers and single signs.
 
     Args:
@@ -128,6 +132,11 @@ def load(
         raise ValueError(f"download must be true or false, got {download}; set one of them")
 
     own = path is not None
+    if own and source in ("stdlib", *FILES):
+        raise ValueError(
+            f"data.name must be one of your own where data.path is set, got {source}, which is another data set;"
+            " add data.name=mine"
+        )
     skip = on_error == "skip"
     charset = encoding or ("utf-8" if own else ENCODINGS.get(source, "utf-8"))
     columns = (label_column, text_column)
@@ -163,6 +172,12 @@ def load(
             {split: (bags[split], targets[split]) for split in SPLITS}, "classification", num_outputs=len(classes)
         )
     length = max_length or max(WIDEST_FILTER, max(map(len, texts["train"])))
+    num = sum(map(len, texts.values()))
+    if num * length * 8 > MAX_BYTES:
+        raise ValueError(
+            f"max_length must be at most {MAX_BYTES // 8 // num:,} for {num:,} texts (4 GiB), got {length:,};"
+            " set data.max_length: longer texts lose their end"
+        )
     return from_tensors(
         {split: (tokens(texts[split], vocabulary, length), targets[split]) for split in SPLITS},
         "classification",
@@ -218,7 +233,7 @@ def bag_of_words(texts: Sequence[Sequence[str]], vocabulary: dict[str, int]) -> 
     Raises:
         ValueError: They would take more than 4 GiB.
     """
-    if len(texts) * len(vocabulary) * 4 > 4 * 2**30:
+    if len(texts) * len(vocabulary) * 4 > MAX_BYTES:
         raise ValueError(
             f"max_words must be at most {2**30 // len(texts):,} for bags of {len(texts):,} texts (4 GiB),"
             f" got {len(vocabulary):,}; set data.max_words or data.features=tokens"

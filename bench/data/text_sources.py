@@ -40,7 +40,7 @@ class Part(NamedTuple):
     Attributes:
         labels: One of each text.
         texts: As they were written.
-        lines: Number of each one's line, from 1.
+        lines: Number of each one's line, from 1; of stdlib its place among the lines of its package.
         place: The file, or what else they came from.
     """
 
@@ -258,6 +258,12 @@ def own_files(path: Path, columns: tuple[str, str], encoding: str, skip: bool) -
             raise ValueError(f"path must be a file that ends in .tsv or .csv, got {file}; rename or convert it")
         parse = functools.partial(_rows, tabs=file.suffix.lower() == ".tsv", columns=columns)
         parts[split] = _part("path", file, encoding, skip, parse)
+        labels = parts[split].labels
+        if parts[split].lines[0] == 1 and labels.count(labels[0]) == 1 and len(labels) > 2 * len(set(labels)):
+            raise ValueError(
+                f"path must hold files whose first line is an example or names the columns, got {file}, whose first label,"
+                f" {labels[0]}, occurs nowhere else; set data.label_column and data.text_column, or remove the line"
+            )
     return parts
 
 
@@ -273,7 +279,8 @@ def _rows(whole: str, tabs: bool, columns: tuple[str, str]) -> Iterator[Parsed]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield number, f"{error}"
+            for lost in range(number, max(number, reader.line_num) + 1):
+                yield lost, f"{error}"
             continue
         if not any(cell.strip() for cell in row):
             continue

@@ -77,12 +77,28 @@ def sections(runs: pd.DataFrame, mix_environments: bool = False) -> Iterator[Sec
         if first["num_threads"] != 1:
             title += f", {first['num_threads']} threads"
         if workloads[first["workload"]] > 1:
-            title += f" (model {_options(first['model_options'])}, data {_options(first['data_options'])})"
+            title += _differing(first, runs[runs["workload"] == first["workload"]])
         if not mix_environments and environments[group.index[0]] > 1:
             title += (
                 f", on {first['gpu'] if pd.notna(first['gpu']) else first['cpu']} with torch {first['torch_version']}"
             )
         yield Section(title, group.assign(series=series_names(group)), bool(group["environment_id"].nunique() > 1))
+
+
+def _differing(row: pd.Series, alike: pd.DataFrame) -> str:
+    """What tells a workload from others of the same name: in brackets, led by a space."""
+    kinds = alike.drop_duplicates("workload_id")
+    told = []
+    for kind in ("model", "data"):
+        options = [json.loads(text) for text in kinds[f"{kind}_options"]]
+        for key, value in json.loads(row[f"{kind}_options"]).items():
+            if len({json.dumps(other.get(key)) for other in options}) > 1:
+                told.append(f"{kind} {key} {value}")
+    if "loss" in kinds and kinds["loss"].nunique() > 1 and pd.notna(row["loss"]):
+        told.append(f"loss {row['loss']}")
+    if not told and kinds["data_fingerprint"].nunique() > 1 and pd.notna(row["data_fingerprint"]):
+        told.append(f"data {row['data_fingerprint']}")
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _options(text: str) -> str:
@@ -100,7 +116,7 @@ def series_names(runs: pd.DataFrame, ignoring: Sequence[str] = ()) -> pd.Series:
     hyper = ["lr", *[c for c in runs if c.startswith("hp_")], *[c for c in TOLD_APART_BY if c in runs]]
     names: dict[str, str] = {}
     for optimizer, group in cells.groupby("optimizer", sort=False):
-        group = group.assign(schedule=_schedules(group))
+        group = group.assign(**{kind: _with_options(group, kind) for kind in ("schedule", "augment") if kind in group})
         varying = [c for c in hyper if c not in ignoring and group[c].nunique(dropna=False) > 1]
         for cell, row in group.iterrows():
             parts = [
@@ -116,13 +132,15 @@ def series_names(runs: pd.DataFrame, ignoring: Sequence[str] = ()) -> pd.Series:
     return runs["cell_id"].map(lambda c: f"{names[c]} {c}" if c in clash else names[c]).astype("string")
 
 
-def _schedules(cells: pd.DataFrame) -> list[str]:
-    """Schedules by name, with their settings where the same schedule has several."""
-    options = cells["schedule_options"].fillna("{}")
-    several = options.groupby(cells["schedule"]).transform("nunique") > 1
+def _with_options(cells: pd.DataFrame, kind: str) -> list[str]:
+    """Schedules, or augmentations, by name, with their settings where the same one has several."""
+    if f"{kind}_options" not in cells:
+        return [str(name) for name in cells[kind]]
+    options = cells[f"{kind}_options"].fillna("{}")
+    several = options.groupby(cells[kind]).transform("nunique") > 1
     return [
         f"{name} ({_options(text)})" if apart else str(name)
-        for name, text, apart in zip(cells["schedule"], options, several, strict=True)
+        for name, text, apart in zip(cells[kind], options, several, strict=True)
     ]
 
 
@@ -786,8 +804,10 @@ def summary_text(runs: pd.DataFrame, memory: pd.DataFrame) -> str:
 
 
 def is_same_for_every_seed(runs: pd.DataFrame) -> bool:
-    """Whether nothing in these runs is random: a given function, from a given start, without data."""
-    return bool((runs["data"] == "none").all() and all("function" in json.loads(o) for o in runs["model_options"]))
+    """Whether nothing in these runs is random: a given function, from a given start, and seeds that end alike."""
+    if not ((runs["data"] == "none").all() and all("function" in json.loads(o) for o in runs["model_options"])):
+        return False
+    return bool((runs.groupby("series")["final_val_loss"].nunique() <= 1).all())
 
 
 def verdict(section: Section) -> str:

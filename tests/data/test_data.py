@@ -190,3 +190,36 @@ def test_mnist_from_files() -> None:
     assert data.splits["val"][1].bincount().min() > 400
     assert data.splits["test"][1][:5].tolist() == [7, 2, 1, 0, 4]
     assert as_dataset(mnist.load(root=root, channels=3)).spec.input_shape == (3, 28, 28)
+
+
+def test_whole_numbers_in_a_column_are_classes() -> None:
+    x, y = torch.zeros(6, 2), torch.arange(6) % 3
+    pair = (x, y.unsqueeze(1))
+    data = as_dataset((pair, pair, pair))
+    assert (data.spec.task, data.spec.num_outputs, data.class_counts()) == ("classification", 3, [2, 2, 2])
+    assert data.fingerprint == as_dataset(((x, y),) * 3).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([torch.eye(3).long()] * 3, "targets must be one whole number each for classes"),
+        ([torch.arange(3), torch.arange(3), torch.arange(3).float()], "targets of all splits must be of one kind"),
+        ([torch.zeros(3, 3), torch.zeros(3, 2), torch.zeros(3, 3)], "targets of all splits must be of one kind"),
+        (
+            [torch.tensor([0, 1, 20_000_000])] * 3,
+            "classes must be numbered 0, 1, 2, ..., got 20000000 among 9 examples",
+        ),
+    ],
+)
+def test_targets_that_are_neither_classes_nor_values_are_refused(targets: list[torch.Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        as_dataset(tuple((torch.zeros(3, 2), y) for y in targets))
+
+
+def test_tensors_of_any_make_are_taken() -> None:
+    x = torch.eye(4).to_sparse()
+    y = torch.tensor([0, 1, 0, 1], dtype=torch.uint16)
+    data = as_dataset(((x, y), (x, y), (x.to_dense().requires_grad_(), y)))
+    assert data.spec.task == "classification"
+    assert not data.splits["test"][0].requires_grad

@@ -436,3 +436,28 @@ def test_tiny_imagenet_from_files(tiny_imagenet: str) -> None:
     assert x.mean(dim=(0, 2, 3)).abs().max() < 0.5  # ImageNet's own mean and deviation fit its images
     assert 0.8 < x.std() < 1.4
     assert len({int(label) for _, y in found for label in y}) == 20
+
+
+@pytest.mark.parametrize("targets", [None, ["a", "b"], [0, 1, -1, 0], [0, 1, 2, 10**9], [[0, 1], [1]], [0.5] * 4])
+def test_targets_that_do_not_say_the_classes_give_no_counts(targets: Any) -> None:
+    class Own(torch.utils.data.Dataset[Any]):
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> Any:
+            return torch.zeros(2), index % 3
+
+    own = Own()
+    spec = DataSpec((2,), 3, "classification")
+    data = Loaded(spec, {"test": own, "train": own, "val": own}, "x", workers=0)  # type: ignore[arg-type]
+    own.targets = targets
+    assert data.class_counts() is None
+    own.targets = np.array([0, 1, 2, 0])
+    assert data.class_counts() == [2, 1, 1]
+
+
+def test_folders_that_go_round_are_one_sentence(tmp_path: Path) -> None:
+    top = fill(tmp_path / "loop")
+    (top / "train" / "ant" / "again").symlink_to(top / "train" / "ant")
+    with pytest.raises(ValueError, match="path must hold folders that can be read, got"):
+        load(str(top))

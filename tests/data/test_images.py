@@ -259,3 +259,18 @@ def test_experiments_leave_the_optimizer_to_the_user() -> None:
         node = yaml.safe_load(file.read_text())
         assert "optimizer" not in node, file.name
         assert not any("optimizer" in str(entry) for entry in node.get("defaults", [])), file.name
+
+
+def test_normalized_images_have_mean_0_and_deviation_1_over_train(written: tuple[str, Path]) -> None:
+    name, root = written
+    data, plain = (as_dataset(LOADERS[name](root=str(root), normalize=n)) for n in (True, False))
+    std, mean = torch.std_mean(data.splits["train"][0], dim=(0, 2, 3))
+    assert torch.allclose(mean, torch.zeros_like(mean), atol=1e-5)
+    assert torch.allclose(std, torch.ones_like(std), atol=1e-5)
+    train = plain.splits["train"][0]
+    of_train = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True)
+    wanted = (plain.splits["test"][0] - of_train[0]) / of_train[1]
+    assert torch.allclose(data.splits["test"][0], wanted, atol=1e-4), "test goes by the mean of train"
+    for value, reconstruct in ((1, False), (True, True)):
+        with pytest.raises(ValueError, match="^normalize must be true or false, and false where reconstruct is true"):
+            LOADERS[name](root=str(root), normalize=value, reconstruct=reconstruct)

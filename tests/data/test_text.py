@@ -574,3 +574,29 @@ def test_the_real_tiny_shakespeare() -> None:
     data = chars.load(str(path))
     assert data.spec.num_outputs == 65
     assert _sizes(data) == (15_443, 857, 858)
+
+
+def test_a_first_line_that_names_other_columns_is_no_example(tmp_path: Path) -> None:
+    lines = [f"{'good' if i % 2 else 'bad'},text number {i}" for i in range(20)]
+    (tmp_path / "train.csv").write_text("\n".join(["category,review", *lines]))
+    with pytest.raises(ValueError, match="whose first label, category, occurs nowhere else; set data.label_column"):
+        text.load("mine", path=str(tmp_path))
+    data = text.load("mine", path=str(tmp_path), label_column="category", text_column="review")
+    assert data.spec.num_outputs == 2
+
+
+def test_what_an_open_quote_swallows_is_counted(tmp_path: Path) -> None:
+    lines = [f"{'good' if i % 2 else 'bad'},text number {i}" for i in range(60)]
+    lines[40] = 'good,"a quote that never ends'
+    path = _write(tmp_path / "open.csv", "\n".join(lines))
+    with pytest.warns(UserWarning, match="left out 20 lines"):
+        assert sum(_sizes(text.load("mine", path=path, on_error="skip"))) == 40
+
+
+def test_texts_too_long_for_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"{'good' if i % 2 else 'bad'},{'word ' * 50}" for i in range(20)]
+    path = _write(tmp_path / "long.csv", "\n".join(lines))
+    monkeypatch.setattr(text, "MAX_BYTES", 4000)
+    with pytest.raises(ValueError, match=r"max_length must be at most 25 for 20 texts \(4 GiB\), got 50"):
+        text.load("mine", path=path, features="tokens")
+    assert text.load("mine", path=path, features="tokens", max_length=25).spec.input_shape == (25,)

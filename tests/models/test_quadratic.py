@@ -85,9 +85,9 @@ def test_the_gradient_is_q_times_the_distance_to_the_mean() -> None:
 
 
 def test_seven_steps_an_epoch_that_leave_out_others_each_time() -> None:
-    data = quadratic_deep.load(batch_size=128)
-    assert {split: data.size(split) for split in data.splits} == {"train": 896, "val": 1000, "test": 896}
-    assert len(data.splits["train"][0]) == 1000
+    data = quadratic_deep.load()
+    assert {split: data.size(split) for split in data.splits} == {"train": 1000, "val": 1000, "test": 896}
+    assert [data.steps_per_epoch(size) for size in (128, 64, 1000, 1)] == [7, 15, 1, 1000]
     number = {tuple(row): i for i, row in enumerate(data.splits["train"][0][:, :3].tolist())}
     epochs: list[set[int]] = []
     for frozen in (False, True):
@@ -104,7 +104,7 @@ def test_seven_steps_an_epoch_that_leave_out_others_each_time() -> None:
 
 def test_a_last_batch_is_kept_where_asked_for() -> None:
     data = quadratic_deep.load(drop_last=False)
-    assert data.size("train") == 1000
+    assert data.steps_per_epoch(128) == 8
     assert [len(x) for x, _ in islice(data.shuffled(128, 0), 8)] == [128] * 7 + [104]
     assert data.fingerprint == quadratic_deep.load().fingerprint
 
@@ -113,23 +113,13 @@ def test_it_is_the_same_on_every_device_for_every_seed_and_draws_nothing_global(
     state = torch.get_rng_state()
     data = quadratic_deep.load()
     moved = data.to(torch.device("cpu"))
-    assert (moved.size("train"), moved.fingerprint, moved.optimum) == (896, data.fingerprint, data.optimum)
+    assert (moved.steps_per_epoch(128), moved.fingerprint) == (7, data.fingerprint)
+    assert (moved.optimum, moved.optimum_of) == (data.optimum, "models.quadratic.Quadratic")
     assert len(next(moved.shuffled(128, 0))[0]) == 128
     assert data.fingerprint == "44552e573eab"
     one, two = Quadratic((DIMENSION,)), Quadratic((DIMENSION,))
     assert torch.equal(one.hessian, two.hessian)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("batch_size", [0, -1, 1001, 1.5, True, None])
-def test_a_batch_size_out_of_range_is_refused(batch_size: Any) -> None:
-    with pytest.raises(ValueError, match=f"batch_size must be a whole number from 1 to 1000, got {batch_size}; set"):
-        quadratic_deep.load(batch_size=batch_size)
-
-
-def test_more_than_there_is_in_a_batch_is_refused_rather_than_waited_for() -> None:
-    with pytest.raises(ValueError, match=r"train.batch_size must be at most 1000 .*, got 1001"):
-        quadratic_deep.load().shuffled(1001, 0)
 
 
 @pytest.mark.parametrize("drop_last", [1, "yes", None])
