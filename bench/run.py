@@ -472,7 +472,11 @@ def _side_tables(row: Row, trace: Trace, model: Any) -> dict[str, list[Row]]:
         "trajectories": [
             {"run_id": row["run_id"], "step": step, "x": x, "y": y, "value": value} for step, x, y, value in trace.path
         ],
-        "surfaces": [{"workload_id": row["workload_id"], "x": x, "y": y, "value": value} for x, y, value in surface],
+        "surfaces": [
+            {"workload_id": row["workload_id"], "x": x, "y": y, "value": value}
+            for x, y, value in surface
+            if math.isfinite(value)
+        ],
     }
 
 

@@ -121,7 +121,7 @@ def main() -> None:
     compare("mlp on digits", MLP, as_dataset(digits.load()), 300, arguments.pairs)
     compare("mnist_cnn on digits", MnistCNN, as_dataset(digits.load(28)), 30, arguments.pairs)
     if arguments.images:
-        resnet18 = partial(torchvision.build, "resnet18", small_images=True)
+        resnet18 = partial(torchvision.build, "resnet18")
         for name, make, size, num_steps in (("conv64", Conv64, 32, 30), ("resnet18", resnet18, 64, 4)):
             data = image_folder.load(str(arguments.images), size=size)
             compare(f"{name} on images of {size} pixels", make, data, num_steps, max(5, arguments.pairs // 6))

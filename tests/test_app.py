@@ -55,6 +55,7 @@ def test_the_main_job(cli: Cli) -> None:
 
 
 MAY_BE_EMPTY = {
+    "metrics",
     "init_from",
     "clip_norm",
     "latency_ms",

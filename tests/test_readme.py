@@ -41,7 +41,8 @@ def test_commands_of_the_readme_work(
     words = shlex.split(command.partition("  #")[0])[3:]
     if "data=mnist" in words or "experiment=mnist_tutorial" in words or "--help" in words:
         pytest.skip("needs MNIST files" if "--help" not in words else "tested elsewhere")
-    done = cli(*words, "train.epochs=1", "seeds=[0]")
+    budget = ["train.steps=20"] if any(word.startswith("experiment=") for word in words) else ["train.epochs=1"]
+    done = cli(*words, *budget, "seeds=[0]")
     assert done.status == 0, done.err
     (study,) = Path("results").iterdir()
     assert set(tables.load(study).runs["status"]) <= {"ok", "skipped"}

@@ -20,7 +20,11 @@ from bench.losses import LOSSES, loss_name
 from bench.run import check_batch_size, dataset
 from bench.update import Update
 
-SMALLER = {"imagenet": ["train.batch_size=2"], "resnet18_images": ["train.batch_size=4"]}
+SMALLER = {
+    "imagenet": ["train.batch_size=2", "data.workers=0"],
+    "resnet18_images": ["train.batch_size=4"],
+    "resnet18_cifar10": ["train.batch_size=8"],
+}
 """What a test of two steps cannot afford in full."""
 
 
