@@ -16,6 +16,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy in nats, the mean over examples and, in sequences, over places."""
+    if targets.ndim == 1:
+        return functional.cross_entropy(outputs, targets)
     return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
 
 

@@ -37,9 +37,14 @@ class Probes:
         if "update_ratio" in self._names:
             self._before = self._copy()
 
-    @torch.no_grad()
     def values(self) -> dict[str, float]:
         """The metrics, now."""
+        if not self._names:
+            return {}
+        with torch.no_grad():
+            return self._values()
+
+    def _values(self) -> dict[str, float]:
         found: dict[str, float] = {}
         if "grad_norm" in self._names:
             found["grad_norm"] = _norm([p.grad for p in self._parameters if p.grad is not None])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -151,6 +152,8 @@ def train(
     trace.steps_per_epoch = data.steps_per_epoch(plan.batch_size)
     batches = data.shuffled(plan.batch_size, plan.order_seed, plan.frozen_order)
 
+    mark: Callable[[], None] = partial(_mark, model, trace) if hasattr(model, "window") else _no_mark
+
     def advance(to: int) -> list[Any]:
         """Make steps, the clock running, and give their losses."""
         losses: list[Any] = []
@@ -179,18 +182,17 @@ def train(
             _evaluate_all(model, data, plan, trace, schedule)
 
     evaluate_all()
-    _mark(model, trace)
+    mark()
     for stop in plan.stops():
         losses = advance(stop - 1) if "update_ratio" in plan.metrics else []
         probes.before_last_step()
         losses += advance(stop)
         trace.step, trace.train_s = stop, watch.seconds["train"]
-        if trace.first_step_s is None:
-            trace.first_step_s = trace.train_s
+        trace.first_step_s = trace.first_step_s or trace.train_s
         mean_loss = float(sum(losses)) / len(losses)
         for metric, value in {"loss": mean_loss, **probes.values()}.items():
             trace.record("train", metric, value, plan)
-        _mark(model, trace)
+        mark()
         tell(stop, plan.num_steps, mean_loss)
         if stop % plan.eval_every == 0 or stop == plan.num_steps:
             evaluate_all()
@@ -213,13 +215,16 @@ def _evaluate_all(model: nn.Module, data: Dataset, plan: Plan, trace: Trace, sch
         trace.record("train", "gap", evaluate(model, data, "train", plan)["loss"] - data.optimum, plan)
 
 
+def _no_mark() -> None:
+    """The place of any other model is not recorded."""
+
+
 def _mark(model: Any, trace: Trace) -> None:
     """The place of a model whose weights are a point in the plane, as long as it is finite."""
-    if hasattr(model, "window"):
-        x, y = model.point.detach().cpu()
-        place = float(x), float(y), float(model.values(model.point.detach()))
-        if all(map(math.isfinite, place)):
-            trace.path.append((trace.step, *place))
+    x, y = model.point.detach().cpu()
+    place = float(x), float(y), float(model.values(model.point.detach()))
+    if all(map(math.isfinite, place)):
+        trace.path.append((trace.step, *place))
 
 
 @contextmanager

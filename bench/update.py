@@ -21,6 +21,10 @@ differentiated again, or to be told before the model is evaluated and after."""
 _NOTHING = nullcontext()
 
 
+def _unmarked(phase: str) -> AbstractContextManager[Any]:
+    return _NOTHING
+
+
 @dataclass(frozen=True)
 class StepOptions:
     """How an update is made, the same for every optimizer.
@@ -61,19 +65,28 @@ class Update:
         autocast: AbstractContextManager[Any],
         options: StepOptions = StepOptions(),
         needs: frozenset[str] = frozenset(),
-        phase: Callable[[str], AbstractContextManager[Any]] = lambda name: _NOTHING,
+        phase: Callable[[str], AbstractContextManager[Any]] = _unmarked,
     ) -> None:
         self._model, self._optimizer, self._loss_of = model, optimizer, loss_of
         self._parameters = list(parameters)
         self._penalised = [p for p in self._parameters if p.ndim > 1 or not options.weights_only]
         self._autocast, self._options, self._phase = autocast, options, phase
         self._takes_closure, self._create_graph = "closure" in needs, "create_graph" in needs
+        self._is_plain = not needs & {"closure", "create_graph"} and options == StepOptions() and phase is _unmarked
         self.num_evaluations = 0
         if self._create_graph:  # the cycle that it warns of is cut by the next step's zero_grad
             warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Make one update; the loss of the batch before it."""
+        if self._is_plain:  # the same as below, without what costs a small model 3 % of its step
+            self.num_evaluations += 1
+            self._optimizer.zero_grad()
+            with self._autocast:
+                loss = self._loss_of(self._model(inputs), targets)
+            loss.backward()
+            self._optimizer.step()
+            return loss.detach()
         if self._takes_closure:
             return self._with_closure(inputs, targets)
         loss = self._gradients(inputs, targets)[0]

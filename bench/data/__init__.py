@@ -103,9 +103,11 @@ class Dataset:
             frozen: Every epoch in the order of the first; otherwise each in a new one.
         """
         inputs, targets = self.splits["train"]
-        for chosen in batch_order(len(inputs), batch_size, seed, frozen):
-            there = chosen.to(inputs.device)
-            yield inputs[there], targets[there]
+        order = batch_order(len(inputs), batch_size, seed, frozen)
+        if inputs.device.type != "cpu":
+            order = (chosen.to(inputs.device) for chosen in order)
+        for chosen in order:
+            yield inputs[chosen], targets[chosen]
 
     def in_order(self, split: str, batch_size: int) -> Iterator[Batch]:
         """A split once through, in batches; copies, for a model may change its input in place."""
