@@ -24,7 +24,7 @@ import optimizers
 from bench.config import Component, Config, OptimizerConfig, StepCostConfig
 from bench.data import Dataset, DataSpec, as_dataset
 from bench.device import Unavailable, is_out_of_memory
-from bench.update import StepOptions
+from bench.update import StepOptions, trained
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # It prints what we say in a sentence of our own.
 
@@ -213,7 +213,7 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: boo
             f"optimizer._target_ must be a torch.optim.Optimizer, got {config.target}, which is none;"
             " derive the class from torch.optim.Optimizer"
         )
-    params = [param for param in model.parameters() if param.requires_grad]
+    params = trained(model)
     if not params:
         raise ValueError(f"model must have parameters to train, got none in {type(model).__name__}")
     wanted = config.implementation

@@ -422,14 +422,7 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             f" {config.train.accumulate}; it is the number of parts that a batch is computed in"
         )
     if config.train.init_from is not None:
-        try:
-            Path(config.train.init_from).expanduser().read_bytes()
-        except (OSError, RuntimeError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise ValueError(
-                f"train.init_from must be a file of weights, got {config.train.init_from} ({why});"
-                " train.save_best=true leaves one in runs/<run_id>/best.pt of the study"
-            ) from None
+        weights_hash(config.train.init_from)
     if isinstance(path := config.data.options.get("path"), str):
         content_of(path)
     return config.model_copy(update={"metrics": sorted(set(config.metrics))})
@@ -611,7 +604,7 @@ def _shown(value: Any) -> str:
 
 NOT_IDENTITY = ("study", "seeds", "memory", "metrics", "force", "report", "results_dir", "reports_dir", "overrides")
 """Keys that change where a result goes, not what it is. Beside them: `data.root`, `data.download` and
-`data.workers` (where files lie and who reads them), `train.save_best` and `train.time_limit_s` (a run that hit it is repeated when it
+`data.workers` (where files lie and who reads them), `train.save_best`, and `train.time_limit_s` (a run that hit it is repeated when it
 is raised). Seed and environment are told apart in the run's id, not in the cell's."""
 
 ADDED_LATER: dict[str, Any] = {
@@ -649,7 +642,7 @@ def identity(config: Config, device: str) -> dict[str, Any]:
     if isinstance(path := config.data.options.get("path"), str):
         node["data"]["path"] = content_of(path) or path
     if config.train.init_from is not None:
-        node["train"]["init_from"] = hashlib.sha256(Path(config.train.init_from).expanduser().read_bytes()).hexdigest()
+        node["train"]["init_from"] = weights_hash(config.train.init_from)
     del node["train"]["time_limit_s"], node["train"]["save_best"]
     if config.train.steps is not None:
         node["train"]["epochs"] = None
@@ -663,6 +656,21 @@ def identity(config: Config, device: str) -> dict[str, Any]:
 def learnt_from(data: Component) -> dict[str, Any]:
     """The options of a data set that say what is learnt from, not where it lies or who reads it."""
     return {key: value for key, value in data.options.items() if key not in ("root", "path", "download", "workers")}
+
+
+def weights_hash(path: str) -> str:
+    """SHA-256 of a file of weights to start from.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    try:
+        return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"train.init_from must be a file of weights, got {path} ({getattr(error, 'strerror', None) or error});"
+            " train.save_best=true leaves one in runs/<run_id>/best.pt of the study"
+        ) from None
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from bench.data import Dataset
 from bench.device import Unavailable
 from bench.losses import LOSSES, loss_name
 from bench.memory import CATEGORIES, MIB, PHASES, PeakMemory, StorageTracker, return_free_memory
-from bench.update import Update
+from bench.update import Update, trained
 
 NUM_STEPS = 3
 """Steps of a pass: the first makes the state, the others show what a step costs once it is there."""
@@ -90,7 +90,7 @@ def _tracked(steps: Steps, device: torch.device) -> dict[str, Any]:
         for _ in range(steps.num_steps):
             steps.make(tracker)
     peak = tracker.peaks[tracker.peak_phase]
-    num_parameters = sum(param.numel() for param in steps.model.parameters() if param.requires_grad)
+    num_parameters = sum(param.numel() for param in trained(steps.model))
     state_bytes = sum(tensor.nbytes for tensor in state_tensors(steps.optimizer))
     return {
         "peak_mib": peak.num_bytes / MIB,
@@ -150,7 +150,7 @@ class Steps:
         self._tracker: StorageTracker | None = None
         self._update = Update(
             lambda inputs: checked_outputs(config, data.spec, self.model, inputs),
-            [param for param in self.model.parameters() if param.requires_grad],
+            trained(self.model),
             self.optimizer,
             LOSSES[loss_name(config.loss, data.spec)],
             devices.autocast(device, config.device.precision),

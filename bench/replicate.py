@@ -31,6 +31,7 @@ from bench.environment import last_cache_bytes, num_cores
 from bench.footprint import state_tensors
 from bench.losses import LOSSES
 from bench.run import check_batch_size, dataset, quiet_collector, workload_id
+from bench.update import NOT_PLAIN
 
 Row = dict[str, Any]
 
@@ -297,7 +298,7 @@ def _candidates(
         except devices.Unavailable as error:
             rows.append(row | {"status": "skipped", "reason": str(error)})
             continue
-        if wishes := needs_of(chosen, optimizer) & {"closure", "create_graph"}:
+        if wishes := needs_of(chosen, optimizer) & NOT_PLAIN:
             what = "its gradients come from a closure" if "closure" in wishes else "it differentiates its gradients"
             rows.append(row | {"status": "skipped", "reason": f"a step of {chosen.name} cannot be timed alone: {what}"})
             continue

@@ -6,7 +6,6 @@ import atexit
 import datetime
 import functools
 import gc
-import hashlib
 import json
 import math
 import shlex
@@ -34,14 +33,23 @@ from bench.build import (
     step_options,
 )
 from bench.clock import Noise, Stopwatch, synchronizer
-from bench.config import Component, Config, StepCostConfig, cost_id, learnt_from, short_hash, without_later
+from bench.config import (
+    Component,
+    Config,
+    StepCostConfig,
+    cost_id,
+    learnt_from,
+    short_hash,
+    weights_hash,
+    without_later,
+)
 from bench.data import Dataset
 from bench.losses import LOSSES, check_log_probabilities, loss_name
 from bench.memory import PeakMemory
 from bench.probes import latency_ms
 from bench.schedules import Schedule
 from bench.train import Diverged, OutOfTime, Plan, Trace, train
-from bench.update import Update
+from bench.update import NOT_PLAIN, Update, trained
 
 Row = dict[str, Any]
 
@@ -67,6 +75,7 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
     """The columns of a run that are known before it starts; its status is "failed" until it ends."""
     options = config.optimizer.options
     budget = config.train.steps, config.train.epochs
+    weights = init_from(config)
     row: Row = {
         "run_id": f"{cell_id}-{seed}-{environment_id}",
         "cell_id": cell_id,
@@ -75,7 +84,7 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "stage": "predicted" if device == "fake" else "single",
         "status": "failed",
         "workload": f"{config.model.name} on {config.data.name}, batch {config.train.batch_size}"
-        + (f", from {weights}" if (weights := init_from(config)) else ""),
+        + (f", from {weights}" if weights else ""),
         "budget": f"{budget[0]:,} steps" if budget[0] else f"{budget[1]:,} epoch{'s' * (budget[1] != 1)}",
         "model": config.model.name,
         "model_options": json.dumps(config.model.options, sort_keys=True),
@@ -95,7 +104,7 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "clip_norm": config.train.clip_norm,
         "accumulate": config.train.accumulate,
         "compiled_model": config.train.compile,
-        "init_from": init_from(config),
+        "init_from": weights,
         "metrics": ",".join(config.metrics) or None,
         "device": device,
         "precision": config.device.precision,
@@ -231,8 +240,7 @@ def init_from(config: Config) -> str | None:
     """Name of the file of weights that a run starts from, and eight digits of its hash; None: fresh weights."""
     if config.train.init_from is None:
         return None
-    path = Path(config.train.init_from).expanduser()
-    return f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    return f"{Path(config.train.init_from).name} {weights_hash(config.train.init_from)[:8]}"
 
 
 def run(
@@ -295,8 +303,8 @@ def run(
         model = network = _model(config, data, device)
         optimizer, row["implementation"] = build_optimizer(config.optimizer, model, config.regularization.weights_only)
         needs = needs_of(config.optimizer, optimizer)
-        row["num_parameters"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        if config.has_plain_step and not needs & {"closure", "create_graph"}:
+        row["num_parameters"] = sum(p.numel() for p in trained(model))
+        if config.has_plain_step and not needs & NOT_PLAIN:
             row["step_cost_id"] = cost_id(
                 row["workload_id"],
                 config.optimizer,
@@ -417,7 +425,7 @@ def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, se
             check_log_probabilities(outputs)
         return outputs
 
-    Update(outputs_of, _trained(model), optimizer, LOSSES[plan.loss], plan.autocast, plan.step, needs)(inputs, targets)
+    Update(outputs_of, trained(model), optimizer, LOSSES[plan.loss], plan.autocast, plan.step, needs)(inputs, targets)
 
 
 def _model(config: Config, data: Dataset, device: torch.device) -> nn.Module:
@@ -426,10 +434,6 @@ def _model(config: Config, data: Dataset, device: torch.device) -> nn.Module:
     if config.train.init_from is not None:
         load_weights(model, config.train.init_from)
     return model.to(device)
-
-
-def _trained(model: nn.Module) -> list[nn.Parameter]:
-    return [param for param in model.parameters() if param.requires_grad]
 
 
 def _loss_of(plan: Plan, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:

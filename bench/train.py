@@ -20,7 +20,7 @@ from bench.data import Dataset
 from bench.losses import LOSSES
 from bench.probes import Probes
 from bench.schedules import Schedule
-from bench.update import StepOptions, Update
+from bench.update import StepOptions, Update, trained
 
 
 class Diverged(Exception):
@@ -144,7 +144,7 @@ def train(
         Diverged: A loss left the finite numbers or the limit.
         OutOfTime: The time limit passed.
     """
-    parameters = [param for param in model.parameters() if param.requires_grad]
+    parameters = trained(model)
     update = Update(model, parameters, optimizer, LOSSES[plan.loss], plan.autocast, plan.step, needs)
     # On a GPU losses stay there until they are logged; on the CPU there is nothing to wait for.
     taken = Tensor.item if parameters[0].device.type == "cpu" else Tensor.detach

@@ -18,11 +18,19 @@ NEEDS = ("closure", "create_graph", "evaluation_weights")
 """What an optimizer may need beside gradients: a function that evaluates them anew, gradients that can be
 differentiated again, or to be told before the model is evaluated and after."""
 
+NOT_PLAIN = frozenset({"closure", "create_graph"})
+"""Those of them with which a step is more than gradients and `step()`."""
+
 _NOTHING = nullcontext()
 
 
 def _unmarked(phase: str) -> AbstractContextManager[Any]:
     return _NOTHING
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of a model that are trained."""
+    return [param for param in model.parameters() if param.requires_grad]
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ class Update:
         self._penalised = [p for p in self._parameters if p.ndim > 1 or not options.weights_only]
         self._autocast, self._options, self._phase = autocast, options, phase
         self._takes_closure, self._create_graph = "closure" in needs, "create_graph" in needs
-        self._is_plain = not needs & {"closure", "create_graph"} and options == StepOptions() and phase is _unmarked
+        self._is_plain = not needs & NOT_PLAIN and options == StepOptions() and phase is _unmarked
         self.num_evaluations = 0
         if self._create_graph:  # the cycle that it warns of is cut by the next step's zero_grad
             warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")

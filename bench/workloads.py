@@ -77,6 +77,7 @@ def workloads(names: Sequence[str]) -> Iterator[Workload]:
     from bench.config import parse
     from bench.device import Unavailable
     from bench.run import check_batch_size, dataset
+    from bench.update import trained
 
     for name in names:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -86,7 +87,7 @@ def workloads(names: Sequence[str]) -> Iterator[Workload]:
             data = dataset(config.data, torch.device("cpu"))
             num_train = data.size("train")
             model = build_model(config.model, data.spec)
-            num_parameters = sum(param.numel() for param in model.parameters() if param.requires_grad)
+            num_parameters = sum(param.numel() for param in trained(model))
             check_batch_size(config, data)
             with torch.no_grad():
                 checked_outputs(config, data.spec, model.eval(), data.first(1)[0])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 from bench import app
@@ -102,6 +103,15 @@ class Outcome:
     status: int
     out: str
     err: str
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Two threads on a busy machine wait for each other at every small product."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ def load(
             channel by itself.
 
     Returns:
-        Train, val and test: inputs (N, 3, side, side) from 0 to 1 unless normalized, targets (N,), or where they are the
-        images (N, 3 * side * side).
+        Train, val and test: inputs (N, 3, side, side), from 0 to 1 unless normalized; targets (N,), or
+        where they are the images (N, 3 * side * side).
 
     Raises:
         ValueError: Files are absent and `download` is false, they cannot be fetched or are not what
@@ -56,21 +56,7 @@ def load_100(
     The 10,000 test images are CIFAR-100's own; of the 50,000 others, 5,000 stratified by class are val.
     The classes are the hundred fine ones.
 
-    Args:
-        root: Folder with cifar-100-python in it; None: `optbench` in the user's cache folder.
-        download: Fetch what is missing into `root`. Nothing is written there otherwise.
-        resize: Side in pixels to scale the images to; None: 32, as they are.
-        reconstruct: The targets are the images, flattened, for autoencoders; otherwise their classes.
-        normalize: Subtract the mean of the training images and divide by their standard deviation, each
-            channel by itself.
-
-    Returns:
-        Train, val and test: inputs (N, 3, side, side) from 0 to 1 unless normalized, targets (N,), or where they are the
-        images (N, 3 * side * side).
-
-    Raises:
-        ValueError: Files are absent and `download` is false, they cannot be fetched or are not what
-            they should be, or an option is out of its range.
+    Arguments, splits and errors are those of `load`; `root` holds cifar-100-python.
 
     References:
         Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.

@@ -35,8 +35,8 @@ def load(
             channel by itself.
 
     Returns:
-        Train, val and test: inputs (N, channels, side, side) from 0 to 1 unless normalized, targets (N,), or where they
-        are the images (N, channels * side * side).
+        Train, val and test: inputs (N, channels, side, side), from 0 to 1 unless normalized; targets
+        (N,), or where they are the images (N, channels * side * side).
 
     Raises:
         ValueError: Files are absent and `download` is false, they cannot be fetched or read, or an
@@ -61,22 +61,7 @@ def load_fashion(
 
     The 10,000 test images are the set's own; of the 60,000 others, 5,000 stratified by class are val.
 
-    Args:
-        root: Folder with FashionMNIST/raw in it; None: `optbench` in the user's cache folder.
-        download: Fetch what is missing into `root`. Nothing is written there otherwise.
-        resize: Side in pixels to scale the images to; None: 28, as they are.
-        channels: 3 repeats the grey channel, for models of colour images; None: 1, as they are.
-        reconstruct: The targets are the images, flattened, for autoencoders; otherwise their classes.
-        normalize: Subtract the mean of the training images and divide by their standard deviation, each
-            channel by itself.
-
-    Returns:
-        Train, val and test: inputs (N, channels, side, side) from 0 to 1 unless normalized, targets (N,), or where they
-        are the images (N, channels * side * side).
-
-    Raises:
-        ValueError: Files are absent and `download` is false, they cannot be fetched or read, or an
-            option is out of its range.
+    Arguments, splits and errors are those of `load`; `root` holds FashionMNIST/raw.
 
     References:
         Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -23,14 +22,7 @@ from models.logistic import LogisticRegression
 from models.mlp import MLP
 from models.torchvision import build
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small layers are faster so, and nobody else is in their way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _size(model: torch.nn.Module) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -16,14 +15,7 @@ from bench.data import quadratic_deep
 from bench.losses import mean
 from models.quadratic import DIMENSION, Quadratic, eigenvalues, hessian, rotation
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two on a busy machine wait for each other at every small product."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_nine_tenths_of_the_eigenvalues_are_below_1_and_the_rest_from_30_to_60() -> None:
