@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
+
+
+def command() -> NoReturn:
+    """Carry out the command line and leave: what is to be done at exit, then at once.
+
+    To take torch and its compiler apart, piece by piece, takes Python a second.
+    """
+    status = main()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody may read on
+            if stream is not None:  # closed from the start
+                stream.flush()
+    os._exit(status)
 
 
 def main() -> int:
@@ -13,6 +31,8 @@ def main() -> int:
         from bench.app import main as app_main
 
         return app_main()
+    except BrokenPipeError:  # who read what is printed has gone, as `head` does
+        return 1
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
         return 130
@@ -32,4 +52,4 @@ def find_packages() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

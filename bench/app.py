@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bench.config import CONF_DIR, Config, cell_id, parse
+from bench.config import CONF_DIR, Config, LauncherConfig, cell_id, parse
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from bench.progress import Progress
+    from bench.pool import Pool
+    from bench.progress import Shown
     from bench.tables import Claim
 
 OK, NOT_ALL_OK, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -37,6 +40,10 @@ class Session:
         rows: By run_id, of runs made and found.
         memory: Rows of `memory` by part; `measured` are those that this command wrote.
         no_memory: Why there is none, by part.
+        notes: What a person should know of a tuned sweep, a sentence each.
+        lost: What became of cells of which not even a row could be written, a sentence each.
+        given_up: Runs that are not tried again.
+        pool: The processes of launcher=pool, once there are any.
     """
 
     is_sweep: bool = False
@@ -47,8 +54,35 @@ class Session:
     memory: dict[str, dict[str, Any]] = field(default_factory=dict)
     no_memory: dict[str, str] = field(default_factory=dict)
     measured: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    given_up: frozenset[str] = frozenset()
+    pool: Pool | None = None
     interrupted: bool = False
     refusal: str | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        """Take over what another process did."""
+        self.rows |= outcome.rows
+        self.num_found += outcome.num_found
+        self.num_elsewhere += outcome.num_elsewhere
+        self.memory |= outcome.memory
+        self.no_memory |= outcome.no_memory
+        self.measured += outcome.measured
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a process made of one cell: its objective, and the parts of its session of the same names."""
+
+    value: float
+    rows: dict[str, dict[str, Any]]
+    num_found: int
+    num_elsewhere: int
+    memory: dict[str, dict[str, Any]]
+    no_memory: dict[str, str]
+    measured: list[str]
+    refusal: str | None
 
 
 _session = Session()
@@ -114,13 +148,17 @@ def compose(config_name: str, job: Callable[[DictConfig], Any], is_sweep: bool =
 
 
 def _command() -> int:
-    global _session
     warnings.showwarning = _show_warning
-    _session = Session(is_sweep=any(flag in sys.argv for flag in ("-m", "--multirun")))
+    begin(is_sweep=any(flag in sys.argv for flag in ("-m", "--multirun")))
+    if "launcher=pool" in sys.argv and _session.is_sweep:
+        prepare_pool()
     try:
         _session.refusal = compose("config", job, _session.is_sweep)
     except KeyboardInterrupt:
         _session.interrupted = True
+    finally:
+        if _session.pool is not None:
+            _session.pool.close(now=True)
     status = OK
     try:
         status = _finish()
@@ -156,12 +194,25 @@ def job(node: DictConfig) -> float:
     """One Hydra job, under any launcher: the runs of one cell.
 
     Returns:
-        The cell's objective: its mean final validation loss, infinite unless every run ended ok.
+        The cell's objective: the mean over seeds of what `sweep.select` names, infinite unless every run ended ok.
 
     Raises:
         Refused: It cannot be carried out.
     """
-    return run_cells([config_of(node, typed_overrides())])[0]
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    config = config_of(node, typed_overrides())
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        if config.plan:
+            show_plan([config])
+            return float("inf")
+        for key, default in (("sweep", "product"), ("launcher", "local")):
+            if (chosen := getattr(config, key).name) != default:
+                raise Refused(f"{key} must be {default} without -m, got {chosen}; add -m")
+    elif not str(HydraConfig.get().launcher._target_).startswith("hydra_plugins.bench_"):
+        config = config.model_copy(update={"launcher": LauncherConfig(name="other")})
+    return run_cells([config])[0]
 
 
 def typed_overrides() -> list[str]:
@@ -218,36 +269,184 @@ def run_cells(configs: Sequence[Config]) -> list[float]:
     """
     from bench.progress import Progress
 
-    progress = Progress(sum(len(_seeds(config)) for config in configs))
+    progress = Progress(sum(len(seeds_of(config)) for config in configs))
     try:
         return [_run_cell(config, progress) for config in configs]
     finally:
         progress.close()
 
 
-def _run_cell(config: Config, progress: Progress) -> float:
+def begin(is_sweep: bool) -> Session:
+    """Begin a command: nothing is recorded yet."""
+    global _session
+    _session = Session(is_sweep=is_sweep)
+    return _session
+
+
+def prepare_pool() -> None:
+    """Start the process that those of a pool are forked from: it imports torch while jobs are composed here."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # it takes these over; a run sets torch's own
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.forkserver"])
+    forkserver.ensure_running()
+
+
+def run_in_pool(configs: Sequence[Config]) -> list[float]:
+    """`run_cells`, with several cells at a time, each in a process of the pool.
+
+    Raises:
+        Refused: As `run_cells`, or there are fewer cores than threads.
+    """
+    from bench.pool import Pool, check
+
+    check(configs)
+    if _session.pool is None:
+        _session.pool = Pool(configs[0].launcher.n_jobs)
+    return _session.pool.run_cells(configs, _session)
+
+
+def collect(configs: Sequence[Config]) -> None:
+    """Take over what jobs of these cells recorded that a launcher not of ours made, in whatever processes.
+
+    Raises:
+        Refused: A study cannot be read.
+    """
     from bench import tables
-    from bench.environment import environment, environment_id
+    from bench.environment import device_name
+
+    for config in configs:
+        open_study(config, _session)
+        cell = cell_id(config, device_name(config)[0])
+        for seed in seeds_of(config):
+            found = tables.latest(config.study_dir, cell, seed)
+            if found is None:
+                _session.lost.append(f"{label_of(config, seed)} left no row; see what its job printed")
+            else:
+                _session.rows[found[0]["run_id"]] = found[0]
+
+
+def tuned(configs: Sequence[Config], launch: Callable[[list[list[str]]], list[float]]) -> None:
+    """Carry out a tuned sweep over these cells.
+
+    Args:
+        configs: One of each cell.
+        launch: Makes jobs, given by their overrides, and gives the objective of each.
+
+    Raises:
+        Refused: They cannot be tuned.
+    """
+    from bench.tuning import TunedSweep
+
+    try:
+        sweep = TunedSweep(configs)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    sweep.carry_out(launch)
+    _session.notes += sweep.sentences()
+
+
+def show_plan(configs: Sequence[Config]) -> None:
+    """Print what these cells would run.
+
+    Raises:
+        Refused: They cannot be tuned, or a study cannot be read.
+    """
+    from bench.plan import plan_text
+
+    try:
+        print(plan_text(configs))
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def run_on_slurm(configs: Sequence[Config], params: Mapping[str, Any]) -> list[float]:
+    """`run_cells`, each run as a job of a Slurm cluster.
+
+    Args:
+        configs: The cells.
+        params: The keys of `hydra.launcher`.
+
+    Raises:
+        Refused: As `run_cells`, or Slurm does not take the jobs.
+        KeyboardInterrupt: After the jobs were cancelled.
+    """
+    from bench import slurm
+
+    return slurm.run_cells(configs, params, _session)
+
+
+def work(config: Config, given_up: frozenset[str], progress: Shown) -> Outcome:
+    """Make the runs of one cell in a process of a pool.
+
+    Args:
+        config: The cell.
+        given_up: Its runs that are not tried again.
+        progress: Told of each run.
+    """
+    global _session
+    warnings.showwarning = _show_warning
+    _session = Session(is_sweep=True, configs={config.study_dir: config}, given_up=given_up)
+    value, refusal = float("inf"), None
+    try:
+        value = _run_cell(config, progress)
+    except Refused as error:
+        refusal = str(error)
+    did = _session
+    return Outcome(value, did.rows, did.num_found, did.num_elsewhere, did.memory, did.no_memory, did.measured, refusal)
+
+
+def open_study(config: Config, session: Session) -> None:
+    """Make the study's folder and look what earlier processes left there, once.
+
+    Raises:
+        Refused: It cannot be written, or is of a newer version.
+    """
+    from bench import tables
 
     study_dir = config.study_dir
-    if study_dir not in _session.configs:
-        _session.configs[study_dir] = config
-        with writing(study_dir):
-            study_dir.mkdir(parents=True, exist_ok=True)
-            tables.check_study(study_dir)
-            for row in tables.recover(study_dir):
-                print(f"bench: run {row['run_id']} is recorded as failed: {row['reason']}", file=sys.stderr)
-    device, lacking = _device_name(config)
+    if study_dir in session.configs:
+        return
+    session.configs[study_dir] = config
+    with writing(study_dir):
+        study_dir.mkdir(parents=True, exist_ok=True)
+        tables.check_study(study_dir)
+        for row in tables.recover(study_dir):
+            print(f"bench: run {row['run_id']} is recorded as failed: {row['reason']}", file=sys.stderr)
+
+
+def _run_cell(config: Config, progress: Shown) -> float:
+    from bench.environment import device_name, environment, environment_id
+
+    open_study(config, _session)
+    device, lacking = device_name(config)
     if lacking and not _session.is_sweep:
         raise Refused(lacking)
     where = environment(device if not lacking else "cpu")
     ids = cell_id(config, device), environment_id(where)
-    rows = [_run(config, seed, (*ids, where, device), lacking, progress) for seed in _seeds(config)]
+    rows = [_run(config, seed, (*ids, where, device), lacking, progress) for seed in seeds_of(config)]
+    return objective(config, rows)
+
+
+def objective(config: Config, rows: Sequence[Mapping[str, Any] | None]) -> float:
+    """The mean over some runs of a cell of what `sweep.select` names; infinite unless every one ended ok.
+
+    Raises:
+        Refused: The data has no classes to be wrong about.
+    """
     ended = [row for row in rows if row and row["status"] == "ok" and row["stage"] != "predicted"]
-    return sum(row["final_val_loss"] for row in ended) / len(rows) if len(ended) == len(rows) else float("inf")
+    if len(ended) < len(rows):
+        return float("inf")
+    select = config.sweep.select
+    if select == "val_error" and any(row.get("final_val_accuracy") is None for row in ended):
+        raise Refused(
+            f"sweep.select must be final_val_loss or best_val_loss for data={config.data.name}, got val_error: there are"
+            " no classes"
+        )
+    values = [1 - row["final_val_accuracy"] if select == "val_error" else row[select] for row in ended]
+    return float(sum(values)) / len(rows)
 
 
-def _seeds(config: Config) -> list[int]:
+def seeds_of(config: Config) -> list[int]:
     """The seeds to run: one where memory is predicted, which no seed changes."""
     return config.seeds[:1] if config.device.name == "fake" else config.seeds
 
@@ -257,12 +456,12 @@ def _run(
     seed: int,
     known: tuple[str, str, dict[str, Any], str],
     lacking: str | None,
-    progress: Progress,
+    progress: Shown,
 ) -> dict[str, Any] | None:
     """The row of one run: as it stands where it is done, else made now; None where another process is at it."""
     from bench import tables
 
-    label, study_dir = _label(config, seed), config.study_dir
+    label, study_dir = label_of(config, seed), config.study_dir
     run_id = f"{known[0]}-{seed}-{known[1]}"
     with writing(study_dir):
         row = _done(config, run_id)
@@ -297,6 +496,9 @@ def _done(config: Config, run_id: str) -> dict[str, Any] | None:
     """The row of a run that need not be made again."""
     from bench import tables
 
+    if run_id in _session.given_up:
+        given_up: dict[str, Any] = tables.read_record(tables.run_folder(config.study_dir, run_id))["run"]
+        return given_up
     row = None if config.force else tables.find(config.study_dir, run_id)
     if row is not None and row["status"] == "timeout":
         limit, before = config.train.time_limit_s, row["time_limit_s"]
@@ -342,6 +544,7 @@ def _make(
     from bench import tables
     from bench.device import Unavailable
     from bench.run import Result, lost, planned_row, predicted, run
+    from bench.tuning import pruner
 
     config = _with_all(config, f"{known[0]}-{seed}-{known[1]}")
     planned = planned_row(config, seed, *known)
@@ -358,7 +561,8 @@ def _make(
             assert memory is not None
             result = predicted(config, planned, memory)
         else:
-            result = run(config, planned, tell, num_beside)
+            give_up = pruner(config.trial.history) if config.trial.history else None
+            result = run(config, planned, tell, num_beside, give_up)
     except (ValueError, Unavailable) as error:
         if not _session.is_sweep:
             if not _session.rows:
@@ -409,24 +613,12 @@ def _memory(config: Config, planned: dict[str, Any]) -> dict[str, Any] | None:
     return row
 
 
-def _device_name(config: Config) -> tuple[str, str | None]:
-    """The device that a cell runs on, and why it can't where it can't. No torch for the CPU."""
-    if config.device.name in ("cpu", "fake"):
-        return config.device.name, None
-    from bench.device import Unavailable, resolve
-
-    try:
-        return resolve(config.device.name).type, None
-    except Unavailable as error:
-        return config.device.name, str(error)
-
-
 LABELLED = ("optimizer", "model", "data", "schedule", "augment", "loss", "regularization", "device", "train")
 NOT_LABELLED = ("optimizer", "train.epochs", "train.steps", "train.log_every", "train.eval_every", "train.save_best")
 """What the line about a run tells, where it was typed: keys of the first, but for the second."""
 
 
-def _label(config: Config, seed: int) -> str:
+def label_of(config: Config, seed: int) -> str:
     """A run in words: its optimizer and what else was chosen on the command line, less the budget."""
     chosen = []
     for override in config.overrides:
@@ -456,7 +648,7 @@ def _finish() -> int:
             remove_empty(study_dir)
         return REFUSED
     from bench import tables
-    from bench.report.stats import summary_text
+    from bench.report.words import summary_text
 
     for study_dir, config in _session.configs.items():
         with writing(study_dir):
@@ -478,11 +670,14 @@ def _finish() -> int:
     for part, why in _session.no_memory.items():
         if part in ran:
             print(f"bench: peak memory of {ran[part]['optimizer']} was not measured: {why}", file=sys.stderr)
+    for sentence in (*_session.notes, *_session.lost):
+        print(f"bench: {sentence}", file=sys.stderr)
     if _session.num_found:
         print(f"{_session.num_found} of these runs existed already and were not repeated (force=true repeats them).")
     if _session.num_elsewhere:
         print(f"{_session.num_elsewhere} runs were left to another process that is working on them.")
-    return OK if all(row["status"] in ("ok", "skipped") for row in _session.rows.values()) else NOT_ALL_OK
+    fine = all(row["status"] in ("ok", "skipped", "pruned") for row in _session.rows.values())
+    return OK if fine and not _session.lost else NOT_ALL_OK
 
 
 def remove_empty(study_dir: Path) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms import v2
 
 Augment = Callable[[Tensor], Tensor]
 """From the images of a batch (N, C, H, W) to changed copies of the same shape and dtype."""
@@ -108,6 +107,8 @@ class ResizedCrop:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Augment a batch of images."""
+        from torchvision.transforms import v2  # half a second, which only this augmentation needs
+
         checked("standard", images)
         draw = v2.RandomResizedCrop(list(images.shape[-2:]), antialias=True)
         return torch.stack([draw(image) for image in images.float()]).to(images.dtype)

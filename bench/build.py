@@ -37,6 +37,9 @@ SWITCHES: dict[str, dict[str, bool]] = {
 }
 """Arguments of torch's constructors that choose an implementation."""
 
+GIVEN: dict[str, Callable[..., Any]] = {}
+"""What targets stand for that no import finds: functions of a running program, see `bench.given`."""
+
 
 def build_data(config: Component) -> Dataset:
     """Load a data set.
@@ -309,6 +312,8 @@ class _Raised(ValueError):
 
 
 def _locate(key: str, target: str) -> Callable[..., Any]:
+    if target in GIVEN:
+        return GIVEN[target]
     try:
         found = get_object(target)
     except (Exception, SystemExit) as error:

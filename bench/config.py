@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -173,8 +174,29 @@ Need = Annotated[
 ]
 
 
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0")]
+
+
+class SearchConfig(Section):
+    """Where a hyperparameter is searched: so many decades, half of them on either side of a centre.
+
+    Attributes:
+        center: The middle, on a logarithmic scale.
+        decades: Width; None: `sweep.decades`.
+        scale: log: of the value; one_minus: of one less the value, as for a decay rate near 1.
+        source: Who recommends the centre.
+    """
+
+    center: PositiveFloat
+    decades: PositiveFloat | None = None
+    scale: Annotated[Literal["log", "one_minus"], Field(description="one of log, one_minus")] = "log"
+    source: str | None = None
+
+
 class OptimizerConfig(Component):
-    """An optimizer, which implementation of its step runs, and what it needs beside gradients."""
+    """An optimizer, which implementation of its step runs, what it needs beside gradients, and where it is searched."""
+
+    search: dict[str, SearchConfig] = {}
 
     needs: Annotated[
         list[Need], Field(description="a list of what it needs: closure, create_graph, evaluation_weights")
@@ -276,6 +298,67 @@ class TrainConfig(Section):
     )
 
 
+class LauncherConfig(Section):
+    """How the runs of a sweep are spread: see `conf/launcher/`."""
+
+    name: Annotated[Literal["local", "pool", "slurm", "other"], Field(description="one of local, pool, slurm")] = (
+        "local"
+    )
+    n_jobs: Annotated[int, Field(ge=1, le=10**5, description="a whole number from 1 to 100000")] = 1
+    partition: str | None = None
+    gpus: Annotated[int, Field(ge=0, le=1024, description="a whole number from 0 to 1024")] = 0
+    cpus: Annotated[int, Field(ge=1, le=1024, description="a whole number from 1 to 1024")] = 1
+    memory_gb: PositiveFloat | None = None
+    time_limit_min: Annotated[int, Field(ge=1, le=10**6, description="a whole number of minutes from 1 to 1000000")] = (
+        60
+    )
+
+
+class SweepConfig(Section):
+    """What `-m` makes of the values given: see `conf/sweep/`."""
+
+    name: Annotated[Literal["product", "tuned"], Field(description="one of product, tuned")] = "product"
+    method: Annotated[
+        Literal["grid", "random", "halton", "tpe"], Field(description="one of grid, random, halton, tpe")
+    ] = "grid"
+    trials: Annotated[int, Field(ge=2, le=10**5, description="a whole number from 2 to 100000")] = 9
+    over: Annotated[
+        list[str], Field(min_length=1, description="a list of entries of optimizer.search, such as [lr,weight_decay]")
+    ] = ["lr"]
+    decades: Annotated[
+        float, Field(gt=0, le=20, allow_inf_nan=False, description="a number of decades above 0, 20 at most")
+    ] = 4.0
+    select: Annotated[
+        Literal["final_val_loss", "best_val_loss", "val_error"],
+        Field(description="one of final_val_loss, best_val_loss, val_error"),
+    ] = "final_val_loss"
+    trial_seed: Seed = 0
+    seeds: Annotated[int, Field(ge=1, le=10**4, description="a whole number from 1 to 10000")] = 10
+    untuned: Flag = True
+    extend: Flag = False
+    sampler_seed: Seed = 0
+
+    @property
+    def fresh_seeds(self) -> list[int]:
+        """Seeds that no trial has seen."""
+        return [self.trial_seed + 1 + i for i in range(self.seeds)]
+
+
+class TrialConfig(Section):
+    """What a run is to the tuned sweep that makes it; see the columns of `runs` of the same names.
+
+    Attributes:
+        history: File of the values that earlier trials had on their way, by which this one is given up.
+    """
+
+    stage: Annotated[Literal["single", "tune", "final"], Field(description="one of single, tune, final")] = "single"
+    number: Annotated[int, Field(ge=0, description="a whole number of at least 0, or null")] | None = None
+    tuning: str | None = None
+    search: str | None = None
+    edge: str | None = None
+    history: str | None = None
+
+
 class Command(Section):
     """What every command that measures is told: model and data, where to compute, where results go."""
 
@@ -320,6 +403,10 @@ class Config(Command):
     ]
     memory: Flag
     force: Flag
+    launcher: LauncherConfig = LauncherConfig()
+    sweep: SweepConfig = SweepConfig()
+    trial: TrialConfig = TrialConfig()
+    plan: Flag = False
 
     @property
     def default_hyperparameters(self) -> bool:
@@ -376,6 +463,10 @@ def _shipped_options() -> dict[str, list[dict[str, Any]]]:
     return shipped
 
 
+ABSENT: dict[str, Any] = {"launcher": {"name": "local"}, "sweep": {"name": "product"}, "trial": {"stage": "single"}}
+"""What a configuration without these keys has: a run by hand."""
+
+
 def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
     """Turn a composed configuration into a `Config`.
 
@@ -387,10 +478,10 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
         ValueError: A key is unknown, or a value has the wrong type or is out of its range. The
             message is one sentence naming the dotted key, what was expected and what came.
     """
-    node = dict(node)
+    node = ABSENT | node
     if "overrides" in node:
         raise ValueError("overrides must not be set, got a value; it is what was typed")
-    for key in ("optimizer", "model", "data", "schedule", "augment", "device", "train", "regularization"):
+    for key in ("optimizer", "model", "data", "schedule", "augment", "device", "train", "regularization", *ABSENT):
         if not isinstance(node.get(key), dict):
             raise ValueError(
                 f"{key} must be a mapping or a group option, got {node.get(key)!r};"
@@ -404,14 +495,16 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
         try:
             checked = allowed(**options).model_dump(exclude_unset=True)
         except ValidationError as error:
-            raise ValueError(_sentence(error, allowed, f"{key}.", str(name))) from None
+            raise ValueError(_sentence(error, allowed, f"{key}.", {key: str(name)})) from None
         node[key] = {"name": name, "options": checked}
     if node.get("study") is None:
         node["study"] = f"{node['data']['name']}-{node['model']['name']}"
     try:
         config = Config(**node, overrides=overrides or [])
     except ValidationError as error:
-        raise ValueError(_sentence(error, Config, option=str(node["device"].get("name")))) from None
+        groups: tuple[str, ...] = ("device", "launcher", "sweep")
+        chosen = {key: str(node[key].get("name")) for key in groups}
+        raise ValueError(_sentence(error, Config, chosen=chosen)) from None
     if len(set(config.seeds)) < len(config.seeds):
         raise ValueError(f"seeds must be different from each other, got {config.seeds}; name each once")
     if config.train.epochs is None and config.train.steps is None:
@@ -420,6 +513,11 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
         raise ValueError(
             f"train.accumulate must be at most train.batch_size={config.train.batch_size}, got"
             f" {config.train.accumulate}; it is the number of parts that a batch is computed in"
+        )
+    if config.sweep.trial_seed + config.sweep.seeds >= 2**32:
+        raise ValueError(
+            f"sweep.trial_seed must leave room for {config.sweep.seeds} seeds after it, got"
+            f" {config.sweep.trial_seed}; choose a smaller one"
         )
     if config.train.init_from is not None:
         weights_hash(config.train.init_from)
@@ -463,7 +561,7 @@ def parse_step_cost(node: dict[str, Any], overrides: list[str] | None = None) ->
     try:
         config = StepCostConfig(**node, overrides=overrides or [])
     except ValidationError as error:
-        raise ValueError(_sentence(error, StepCostConfig, option=str(node["device"].get("name")))) from None
+        raise ValueError(_sentence(error, StepCostConfig, chosen={"device": str(node["device"].get("name"))})) from None
     if config.device.name == "fake":
         raise ValueError("device must be one whose clock can be read, got fake; choose cpu, cuda, mps or auto")
     return config
@@ -490,6 +588,7 @@ def _optimizer_entry(index: int, entry: Any) -> dict[str, Any]:
             f"{key} must be one of {', '.join(o for o in options if o != 'custom')}, got {_shown(name)}; a class of your own is {{_target_:my_file.MyClass,lr:0.01}}"
         )
     node = yaml.safe_load(shipped.read_text())
+    del node["search"]
     unknown = sorted(set(settings) - set(node))
     if unknown:
         raise ValueError(
@@ -510,7 +609,8 @@ def group_options(group: str) -> list[str]:
 
 def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
     """Part the keys that are ours from the arguments of the class."""
-    options = {name: value for name, value in node.items() if name != "needs" and (key, name) != ("data", "order")}
+    ours = ("needs", *{"optimizer": ("search",), "data": ("order",)}.get(key, ()))
+    options = {name: value for name, value in node.items() if name not in ours}
     target, name = options.pop("_target_", None), options.pop("name", None)
     if target in (None, "???"):
         what, example = ("function", "load") if key == "data" else ("class", "MyClass")
@@ -527,12 +627,14 @@ def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
     if key == "optimizer":
         if node.get("needs"):
             parsed["needs"] = sorted(set(node["needs"]), key=str) if isinstance(node["needs"], list) else node["needs"]
+        if node.get("search"):
+            parsed["search"] = node["search"]
         parsed["implementation"] = options.pop("implementation", "default")
         if isinstance(target, str) and target.startswith(("torch.optim.", "optimizers.")):
             try:
                 checked = Hyperparameters(**options)
             except ValidationError as error:
-                raise ValueError(_sentence(error, Hyperparameters, "optimizer.", str(name))) from None
+                raise ValueError(_sentence(error, Hyperparameters, "optimizer.", {"optimizer": str(name)})) from None
             parsed["options"] = checked.model_dump(exclude_unset=True)
     for option, value in parsed["options"].items():
         if isinstance(value, float) and not math.isfinite(value):
@@ -540,8 +642,10 @@ def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
     return parsed
 
 
-def _sentence(error: ValidationError, model: type[BaseModel], prefix: str = "", option: str = "") -> str:
-    """One sentence for the first thing that is wrong."""
+def _sentence(
+    error: ValidationError, model: type[BaseModel], prefix: str = "", chosen: Mapping[str, str] | None = None
+) -> str:
+    """One sentence for the first thing that is wrong; `chosen`: options of groups, whose files hold defaults."""
     first = min(error.errors(), key=lambda e: e["loc"][0] == "study")  # its default is made of the others
     location = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
     key = prefix + re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(location)).replace(".target", "._target_")
@@ -552,14 +656,14 @@ def _sentence(error: ValidationError, model: type[BaseModel], prefix: str = "", 
     if first["type"] == "missing":
         return f"{key} must be set, got nothing; give it a value"
     wanted = _description(model, location) or first["msg"]
-    advice = "choose one of these" if wanted.startswith("one of") else _advice(key.partition("[")[0], option)
+    advice = "choose one of these" if wanted.startswith("one of") else _advice(key.partition("[")[0], chosen or {})
     return f"{key} must be {wanted}, got {_shown(first['input'])}; {advice}"
 
 
-def _advice(key: str, option: str) -> str:
+def _advice(key: str, chosen: Mapping[str, str]) -> str:
     """What to do about a bad value: the default to go back to, where there is one."""
     group, _, rest = key.rpartition(".")
-    file = CONF_DIR / group / f"{option}.yaml"
+    file = CONF_DIR / group / f"{chosen.get(group)}.yaml"
     if group not in ("", "train") and file.is_file():
         default = yaml.safe_load(file.read_text()).get(rest)
     else:
@@ -573,7 +677,11 @@ def _advice(key: str, option: str) -> str:
 
 def _node_at(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
+        if part not in model.model_fields:  # the name of a thing that is searched
+            continue
         annotation = model.model_fields[part].annotation
+        if part == "search":
+            annotation = SearchConfig
         assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
         model = annotation
     return [name for name in model.model_fields if name != "overrides"]
@@ -587,7 +695,8 @@ def _description(model: type[BaseModel], location: list[str]) -> str | None:
     for part in location:
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-        node = node["items"] if part.isdigit() else node.get("properties", {}).get(part, {})
+        named = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+        node = node["items"] if part.isdigit() else named
         options = [node, *node.get("anyOf", [])]
         described = [option["description"] for option in options if "description" in option]
         if described:
@@ -602,8 +711,11 @@ def _shown(value: Any) -> str:
 
 # --- identity -------------------------------------------------------------------------------------
 
-NOT_IDENTITY = ("study", "seeds", "memory", "metrics", "force", "report", "results_dir", "reports_dir", "overrides")
-"""Keys that change where a result goes, not what it is. Beside them: `data.root`, `data.download` and
+NOT_IDENTITY = (
+    "study", "seeds", "memory", "metrics", "force", "report", "results_dir", "reports_dir", "overrides",
+    "launcher", "sweep", "trial", "plan",
+)  # fmt: skip
+"""Keys that change where a result goes, not what it is. Beside them: `optimizer.search`, all of `trial` but its stage, `data.root`, `data.download` and
 `data.workers` (where files lie and who reads them), `train.save_best`, and `train.time_limit_s` (a run that hit it is repeated when it
 is raised). Seed and environment are told apart in the run's id, not in the cell's."""
 
@@ -643,7 +755,9 @@ def identity(config: Config, device: str) -> dict[str, Any]:
         node["data"]["path"] = content_of(path) or path
     if config.train.init_from is not None:
         node["train"]["init_from"] = weights_hash(config.train.init_from)
-    del node["train"]["time_limit_s"], node["train"]["save_best"]
+    del node["train"]["time_limit_s"], node["train"]["save_best"], node["optimizer"]["search"]
+    if config.trial.stage != "single":
+        node["stage"] = config.trial.stage
     if config.train.steps is not None:
         node["train"]["epochs"] = None
     for key in ("optimizer", "model", "data"):

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import bench
-from bench.config import ROOT, short_hash
+from bench.config import ROOT, Config, short_hash
 
 
 def environment(device: str) -> dict[str, str | int | None]:
@@ -26,6 +26,18 @@ def environment(device: str) -> dict[str, str | int | None]:
         **_host(),
         "gpu": _gpu() if device == "cuda" else _cpu() if device == "mps" else None,
     }
+
+
+def device_name(config: Config) -> tuple[str, str | None]:
+    """The device that a cell runs on, and why it can't where it can't. No torch for the CPU."""
+    if config.device.name in ("cpu", "fake"):
+        return config.device.name, None
+    from bench.device import Unavailable, resolve
+
+    try:
+        return resolve(config.device.name).type, None
+    except Unavailable as error:
+        return config.device.name, str(error)
 
 
 def environment_id(columns: dict[str, str | int | None]) -> str:

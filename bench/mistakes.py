@@ -23,6 +23,11 @@ def sentence(error: Exception, is_sweep: bool) -> str:
 
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        if option == "submitit_slurm":
+            return (
+                "launcher must be local or pool where hydra-submitit-launcher is not installed, got slurm;"
+                " pip install 'optbench[slurm]'"
+            )
         own = f", or {group}=custom for a class of your own" if "custom" in error.options else ""
         return f"{group} must be one of {', '.join(sorted(error.options))}, got {option}; choose one{own}"
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
+
+
+class Shown(Protocol):
+    """Who is told of runs."""
+
+    def start(self, label: str) -> Callable[[int, int, float], None]:
+        """A run begins; what comes back is told (step, steps in all, training loss)."""
+
+    def end(self, label: str, outcome: str) -> None:
+        """A run ended, or was found done."""
 
 
 class Progress:

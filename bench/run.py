@@ -8,6 +8,7 @@ import functools
 import gc
 import json
 import math
+import re
 import shlex
 import traceback
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from torch.optim import Optimizer
 from bench import augment
 from bench import device as devices
 from bench.build import (
+    GIVEN,
     build_data,
     build_model,
     build_optimizer,
@@ -48,7 +50,7 @@ from bench.losses import LOSSES, check_log_probabilities, loss_name
 from bench.memory import PeakMemory
 from bench.probes import latency_ms
 from bench.schedules import Schedule
-from bench.train import Diverged, OutOfTime, Plan, Trace, train
+from bench.train import Diverged, OutOfTime, Plan, Pruned, Trace, train
 from bench.update import NOT_PLAIN, Update, trained
 
 Row = dict[str, Any]
@@ -81,7 +83,11 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "cell_id": cell_id,
         "environment_id": environment_id,
         "study": config.study,
-        "stage": "predicted" if device == "fake" else "single",
+        "stage": "predicted" if device == "fake" else config.trial.stage,
+        "trial": config.trial.number,
+        "tuning": config.trial.tuning,
+        "search": config.trial.search,
+        "edge": config.trial.edge,
         "status": "failed",
         "workload": f"{config.model.name} on {config.data.name}, batch {config.train.batch_size}"
         + (f", from {weights}" if weights else ""),
@@ -93,7 +99,7 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "optimizer": config.optimizer.name,
         "optimizer_target": config.optimizer.target,
         "implementation": config.optimizer.implementation,
-        "settings": "default" if config.default_hyperparameters else "given",
+        "settings": "default" if config.default_hyperparameters and config.trial.stage == "single" else "given",
         "schedule": config.schedule.name,
         "schedule_options": json.dumps(config.schedule.options, sort_keys=True),
         "augment": config.augment.name,
@@ -112,6 +118,8 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "batch_size": config.train.batch_size,
         "num_threads": config.device.threads,
         "time_limit_s": config.train.time_limit_s,
+        "launcher": config.launcher.name,
+        "num_jobs": config.launcher.n_jobs,
         "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         "command": repeat_command(config, seed),
         **environment,
@@ -125,8 +133,11 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
 
 
 def repeat_command(config: Config, seed: int) -> str:
-    """The command line that repeats one run."""
-    kept = [o for o in config.overrides if o.lstrip("+~").split("=", 1)[0] not in ("seeds", "force", "report")]
+    """The command line that repeats one run; what lives in a running program is repeated there."""
+    if {config.model.target, config.data.target, config.optimizer.target} & GIVEN.keys():
+        return f"bench.compare(...) in Python, with seed {seed}"
+    of_the_sweep = ("seeds", "force", "report", "launcher", "sweep", "plan")
+    kept = [o for o in config.overrides if re.split("[.=]", o.lstrip("+~"), maxsplit=1)[0] not in of_the_sweep]
     return shlex.join(["python", "-m", "bench", *kept, f"seeds=[{seed}]", "force=true"])
 
 
@@ -248,6 +259,7 @@ def run(
     row: Row,
     tell: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
     num_jobs_beside: int = 0,
+    give_up: Callable[[int, float], bool] | None = None,
 ) -> Result:
     """Make one run on this machine, now.
 
@@ -256,6 +268,7 @@ def run(
         row: What `planned_row` gave for one seed.
         tell: Called with (step, steps in all, training loss) now and then.
         num_jobs_beside: Other runs known to be in flight on this machine.
+        give_up: As in `bench.train.Plan`.
 
     Returns:
         The result, whatever became of it: divergence, lack of memory, the time limit, an error in
@@ -286,6 +299,7 @@ def run(
         augment=augment.build(config.augment.name, config.augment.options, data.spec.input_shape),
         keep_best=config.train.save_best,
         metrics=tuple(config.metrics),
+        give_up=give_up,
     )
     row = row | _data_columns(config, data, plan)
     trace, details = Trace(), {"config": config.model_dump()}
@@ -334,6 +348,8 @@ def run(
         status, reason = "diverged", str(error)
     except OutOfTime as error:
         status, reason = "timeout", str(error)
+    except Pruned as error:
+        status, reason = "pruned", str(error)
     except KeyboardInterrupt:
         status, reason = "interrupted", f"interrupted after step {trace.num_steps}"
     except Exception as error:

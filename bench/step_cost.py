@@ -57,7 +57,7 @@ def measure(node: DictConfig) -> int:
     from bench import app, tables
     from bench.device import Unavailable, resolve
     from bench.environment import environment, environment_id
-    from bench.report.stats import step_cost_text
+    from bench.report.words import step_cost_text
 
     overrides = app.typed_overrides()
     try:

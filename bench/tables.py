@@ -108,7 +108,10 @@ RUNS: tuple[Column, ...] = (
         ("optimizer", "name of the optimizer"),
         ("optimizer_target", "its class"),
         ("implementation", "which form of the step ran: forloop, foreach, fused, compiled, reference, own"),
-        ("settings", "default: every hyperparameter as in its config; given: some set by hand"),
+        ("settings", "default: every hyperparameter as in its config; given: some set by hand or by a sweep"),
+        ("tuning", "how its hyperparameters were searched, in words: alike for all optimizers of a tuned sweep"),
+        ("search", "the ranges searched, JSON: lowest and highest value of each hyperparameter"),
+        ("edge", "of a final run: hyperparameters whose best value is the lowest or highest tried, such as lr high"),
         ("schedule", "learning-rate schedule"),
         ("schedule_options", "its settings, JSON"),
         ("augment", "what is done to the images of training batches"),
@@ -135,6 +138,7 @@ RUNS: tuple[Column, ...] = (
     *_columns("float", ("lr", "learning rate; other hyperparameters are in columns hp_<name>")),
     *_columns(
         "int",
+        ("trial", "number of the trial from 0 (stage tune), or of the trial that was best (stage final)"),
         ("seed", "seed of initial weights and batch order"),
         ("batch_size", "examples a step"),
         ("num_threads", "torch threads on the CPU"),
@@ -197,6 +201,11 @@ RUNS: tuple[Column, ...] = (
         ("git_commit", "commit of the bench's checkout, with -dirty where it was changed"),
     ),
     *_columns("int", ("num_cores", "CPU cores this process may use")),
+    *_columns(
+        "string",
+        ("launcher", "local: one run at a time, so that times can be compared; pool, slurm, other: side by side"),
+    ),
+    *_columns("int", ("num_jobs", "jobs that the launcher may run side by side")),
     *_columns("float", ("time_limit_s", "seconds of training after which a run is given up")),
     *_columns("string", ("command", "what repeats this run")),
 )
@@ -807,8 +816,15 @@ class Claim:
         self._file.close()
 
 
-def recover(study_dir: Path) -> list[dict[str, Any]]:
+LOST = "the process ended without a word: killed, or the machine stopped"
+
+
+def recover(study_dir: Path, reason: str = LOST) -> list[dict[str, Any]]:
     """Record as failed every run whose process ended without a word; return their rows.
+
+    Args:
+        study_dir: Folder of the study.
+        reason: What is known of how it ended.
 
     Raises:
         OSError: The study's folder cannot be written.
@@ -832,14 +848,43 @@ def recover(study_dir: Path) -> list[dict[str, Any]]:
             except (ValueError, KeyError, TypeError):
                 row = None
             if row is not None and find(study_dir, row["run_id"]) is None:
-                row |= {
-                    "status": "failed",
-                    "reason": "the process ended without a word: killed, or the machine stopped",
-                }
+                row |= {"status": "failed", "reason": reason}
                 write_run(study_dir, row, [], {})
                 lost.append(row)
             path.unlink(missing_ok=True)
     return lost
+
+
+def latest(study_dir: Path, cell_id: str, seed: int) -> tuple[dict[str, Any], pd.DataFrame] | None:
+    """The row and the curves of the newest run of a cell with a seed, in whichever environment; None: there is none."""
+    newest: tuple[dict[str, Any], pd.DataFrame] | None = None
+    for folder in (study_dir / "runs").glob(f"{cell_id}-{seed}-*"):
+        try:
+            row = read_record(folder)["run"]
+            curves = pq.read_table(folder / "curves.parquet", partitioning=None).to_pandas()
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+            continue
+        if newest is None or str(row["started_at"]) > str(newest[0]["started_at"]):
+            newest = row, curves
+    return newest
+
+
+def recorded(study_dir: Path) -> pd.DataFrame:
+    """The table `runs` of a study as it is now, without its curves; empty where there is no study.
+
+    Raises:
+        ValueError: The study was written by a newer version of this package.
+    """
+    path = study_dir / "runs.parquet"
+    with suppress(OSError, pa.ArrowException):
+        meta = pq.read_schema(path).metadata or {}
+        if meta.get(b"stamp", b"").decode() == _stamp(study_dir):
+            return _typed_runs(pq.read_table(path).to_pandas())
+    rows = []
+    for folder in sorted((study_dir / "runs").glob("[!.]*")):
+        with suppress(OSError, KeyError, TypeError):
+            rows.append(read_record(folder)["run"])
+    return _typed_runs(pd.DataFrame(rows, dtype=object))
 
 
 def find_side(study_dir: Path, table: str, part: str) -> dict[str, Any] | None:

@@ -31,6 +31,10 @@ class OutOfTime(Exception):
     """Training took longer than its limit."""
 
 
+class Pruned(Exception):
+    """A trial is given up: others had gone further."""
+
+
 @dataclass
 class Trace:
     """What a run leaves behind.
@@ -90,6 +94,7 @@ class Plan:
         augment: Changes the inputs of a training batch, or None.
         keep_best: Whether to keep the weights of the lowest validation loss.
         metrics: What else is recorded at every stop: see `bench.probes.Probes`.
+        give_up: Asked at evaluations before the last, with (step, validation loss), whether to stop there; None: never.
     """
 
     num_steps: int
@@ -106,6 +111,7 @@ class Plan:
     augment: Callable[[Tensor], Tensor] | None = None
     keep_best: bool = False
     metrics: tuple[str, ...] = ()
+    give_up: Callable[[int, float], bool] | None = None
 
     def stops(self) -> Iterator[int]:
         """The steps after which training pauses to log or evaluate: the first, the last, and every few."""
@@ -142,7 +148,7 @@ def train(
 
     Raises:
         Diverged: A loss left the finite numbers or the limit.
-        OutOfTime: The time limit passed.
+        OutOfTime, Pruned: The time limit passed, or `plan.give_up` said so.
     """
     parameters = trained(model)
     update = Update(model, parameters, optimizer, LOSSES[plan.loss], plan.autocast, plan.step, needs)
@@ -199,12 +205,14 @@ def train(
 
 
 def _evaluate_all(model: nn.Module, data: Dataset, plan: Plan, trace: Trace, schedule: Schedule | None) -> None:
-    """Evaluate, and do what goes by the validation loss: the schedule, and the best weights."""
+    """Evaluate, and do what goes by the validation loss: the schedule, the best weights, and giving up."""
+    val_loss = math.nan
     for split in ("val", "test"):
         for metric, value in evaluate(model, data, split, plan).items():
             trace.record(split, metric, value, plan)
             if (split, metric) != ("val", "loss"):
                 continue
+            val_loss = value
             if schedule is not None and trace.step:
                 schedule.observe(value)
             if plan.keep_best and value < trace.best_val_loss:
@@ -213,6 +221,8 @@ def _evaluate_all(model: nn.Module, data: Dataset, plan: Plan, trace: Trace, sch
                 trace.best_state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
     if data.optimum is not None:
         trace.record("train", "gap", evaluate(model, data, "train", plan)["loss"] - data.optimum, plan)
+    if plan.give_up is not None and 0 < trace.step < plan.num_steps and plan.give_up(trace.step, val_loss):
+        raise Pruned(f"given up at step {trace.step}: above the median of the trials before it")
 
 
 def _no_mark() -> None:

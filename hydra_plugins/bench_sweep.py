@@ -1,102 +1,82 @@
-"""Hydra plugins of the bench: a grid sweeper and a launcher that compose every job once.
+"""The bench's sweeper: every combination of the values given, or a tuned sweep over them.
 
-Hydra's own compose each job twice, and find a mistake in the last job after the first has run. Here
-all jobs are composed and checked, then run in this process one after the other.
+It works with any launcher. What it makes of the values is `sweep` in the configuration.
 """
 
-import copy
+from __future__ import annotations
+
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
 
-_CONFIGS: dict[str, dict[str, Any]] = {
-    "hydra/sweeper/grid": {
-        "_target_": "hydra_plugins.bench_sweep.GridSweeper",
-        "max_batch_size": None,
-        "params": None,
-    },
-    "hydra/launcher/local": {"_target_": "hydra_plugins.bench_sweep.LocalLauncher"},
-}
-for _path, _node in _CONFIGS.items():
-    _group, _, _name = _path.rpartition("/")
-    ConfigStore.instance().store(group=_group, name=_name, node=_node, provider="bench")
+from hydra_plugins.bench_compose import Composer
+from hydra_plugins.bench_launchers import LocalLauncher
+
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="bench",
+    node={"_target_": "hydra_plugins.bench_sweep.BenchSweeper", "max_batch_size": None, "params": None},
+    provider="bench",
+)
 
 
-class GridSweeper(BasicSweeper):
-    """Every combination of the values given, as Hydra's basic sweeper, for any launcher."""
+class BenchSweeper(BasicSweeper):
+    """Launches what the values given span, once each or as the cells of a tuned sweep."""
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch every combination that the overrides span."""
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        results: list[Any] = []
+        for override in overrides:
+            if override.key_or_group in ("sweep", "launcher", "plan") and override.is_sweep_override():
+                raise HydraException(
+                    f"{override.key_or_group} must be one value for all jobs of a sweep, got"
+                    f" {override.input_line}; give the command once for each"
+                )
         batches = self.split_arguments(overrides, self.max_batch_size)
         if not any(batches):
             raise HydraException(
                 f"the sweep must span at least one job, got none from {' '.join(arguments)}; does a glob match?"
             )
-        for batch in batches:
-            done = sum(map(len, results))
-            results.append(self.launcher.launch(batch, initial_job_idx=done))
-            for result in results[-1]:
-                _ = result.return_value  # raises where the job did
-        return results
+        self._num_launched = 0
+        if self.config.sweep.name == "product" and not self.config.plan:
+            return [self._launch(batch) for batch in batches]
 
+        from bench.app import config_of, show_plan, tuned
 
-class LocalLauncher(BasicLauncher):
-    """All jobs in this process, in order: the one whose times can be compared."""
+        compose = Composer(self.hydra_context, self.config)
+        configs = [config_of(compose(job), list(job)) for job in chain.from_iterable(batches)]
+        if self.config.plan:
+            show_plan(configs)
+        else:
+            tuned(configs, self._launch)
+        return []
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Compose and check every job, then run them."""
-        from bench.app import config_of, run_cells
+    def _launch(self, jobs: Sequence[Sequence[str]]) -> list[float]:
+        """The objectives of some jobs.
 
-        setup_globals()
-        composed: dict[tuple[str, ...], DictConfig] = {}
-        configs = [config_of(self._compose(list(job), composed), list(job)) for job in job_overrides]
-        returns = []
-        for job, value in zip(job_overrides, run_cells(configs), strict=True):
-            result = JobReturn(overrides=job, status=JobStatus.COMPLETED)
-            result.return_value = value
-            returns.append(result)
-        return returns
+        Raises:
+            Exception: What the first job raised that raised anything.
+        """
+        assert self.launcher is not None
+        returns: Sequence[JobReturn] = self.launcher.launch(jobs, initial_job_idx=self._num_launched)
+        self._num_launched += len(jobs)
+        values = [result.return_value for result in returns]
+        if not isinstance(self.launcher, LocalLauncher):
+            self._collect(jobs)
+        return values
 
-    def _compose(self, job: list[str], composed: dict[tuple[str, ...], DictConfig]) -> DictConfig:
-        """The configuration of one job: Hydra's for its choice of groups, its plain values on top."""
+    def _collect(self, jobs: Sequence[Sequence[str]]) -> None:
+        """Learn from the tables what was done where a launcher not of ours ran the jobs, in whatever processes."""
+        from bench.app import collect, config_of
+
         assert self.hydra_context is not None and self.config is not None
-        loader = self.hydra_context.config_loader
-        assert isinstance(loader, ConfigLoaderImpl)
-        parsed = OverridesParser.create().parse_overrides(job)
-        plain = [override for override in parsed if self._is_plain(override, loader)]
-        choice = tuple(str(o.input_line) for o in parsed if o not in plain)
-        if choice not in composed:
-            base = loader.load_sweep_config(self.config, list(choice))
-            HydraConfig.instance().set_config(base)
-            with open_dict(base):
-                del base["hydra"]
-            composed[choice] = base
-        config = copy.deepcopy(composed[choice])
-        OmegaConf.set_struct(config, True)
-        loader._apply_overrides_to_config(plain, config)
-        return config
-
-    @staticmethod
-    def _is_plain(override: Override, loader: ConfigLoaderImpl) -> bool:
-        key = override.key_or_group
-        return not (
-            override.is_delete()
-            or override.package is not None
-            or override.is_hydra_override()
-            or key.startswith("hydra")
-            or loader.repository.group_exists(key)
-        )
+        compose = Composer(self.hydra_context, self.config)
+        collect([config_of(compose(job), list(job)) for job in jobs])

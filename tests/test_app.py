@@ -55,6 +55,10 @@ def test_the_main_job(cli: Cli) -> None:
 
 
 MAY_BE_EMPTY = {
+    "trial",
+    "tuning",
+    "search",
+    "edge",
     "metrics",
     "init_from",
     "clip_norm",

@@ -35,12 +35,14 @@ def with_value(dotted: str, value: Any) -> dict[str, Any]:
     *parents, last = dotted.split(".")
     inner = node
     for part in parents:
-        inner = inner[part]
+        inner = inner.setdefault(part, {})
     inner[last] = value
     return node
 
 
-@pytest.mark.parametrize("group", ["optimizer", "model", "data", "schedule", "augment", "device", "experiment"])
+@pytest.mark.parametrize(
+    "group", ["optimizer", "model", "data", "schedule", "augment", "device", "experiment", "sweep"]
+)
 def test_every_option_composes_and_parses(group: str) -> None:
     for option in group_options(group):
         overrides = [f"{group}={option}"]
@@ -48,6 +50,15 @@ def test_every_option_composes_and_parses(group: str) -> None:
             overrides.append(f"{group}._target_=mine.Thing")
         config = parse(composed(*overrides))
         assert config.study
+
+
+@pytest.mark.parametrize("name", [o for o in group_options("optimizer") if o != "custom"])
+def test_every_optimizer_says_where_it_is_searched_and_who_says_so(name: str) -> None:
+    search = parse(composed(f"optimizer={name}")).optimizer.search
+    assert search["lr"].decades is None, "every optimizer has the width of sweep.decades"
+    assert all(entry.source for entry in search.values())
+    options = parse(composed(f"optimizer={name}")).optimizer.options
+    assert all(key in options or (key in ("beta1", "beta2") and "betas" in options) for key in search)
 
 
 @pytest.mark.parametrize("name", [o for o in group_options("optimizer") if o != "custom"])
@@ -60,7 +71,11 @@ def test_optimizer_configs_are_complete_with_torchs_defaults(name: str) -> None:
     if name == "lbfgs":
         switches.add("maximize")  # newer than the oldest torch that is supported
     defaults = {key: p.default for key, p in signature.parameters.items() if key not in switches}
-    ours = {key: value for key, value in node.items() if key not in ("_target_", "name", "implementation", "needs")}
+    ours = {
+        key: value
+        for key, value in node.items()
+        if key not in ("_target_", "name", "implementation", "needs", "search")
+    }
     assert set(ours) == set(defaults)
     for key, value in ours.items():
         default = {"momentum": 0.9, "nesterov": name == "nesterov"}.get(key) if name in MOMENTUM else None
@@ -113,6 +128,35 @@ BAD = {
     "train.time_limit_s": [0, -1, math.nan, "x"],
     "seeds": [[], [-1], [2**32], [0.5], "x", ["a"], [True], [0, 0], None, -1],
     "study": ["../../x", "a/b", "", ".hidden", "x" * 101, 5],
+    "launcher.name": ["ray", None],
+    "launcher.unknown": [1],
+    "launcher.n_jobs": [0, 1.5, "x", True],
+    "launcher.partition": [5],
+    "launcher.gpus": [-1, "x"],
+    "launcher.cpus": [0, None],
+    "launcher.memory_gb": [0, -1, math.nan, "x"],
+    "launcher.time_limit_min": [0, 1.5, None],
+    "sweep.name": ["random", None],
+    "sweep.unknown": [1],
+    "sweep.method": ["bayes", None],
+    "sweep.trials": [0, 1, 2.5, "x", None],
+    "sweep.over": [[], "lr", None, [1]],
+    "sweep.decades": [0, -1, 21, math.nan, "x"],
+    "sweep.select": ["loss", None],
+    "sweep.trial_seed": [-1, 2**32, 0.5, None],
+    "sweep.seeds": [0, [1, 2], None],
+    "sweep.untuned": [1, None],
+    "sweep.extend": ["yes", None],
+    "sweep.sampler_seed": [-1, "x"],
+    "trial.stage": ["test", None],
+    "trial.number": [-1, 0.5, "x"],
+    "trial.tuning": [5],
+    "trial.search": [{}],
+    "trial.edge": [["lr"]],
+    "trial.history": [5],
+    "trial.unknown": [1],
+    "optimizer.search": [5, {"lr": 0.1}, {"lr": {}}, {"lr": {"center": -1}}, {"lr": {"center": 1, "scale": "linear"}}],
+    "plan": ["yes", 1, None],
     "memory": ["yes", 1, None],
     "force": ["yes", 1, None],
     "report": ["yes", 0],
@@ -280,7 +324,8 @@ def test_every_field_is_tested() -> None:
     judged_by_the_class = {
         "model.hidden", "model.dropout", "model.log_softmax", "data.resize", "data.channels", "data.reconstruct",
     }  # fmt: skip
-    assert keys(BASE) - {"experiment"} - judged_by_the_class <= set(BAD)
+    searched = {key for key in keys(BASE) if key.startswith("optimizer.search.")}
+    assert keys(BASE) - {"experiment"} - judged_by_the_class - searched <= set(BAD)
 
 
 def test_a_custom_class_takes_what_it_likes_but_no_nan() -> None:
@@ -324,6 +369,12 @@ NOT_RESULT = [
     "study=x",
     "seeds=[5]",
     "memory=false",
+    "sweep=tuned",
+    "launcher=pool",
+    "+trial.number=3",
+    "+trial.edge=lr",
+    "plan=true",
+    "optimizer.search.lr.center=0.5",
     "force=true",
     "report=false",
     "results_dir=r",
@@ -351,6 +402,8 @@ def test_what_does_not_change_the_result_does_not_change_the_id(override: str) -
         "schedule=cosine",
         "device.threads=2",
         "device.precision=bf16",
+        "+trial.stage=tune",
+        "+trial.stage=final",
         "train.epochs=21",
         "train.steps=5",
         "train.batch_size=32",

@@ -42,8 +42,12 @@ def test_commands_of_the_readme_work(
     if "data=mnist" in words or "experiment=mnist_tutorial" in words or "--help" in words:
         pytest.skip("needs MNIST files" if "--help" not in words else "tested elsewhere")
     budget = ["train.steps=20"] if any(word.startswith("experiment=") for word in words) else ["train.epochs=1"]
-    done = cli(*words, *budget, "seeds=[0]")
+    once = ["sweep.trials=3", "sweep.seeds=1"] if "sweep=tuned" in words else ["seeds=[0]"]
+    done = cli(*words, *budget, *once)
     assert done.status == 0, done.err
+    if "plan=true" in words:
+        assert "Nothing was run." in done.out
+        return
     (study,) = Path("results").iterdir()
     assert set(tables.load(study).runs["status"]) <= {"ok", "skipped"}
 

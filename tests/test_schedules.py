@@ -193,9 +193,9 @@ def test_what_has_no_learning_rate_and_what_is_compiled(cli: Cli, folder: Path) 
 
 
 def test_settings_tell_series_apart(cli: Cli) -> None:
-    from bench.report import stats
+    from bench.report import sections
 
     cli("schedule=constant,cosine", *SHORT, "-m")
     cli("schedule=cosine", "schedule.final=0.5", *SHORT)
-    (section,) = stats.sections(tables.load("results/digits-mlp").runs)
+    (section,) = sections.sections(tables.load("results/digits-mlp").runs)
     assert set(section.runs["series"]) == {"adam constant", "adam cosine (final 0.0)", "adam cosine (final 0.5)"}

@@ -76,7 +76,7 @@ def test_the_command(folder: Path) -> None:
     ):
         assert (Path("reports/digits-mlp") / file).stat().st_size > 0
     if (ok["timing_quality"] != "contended").all():  # of contended times nothing is said
-        assert "Update rule or implementation?" in Path("reports/digits-mlp/report.md").read_text()
+        assert "The update rule" in Path("reports/digits-mlp/report.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -441,7 +441,7 @@ def test_a_gap_is_that_of_the_model_the_optimum_is_of(cli: Cli) -> None:
 
 
 def test_what_varies_is_in_the_names_and_titles_of_the_report(cli: Cli) -> None:
-    from bench.report.stats import sections
+    from bench.report.sections import sections
 
     base = ["seeds=[0]", "train.steps=5", "report=false", "memory=false", "study=s"]
     ok(cli(*base, "augment=rotation", "augment.degrees=5,30", "-m"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 from bench.data import resized, stratified_order, with_channels
 from bench.data.images import Splits, pair
@@ -32,11 +34,28 @@ def load(resize: int | None = None, channels: int | None = None, reconstruct: bo
     References:
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
     """
-    digits = load_digits()
-    images = torch.from_numpy(digits.images.astype(np.float32) / 16).unsqueeze(1)
-    targets = torch.from_numpy(digits.target.astype(np.int64))
+    pixels, classes = _digits()
+    images = torch.from_numpy(pixels.astype(np.float32) / 16).unflatten(1, (1, 8, 8))
+    targets = torch.from_numpy(classes.astype(np.int64))
     images = with_channels(resized(images, resize), channels)
-    order = torch.from_numpy(stratified_order(digits.target))
+    order = torch.from_numpy(stratified_order(classes))
     test, val, train = order.split([NUM_TEST, NUM_VAL, len(order) - NUM_VAL - NUM_TEST])
     made = [pair(images[part], targets[part], reconstruct) for part in (train, val, test)]
     return made[0], made[1], made[2]
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, 64) from 0 to 16 and classes (N,): `sklearn.datasets.load_digits`, whose import takes most of a second.
+
+    So the file is read that lies with it; if it ever moves, the import does.
+    """
+    spec = importlib.util.find_spec("sklearn")
+    folder = Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else Path()
+    file = folder / "datasets" / "data" / "digits.csv.gz"
+    if file.is_file():
+        rows = np.loadtxt(file, delimiter=",")
+        return rows[:, :-1], rows[:, -1].astype(int)
+    from sklearn.datasets import load_digits
+
+    pixels, classes = load_digits(return_X_y=True)
+    return pixels, classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -16,6 +17,9 @@ def main() -> int:
     parser.add_argument(
         "--mix-environments", action="store_true", help="compare runs of different machines or versions"
     )
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--target", type=float, help="validation loss of steps and time to target")
+    chosen.add_argument("--baseline", help="the optimizer whose median final loss is the target (the second best)")
     arguments = parser.parse_args()
 
     from bench import tables
@@ -24,8 +28,12 @@ def main() -> int:
     try:
         study = tables.load(arguments.study)
         from bench.report.render import write_report
+        from bench.report.stats import Goal
 
-        write_report(study, arguments.study, report_dir, arguments.where, arguments.mix_environments)
+        if arguments.target is not None and not math.isfinite(arguments.target):
+            raise ValueError(f"--target must be a finite number, got {arguments.target}; give a loss")
+        goal = Goal(arguments.target, arguments.baseline)
+        write_report(study, arguments.study, report_dir, arguments.where, arguments.mix_environments, goal)
     except (ValueError, FileNotFoundError) as error:
         print(f"bench.report: {error}", file=sys.stderr)
         return 2

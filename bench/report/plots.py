@@ -22,8 +22,9 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bench.report import stats
 
@@ -38,7 +39,9 @@ Y_LABELS = {
     "distance": "distance from the start",
 }
 MAX_FAINT_POINTS = 20_000
-"""Above so many points the single seeds are thinned, so that a figure stays small."""
+"""Above so many points in a panel the single seeds are thinned, so that a figure stays small."""
+MAX_FAINT_RUNS = 20
+"""Of each series so many single seeds are drawn, or dots for them; medians and bands are over all."""
 MIN_PATH_MOVE = 0.002
 """Of the width of a figure: points of a path that lie closer together are one there."""
 
@@ -70,6 +73,12 @@ def _styles(runs: pd.DataFrame, series: Sequence[str], palette: dict[str, Color]
         styles[name] = (palette[optimizer], DASHES[seen.get(optimizer, 0) % len(DASHES)])
         seen[optimizer] = seen.get(optimizer, 0) + 1
     return styles
+
+
+def _first_of_each(runs: pd.DataFrame) -> pd.DataFrame:
+    """The first MAX_FAINT_RUNS rows of each series, and those that did not end ok among its first as many again."""
+    place = runs.groupby("series").cumcount()
+    return runs[(place < MAX_FAINT_RUNS) | ((place < 2 * MAX_FAINT_RUNS) & (runs["status"] != "ok"))]
 
 
 def _panels(num: int) -> tuple[Figure, list[Axes]]:
@@ -109,10 +118,12 @@ def curves_figure(
         return None
     figure, axes = _panels(len(splits))
     styles = _styles(runs, series, palette)
+    drawn = set(_first_of_each(data.drop_duplicates("run_id"))["run_id"])
     for axis, split in zip(axes, splits, strict=True):
         panel = data[data["split"] == split]
-        keep = max(1, math.ceil(len(panel) / MAX_FAINT_POINTS))
-        for name, group in panel.groupby("series", sort=False):
+        faint = panel[panel["run_id"].isin(drawn)]
+        keep = max(1, math.ceil(len(faint) / MAX_FAINT_POINTS))
+        for name, group in faint.groupby("series", sort=False):
             color, dash = styles[str(name)]
             lines = []
             for _, run in group.groupby("run_id", sort=False):
@@ -312,7 +323,7 @@ def bars_figure(
             errorbar=None, alpha=0.45, ax=axis, legend=False,
         )  # fmt: skip
         sns.stripplot(
-            data, x=column, y="series", hue="series", order=list(series), palette=shades, size=6, jitter=False,
+            data.groupby("series").head(MAX_FAINT_RUNS), x=column, y="series", hue="series", order=list(series), palette=shades, size=6, jitter=False,
             ax=axis, legend=False, edgecolor="white", linewidth=0.6,
         )  # fmt: skip
         axis.set(xlabel=label, ylabel="")
@@ -322,24 +333,39 @@ def bars_figure(
     return figure
 
 
-def sensitivity_figure(runs: pd.DataFrame, palette: dict[str, Color]) -> Figure | None:
-    """Final validation loss against learning rate; None where no setting has two rates.
+def sensitivity_figure(
+    table: pd.DataFrame, basins: pd.DataFrame, label: str, palette: dict[str, Color]
+) -> Figure | None:
+    """Loss against learning rate, and the width of the basin; None where no setting has two rates.
 
     A learning rate with a run that did not end ok is a cross at the top of the axis.
+
+    Args:
+        table: What `tuning.sensitivity` gave.
+        basins: What `tuning.basin_width` gave: a bar under its curve, open ended where nothing beyond was tried.
+        label: Of the loss.
+        palette: A colour for each optimizer.
     """
-    table = stats.sensitivity(runs)
     if table.empty:
         return None
     figure, (axis,) = _panels(1)
     dashes: dict[str, int] = {}
-    for (optimizer, setting), group in table.groupby(["optimizer", "setting"], sort=False):
+    known = table["value"].dropna()
+    for rank, ((optimizer, setting), group) in enumerate(table.groupby(["optimizer", "setting"], sort=False)):
         dash = DASHES[dashes.setdefault(optimizer, 0) % len(DASHES)]
         dashes[optimizer] += 1
         color = palette[optimizer]
         axis.plot(group["lr"], group["value"], "o", linestyle=dash, color=color, label=setting, linewidth=2)
         axis.fill_between(group["lr"], group["low"], group["high"], color=color, alpha=0.15, linewidth=0)
+        for basin in basins[(basins["optimizer"] == optimizer) & (basins["setting"] == setting)].itertuples():
+            y = -0.04 - 0.025 * (rank % 6)
+            ends = [None if side in basin.open else "|" for side in ("low", "high")]
+            across = axis.get_xaxis_transform()
+            axis.plot([basin.low_lr, basin.high_lr], [y, y], color=color, linewidth=3, transform=across, clip_on=False)
+            for x, end, arrow in zip((basin.low_lr, basin.high_lr), ends, ("<", ">"), strict=True):
+                axis.plot([x], [y], end or arrow, color=color, transform=across, clip_on=False, markersize=7)
     axis.set_xscale("log")
-    if (table["value"].dropna() > 0).all() and table["value"].notna().any():
+    if len(known) and (known > 0).all():
         _log_scale(axis.yaxis)
     for lr, at_rate in table[table["value"].isna()].groupby("lr"):
         for rank, optimizer in enumerate(at_rate["optimizer"]):
@@ -347,8 +373,261 @@ def sensitivity_figure(runs: pd.DataFrame, palette: dict[str, Color]) -> Figure 
                 [lr], [0.96 - 0.07 * rank], "x", transform=axis.get_xaxis_transform(), color=palette[optimizer], markersize=9,
                 markeredgewidth=2,
             )  # fmt: skip
-    axis.set(xlabel="learning rate", ylabel="final val loss")
+    axis.set(xlabel="learning rate", ylabel=label)
+    axis.tick_params(axis="x", pad=6 + 4 * min(6, len(basins)))
     _one_legend(figure, [axis])
+    return figure
+
+
+def targets_figure(
+    each: pd.DataFrame, targets: pd.DataFrame, palette: dict[str, Color], measured: bool
+) -> Figure | None:
+    """Steps, and time, to the target: a dot a run, mean and interval; None where no run got there.
+
+    A run that never got there is an open arrow at the steps it is known to exceed.
+
+    Args:
+        each: What `stats.steps_to_target` gave.
+        targets: What `stats.time_to_target` gave of the same runs, a row a series, top to bottom.
+        palette: A colour for each optimizer.
+        measured: Whether time is steps times a measured step time; else it is end to end.
+    """
+    if not each["reached"].any():
+        return None
+    series = [str(name) for name in targets["series"]]
+    time = "time_to_target_s" if measured else "end_to_end_s"
+    panels = 2 if targets[time].notna().any() else 1
+    figure, axes = _panels(panels)
+    figure.set_figheight(1.6 + 0.45 * len(series))
+    rows = {name: place for place, name in enumerate(series)}
+    of = each.drop_duplicates("series").set_index("series")["optimizer"]
+    shown = each[each["series"].isin(rows)].groupby("series", sort=False).head(2 * MAX_FAINT_RUNS)
+    for name, group in shown.groupby("series", sort=False):
+        color, row = palette[str(of[name])], rows[str(name)]
+        reached, lost = group[group["reached"]], group[~group["reached"]]
+        axes[0].plot(reached["steps_to_target"], np.full(len(reached), row), "o", color=color, alpha=0.45, markersize=6)
+        axes[0].plot(
+            lost["censored_at"], row + 0.28 * _spread(len(lost)), ">", markerfacecolor="white", markeredgecolor=color,
+            markersize=9, markeredgewidth=1.6, clip_on=False, zorder=5,
+        )  # fmt: skip
+        if panels > 1 and not measured:
+            axes[1].plot(
+                reached["end_to_end_s"], np.full(len(reached), row), "o", color=color, alpha=0.45, markersize=6
+            )
+    for row, target in enumerate(targets.itertuples()):
+        if str(target.series) not in of:
+            continue
+        color = palette[str(of[str(target.series)])]
+        _interval(axes[0], target.mean_steps, target.mean_steps_low, target.mean_steps_high, row, color)
+        if panels > 1 and measured:
+            low, high = target.time_to_target_s_low, target.time_to_target_s_high
+            _interval(axes[1], target.time_to_target_s, low, high, row, color)
+        elif panels > 1:
+            axes[1].plot([target.end_to_end_s], [row], "|", color=color, markersize=16, markeredgewidth=3)
+    labels = ["steps to the target", "steps × measured step time (s)" if measured else "end to end (s): ranks nothing"]
+    for axis, label in zip(axes, labels, strict=False):
+        axis.set_yticks(range(len(series)), series if axis is axes[0] else [""] * len(series))
+        axis.set_ylim(len(series) - 0.5, -0.5)
+        axis.set_xlim(left=0)
+        axis.set_xlabel(label)
+    return figure
+
+
+def _spread(num: int) -> np.ndarray:
+    """Places from -1 to 1, so that marks at one value are seen beside each other."""
+    return np.linspace(-1, 1, num) if num > 1 else np.zeros(num)
+
+
+def _interval(axis: Axes, value: float, low: float, high: float, row: float, color: Color) -> None:
+    """An estimate and its interval on a row."""
+    if math.isfinite(low) and math.isfinite(high):
+        axis.plot([low, high], [row, row], "-", color=color, linewidth=3, solid_capstyle="butt", zorder=4)
+    if math.isfinite(value):
+        axis.plot([value], [row], "D", color=color, markeredgecolor="white", markersize=8, zorder=5)
+
+
+def budget_figure(curves: pd.DataFrame, label: str, palette: dict[str, Color]) -> Figure | None:
+    """The loss of the best of k trials against k: expected, and the middle 95 %; None below two trials.
+
+    Args:
+        curves: What `tuning.budget_curves` gave.
+        label: Of the loss.
+        palette: A colour for each optimizer.
+    """
+    if curves.empty or curves["k"].max() < 2 or curves["expected"].isna().all():
+        return None
+    figure, (axis,) = _panels(1)
+    for number, (optimizer, curve) in enumerate(curves.groupby("optimizer", sort=False)):
+        known = curve[curve["expected"].notna()]
+        color = palette[str(optimizer)]
+        axis.plot(known["k"], known["expected"], "o-", color=color, linewidth=2, markersize=4, label=str(optimizer))
+        band = known[np.isfinite(known["high"])]
+        if len(band):
+            axis.fill_between(band["k"], band["low"], band["high"], color=color, alpha=0.12, linewidth=0)
+        lost = curve[curve["expected"].isna()]
+        axis.plot(
+            lost["k"], np.full(len(lost), 0.97 - 0.06 * number), "x", color=color, transform=axis.get_xaxis_transform(), markersize=7,
+            markeredgewidth=2,
+        )  # fmt: skip
+    if (curves["expected"].dropna() > 0).all():
+        _log_scale(axis.yaxis)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set(xlabel="trials (k)", ylabel=label)
+    _one_legend(figure, [axis])
+    return figure
+
+
+def defaults_figure(table: pd.DataFrame, palette: dict[str, Color]) -> Figure | None:
+    """Defaults against tuned: the loss of both, and the paired ratio with its interval; None without any.
+
+    Args:
+        table: What `tuning.defaults_against_tuned` gave.
+        palette: A colour for each optimizer.
+    """
+    if table.empty:
+        return None
+    figure, (left, right) = _panels(2)
+    figure.set_figheight(1.9 + 0.45 * len(table))
+    for row, line in enumerate(table.itertuples()):
+        color = palette[str(line.optimizer)]
+        left.plot([line.default, line.tuned], [row, row], "-", color=color, linewidth=2)
+        left.plot(
+            [line.default], [row], "o", markerfacecolor="white", markeredgecolor=color, markersize=9, markeredgewidth=2
+        )
+        left.plot([line.tuned], [row], "o", color=color, markersize=9)
+        _interval(right, line.ratio, line.ratio_low, line.ratio_high, row, color)
+    left.plot(
+        [], [], "o", markerfacecolor="white", markeredgecolor="0.35", markersize=9, markeredgewidth=2, label="default"
+    )
+    left.plot([], [], "o", color="0.35", markersize=9, label="tuned")
+    right.axvline(1, color="0.5", linewidth=1)
+    left.set_xlabel("final val loss, mean over seeds")
+    right.set_xlabel("tuned over default, paired")
+    for axis in (left, right):
+        values = np.concatenate([line.get_xdata() for line in axis.lines]).astype(float)
+        if (values[np.isfinite(values)] > 0).all():
+            _log_scale(axis.xaxis)
+        axis.set_yticks(range(len(table)), list(table["optimizer"]) if axis is left else [""] * len(table))
+        axis.set_ylim(len(table) - 0.5, -0.5)
+    _one_legend(figure, [left])
+    return figure
+
+
+def profile_figure(profile: pd.DataFrame, palette: dict[str, Color]) -> Figure:
+    """Performance profiles: the share of workloads on which an optimizer is within a factor of the fastest.
+
+    Args:
+        profile: What `profiles.performance_profile` gave.
+        palette: A colour for each optimizer.
+    """
+    figure, (axis,) = _panels(1)
+    names = list(dict.fromkeys(profile["submission"].astype(str)))
+    of = pd.DataFrame({"series": names, "optimizer": [_optimizer_of(name, palette) for name in names]})
+    for number, (name, (color, dash)) in enumerate(_styles(of, names, palette).items()):
+        steps = profile[profile["submission"] == name]
+        # lines that run together stay apart by a hair
+        axis.step(
+            steps["tau"], steps["share"] + 0.006 * number, dash, where="post", color=color, linewidth=2, label=name
+        )
+    axis.set(xlabel="times the fastest (τ)", ylabel="share of workloads", ylim=(-0.03, 1.08))
+    _one_legend(figure, [axis])
+    return figure
+
+
+def _optimizer_of(name: str, palette: dict[str, Color]) -> str:
+    """The optimizer of "adam fused"."""
+    return name if name in palette else name.partition(" ")[0]
+
+
+def pareto_figure(table: pd.DataFrame, x_label: str, y_label: str, palette: dict[str, Color]) -> Figure | None:
+    """Cost to the target against peak memory, the front marked; None below two points.
+
+    Args:
+        table: Columns series, optimizer, x, y, front.
+        x_label: What x is, with its unit.
+        y_label: What y is, with its unit.
+        palette: A colour for each optimizer.
+    """
+    known = table.dropna(subset=["x", "y"])
+    if len(known) < 2:
+        return None
+    figure, (axis,) = _panels(1)
+    front = known[known["front"]].sort_values(["x", "y"])
+    axis.step(front["x"], front["y"], where="post", color="0.55", linewidth=1.2, linestyle="--", zorder=1)
+    for point in known.itertuples():
+        color = palette[str(point.optimizer)]
+        axis.plot(
+            [point.x], [point.y], "o", color=color if point.front else "white", markeredgecolor=color, markeredgewidth=2,
+            markersize=10,
+        )  # fmt: skip
+        axis.annotate(
+            str(point.series),
+            (point.x, point.y),
+            xytext=(8, 5),
+            textcoords="offset points",
+            fontsize=11,
+            annotation_clip=False,
+        )
+    axis.plot([], [], "o", color="0.35", markersize=10, label="on the front")
+    axis.plot([], [], "o", color="white", markeredgecolor="0.35", markeredgewidth=2, markersize=10, label="not on it")
+    axis.margins(x=0.18, y=0.15)
+    axis.set(xlabel=x_label, ylabel=y_label)
+    _one_legend(figure, [axis])
+    return figure
+
+
+STATUS_CELLS = {
+    "ok": ("#e6f0e9", ""), "diverged": ("#f4c7a8", "D"), "oom": ("#d9c2e9", "M"), "timeout": ("#f7e3a1", "T"),
+    "failed": ("#efb0b0", "F"), "interrupted": ("#d5d9de", "I"), "skipped": ("#f2f3f5", "S"), "pruned": ("#c4dcf2", "P"),
+}  # fmt: skip
+"""Colour and letter of each status in the grid."""
+
+MAX_GRID_COLUMNS = 40
+
+
+def status_figure(runs: pd.DataFrame, column: str, label: str) -> Figure | None:
+    """How runs ended: a row an optimizer, a cell a learning rate or trial, letters for what did not end ok.
+
+    Args:
+        runs: Rows of `runs`.
+        column: "lr" or "trial": what the cells of a row are.
+        label: Of the columns.
+
+    Returns:
+        None where no optimizer has two cells, or where there are more than MAX_GRID_COLUMNS of them.
+    """
+    runs = runs[runs[column].notna()]
+    values = sorted(runs[column].unique())
+    if not 2 <= len(values) <= MAX_GRID_COLUMNS or runs.groupby("optimizer")[column].nunique().max() < 2:
+        return None
+    optimizers = list(dict.fromkeys(runs["optimizer"].astype(str)))
+    figure, (axis,) = _panels(1)
+    figure.set_size_inches(max(5.6, 1.6 + 0.55 * len(values)), 1.7 + 0.42 * len(optimizers))
+    seen: dict[str, None] = {}
+    for (optimizer, value), group in runs.groupby(["optimizer", column]):
+        counts = group["status"].value_counts()
+        worst = next((status for status in STATUS_CELLS if status != "ok" and status in counts), "ok")
+        seen |= dict.fromkeys(str(status) for status in counts.index)
+        x, y = values.index(value), optimizers.index(str(optimizer))
+        axis.add_patch(Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=STATUS_CELLS[worst][0], edgecolor="0.6"))
+        lost = "".join(
+            f"{counts[status] if len(group) > 1 else ''}{letter}"
+            for status, (_, letter) in STATUS_CELLS.items()
+            if letter and status in counts
+        )
+        axis.text(x, y, lost or ("✓" if len(group) == 1 else f"{len(group)}✓"), ha="center", va="center", fontsize=10)
+    axis.set_xticks(range(len(values)), [f"{value:.2g}" for value in values], fontsize=11)
+    if len(values) > 8 and column == "lr":
+        axis.tick_params(axis="x", rotation=60)
+    axis.set_yticks(range(len(optimizers)), optimizers)
+    axis.set(xlim=(-0.6, len(values) - 0.4), ylim=(len(optimizers) - 0.5, -0.5), xlabel=label)
+    axis.grid(visible=False)
+    handles = [
+        Rectangle((0, 0), 1, 1, facecolor=color, edgecolor="0.6", label=f"{letter or '✓'} {status}")
+        for status, (color, letter) in STATUS_CELLS.items()
+        if status in seen
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)), frameon=False)
     return figure
 
 

@@ -1,17 +1,10 @@
-"""Numbers: what the tables say, as pure functions from DataFrames to DataFrames.
-
-Names: a *section* is all runs that may be compared: one workload, one budget, one environment. A
-*series* is the runs of one cell, its seeds: what one line of a figure shows.
-"""
+"""Numbers: what the tables say, as pure functions from DataFrames to DataFrames."""
 
 from __future__ import annotations
 
-import json
 import math
-import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,142 +12,6 @@ from scipy import special
 
 LEVEL = 0.95
 """Level of every interval."""
-
-TOLD_APART_BY = (
-    "schedule", "implementation", "augment", "order", "init_from", "clip_norm", "l1", "accumulate", "weights_only_decay",
-    "compiled_model",
-)  # fmt: skip
-"""Columns of `runs` beside the hyperparameters that tell cells of one optimizer apart; some are newer than others."""
-
-SECTION_KEYS = ("workload_id", "budget", "device", "precision", "num_threads")
-
-
-@dataclass(frozen=True)
-class Section:
-    """Runs that may be compared with each other.
-
-    Attributes:
-        title: Workload and budget in words.
-        runs: Rows of `runs`, with a column `series`.
-        mixed: Whether they come from several environments.
-    """
-
-    title: str
-    runs: pd.DataFrame
-    mixed: bool
-
-    @property
-    def predicted(self) -> bool:
-        """Whether nothing was run: memory is predicted from shapes."""
-        return bool((self.runs["stage"] == "predicted").all())
-
-
-def sections(runs: pd.DataFrame, mix_environments: bool = False) -> Iterator[Section]:
-    """Part the runs by workload, budget, device and, unless asked otherwise, environment.
-
-    Runs that were skipped or failed before their data was read have no workload_id; they stand with
-    the runs of the same workload in words.
-    """
-    runs = runs.copy()
-    by_words = (
-        runs.dropna(subset=["workload_id"])
-        .groupby(["workload", "model_options", "data_options"])["workload_id"]
-        .first()
-    )
-    words = pd.MultiIndex.from_frame(runs[["workload", "model_options", "data_options"]])
-    runs["workload_id"] = runs["workload_id"].fillna(
-        pd.Series(by_words.reindex(words).to_numpy(), index=runs.index, dtype="string")
-    )
-    keys = [*SECTION_KEYS, *([] if mix_environments else ["environment_id"])]
-    groups = list(runs.groupby(keys, sort=False, dropna=False))
-    workloads = runs.groupby("workload")["workload_id"].nunique()
-    environments = runs.groupby(list(SECTION_KEYS), dropna=False)["environment_id"].transform("nunique")
-    for _, group in groups:
-        first = group.iloc[0]
-        title = f"{first['workload']}, {first['budget']}, {first['device']}"
-        if first["precision"] != "fp32":
-            title += f" {first['precision']}"
-        if first["num_threads"] != 1:
-            title += f", {first['num_threads']} threads"
-        if workloads[first["workload"]] > 1:
-            title += _differing(first, runs[runs["workload"] == first["workload"]])
-        if not mix_environments and environments[group.index[0]] > 1:
-            title += (
-                f", on {first['gpu'] if pd.notna(first['gpu']) else first['cpu']} with torch {first['torch_version']}"
-            )
-        yield Section(title, group.assign(series=series_names(group)), bool(group["environment_id"].nunique() > 1))
-
-
-def _differing(row: pd.Series, alike: pd.DataFrame) -> str:
-    """What tells a workload from others of the same name: in brackets, led by a space."""
-    kinds = alike.drop_duplicates("workload_id")
-    told = []
-    for kind in ("model", "data"):
-        options = [json.loads(text) for text in kinds[f"{kind}_options"]]
-        for key, value in json.loads(row[f"{kind}_options"]).items():
-            if len({json.dumps(other.get(key)) for other in options}) > 1:
-                told.append(f"{kind} {key} {value}")
-    if "loss" in kinds and kinds["loss"].nunique() > 1 and pd.notna(row["loss"]):
-        told.append(f"loss {row['loss']}")
-    if not told and kinds["data_fingerprint"].nunique() > 1 and pd.notna(row["data_fingerprint"]):
-        told.append(f"data {row['data_fingerprint']}")
-    return f" ({', '.join(told)})" if told else ""
-
-
-def _options(text: str) -> str:
-    return ", ".join(f"{key} {value}" for key, value in json.loads(text).items()) or "as is"
-
-
-def series_names(runs: pd.DataFrame, ignoring: Sequence[str] = ()) -> pd.Series:
-    """A name for the cell of each run: its optimizer, and whatever tells its cells apart.
-
-    Args:
-        runs: Rows of `runs`.
-        ignoring: Columns that shall not tell cells apart.
-    """
-    cells = _one_run_each(runs, "cell_id")
-    hyper = ["lr", *[c for c in runs if c.startswith("hp_")], *[c for c in TOLD_APART_BY if c in runs]]
-    names: dict[str, str] = {}
-    for optimizer, group in cells.groupby("optimizer", sort=False):
-        group = group.assign(**{kind: _with_options(group, kind) for kind in ("schedule", "augment") if kind in group})
-        varying = [c for c in hyper if c not in ignoring and group[c].nunique(dropna=False) > 1]
-        for cell, row in group.iterrows():
-            parts = [
-                str(row[c]) if c in ("implementation", "schedule") else f"{c.removeprefix('hp_')}={_short(row[c])}"
-                for c in varying
-                if pd.notna(row[c])
-            ]
-            names[str(cell)] = " ".join([str(optimizer), *parts])
-    # Cells that differ in what no column shows (a class's source, evaluation spacing) are told apart by id.
-    alike = pd.Series(names).rename_axis("cell_id").reset_index(name="name")
-    alike = alike.merge(cells[[c for c in ignoring if c in cells]].reset_index(), on="cell_id")
-    clash = set(alike.loc[alike.duplicated(["name", *ignoring], keep=False), "cell_id"])
-    return runs["cell_id"].map(lambda c: f"{names[c]} {c}" if c in clash else names[c]).astype("string")
-
-
-def _with_options(cells: pd.DataFrame, kind: str) -> list[str]:
-    """Schedules, or augmentations, by name, with their settings where the same one has several."""
-    if f"{kind}_options" not in cells:
-        return [str(name) for name in cells[kind]]
-    options = cells[f"{kind}_options"].fillna("{}")
-    several = options.groupby(cells[kind]).transform("nunique") > 1
-    return [
-        f"{name} ({_options(text)})" if apart else str(name)
-        for name, text, apart in zip(cells[kind], options, several, strict=True)
-    ]
-
-
-def _one_run_each(runs: pd.DataFrame, key: str) -> pd.DataFrame:
-    """One run for each value of a column, one that ended ok if there is any.
-
-    A run that ended before its optimizer was built does not know which implementation would have run.
-    """
-    order = runs["status"].ne("ok").sort_values(kind="stable").index
-    return runs.loc[order].drop_duplicates(key).set_index(key)
-
-
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def mean_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> tuple[float, float, float]:
@@ -221,7 +78,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         for quantity in quantities:
             row[quantity], row[f"{quantity}_low"], row[f"{quantity}_high"] = mean_interval(ok[quantity].to_numpy(float))
         rows.append(row)
-    table = pd.DataFrame(rows)
+    spread = [f"{quantity}{bound}" for quantity in quantities for bound in ("", "_low", "_high")]
+    table = pd.DataFrame(rows, columns=["series", "optimizer", "num_runs", "num_ok", "statuses", *spread])
     complete = table["num_ok"] == table["num_runs"]
     return (
         table.assign(_incomplete=~complete)
@@ -231,30 +89,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def leaders(runs: pd.DataFrame) -> list[str]:
-    """For each optimizer and implementation, the series that figures show: its best on validation.
-
-    The best has the lowest mean final validation loss over seeds among those whose runs all ended
-    ok. Where an optimizer has none, its first series stands for it, so that its failure is seen.
-    """
-    table = summary(runs)
-    if (runs["stage"] == "predicted").all():  # nothing was trained that could be best
-        return [str(name) for name in table["series"]]
-    cells = _one_run_each(runs, "series")
-    implementation = cells["implementation"]
-    several = cells.groupby("optimizer")["implementation"].nunique()
-    keys = [
-        (o, str(implementation[s]) if several[o] > 1 else "")
-        for s, o in zip(table["series"], table["optimizer"], strict=True)
-    ]
-    chosen: dict[tuple[str, str], str] = {}
-    for key, series in zip(keys, table["series"], strict=True):
-        chosen.setdefault(key, str(series))
-    return list(chosen.values())
-
-
 def paired_ratios(runs: pd.DataFrame, series: Sequence[str], metric: str = "final_val_loss") -> pd.DataFrame:
-    """Compare every two series over the seeds that both finished: paired log-ratios, Student's t.
+    """Compare every two series over the seeds that both finished: paired log-ratios, see `mean_log_ratio`.
 
     Intervals are unadjusted; `p_holm` is adjusted over all comparisons of the table.
 
@@ -265,8 +101,8 @@ def paired_ratios(runs: pd.DataFrame, series: Sequence[str], metric: str = "fina
 
     Returns:
         Columns: a, b (a is the one with the lower geometric mean over the pairs), num_pairs, ratio
-        (of a to b), ratio_low, ratio_high, p, p_holm, told_apart (p_holm < .05). A pair with fewer
-        than two seeds in common is left out.
+        (of a to b), ratio_low, ratio_high, p, log_sd (of the paired log-ratios), method (t or bootstrap), p_holm,
+        told_apart (p_holm < .05). A pair with fewer than two seeds in common is left out.
     """
     ok = runs[(runs["status"] == "ok") & (runs[metric] > 0)]
     keys = ["seed", "environment_id"]
@@ -275,27 +111,93 @@ def paired_ratios(runs: pd.DataFrame, series: Sequence[str], metric: str = "fina
     for i, a in enumerate(series):
         for b in list(series)[i + 1 :]:
             first, second = logs[a].align(logs[b], join="inner")
-            difference = (first - second).to_numpy()
+            difference = first - second
             if len(difference) < 2:
                 continue
-            sign = -1.0 if difference.mean() > 0 else 1.0
-            mean, low, high = mean_interval(sign * difference)
-            rows.append(
-                {
-                    "a": a if sign > 0 else b,
-                    "b": b if sign > 0 else a,
-                    "num_pairs": len(difference),
-                    "ratio": math.exp(mean),
-                    "ratio_low": math.exp(low),
-                    "ratio_high": math.exp(high),
-                    "p": p_value(difference),
-                }
-            )
-    names = ["a", "b", "num_pairs", "ratio", "ratio_low", "ratio_high", "p"]
-    table = pd.DataFrame(rows, columns=names)
-    table["p_holm"] = holm(table["p"].to_numpy(float))
-    table["told_apart"] = table["p_holm"] < 1 - LEVEL
-    return table
+            lower_first = difference.mean() <= 0
+            strata = difference.index.get_level_values("environment_id").to_numpy()
+            found = mean_log_ratio((difference if lower_first else -difference).to_numpy(), strata)
+            rows.append({"a": a if lower_first else b, "b": b if lower_first else a, **found})
+    table = pd.DataFrame(rows, columns=["a", "b", *RATIO_COLUMNS])
+    return with_holm(table)
+
+
+RATIO_COLUMNS = ("num_pairs", "ratio", "ratio_low", "ratio_high", "p", "log_sd", "method")
+"""What `mean_log_ratio` gives."""
+
+MIN_BOOTSTRAP_PAIRS = 20
+"""Pairs from which intervals come from a bootstrap; below, resampling undercovers and Student's t holds better."""
+
+NUM_RESAMPLES = 4_999
+
+
+def mean_log_ratio(differences: np.ndarray, strata: np.ndarray | None = None) -> dict[str, float | int | str]:
+    """Ratio of two paired quantities, its interval, and p of no difference.
+
+    The ratio is exp(m), m the mean of the differences d_i = log a_i - log b_i. Below 20 pairs the interval
+    is Student's t. From 20 on it is that of a studentised bootstrap: d is resampled within each stratum,
+    T* = (m* - m) / se*, the interval is [m - q_hi se, m - q_lo se] with the quantiles q of T*, and p is the share of
+    |T*| at least as large as |m| / se. It has a random generator of its own, always seeded alike.
+
+    Args:
+        differences: d_i, at least two finite numbers.
+        strata: A label for each, such as the environment it was measured in; None for one stratum.
+
+    Returns:
+        The keys of RATIO_COLUMNS.
+
+    References:
+        Davison and Hinkley, "Bootstrap Methods and their Application" (1997), sections 3.2 (strata) and 5.2
+        (studentised).
+    """
+    n = len(differences)
+    mean, low, high = mean_interval(differences)
+    p, method = p_value(differences), "t"
+    spread = float(differences.std(ddof=1))
+    if n >= MIN_BOOTSTRAP_PAIRS and spread > 0:
+        scaled = _studentised(differences, np.zeros(n) if strata is None else strata)
+        error = _stratified_error(differences, np.zeros(n) if strata is None else strata)
+        if scaled is not None and error > 0:
+            q_low, q_high = np.quantile(scaled, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+            low, high, method = mean - q_high * error, mean - q_low * error, "bootstrap"
+            p = float((1 + (np.abs(scaled) >= abs(mean) / error).sum()) / (1 + len(scaled)))
+    values = (n, math.exp(mean), _safe_exp(low), _safe_exp(high), p, spread, method)
+    return dict(zip(RATIO_COLUMNS, values, strict=True))
+
+
+def _stratified_error(values: np.ndarray, strata: np.ndarray) -> float:
+    """Standard error of the mean of a stratified sample."""
+    groups = [values[strata == label] for label in np.unique(strata)]
+    return math.sqrt(sum(len(g) * float(g.var(ddof=1)) for g in groups if len(g) > 1)) / len(values)
+
+
+def _studentised(values: np.ndarray, strata: np.ndarray) -> np.ndarray | None:
+    """T* of resamples within strata; None where strata are too small to resample."""
+    random = np.random.default_rng(0)
+    total, variance = np.zeros(NUM_RESAMPLES), np.zeros(NUM_RESAMPLES)
+    for label in np.unique(strata):
+        group = values[strata == label]
+        if len(group) < 2:
+            return None
+        drawn = group[random.integers(len(group), size=(NUM_RESAMPLES, len(group)))]
+        total += drawn.sum(axis=1)
+        variance += len(group) * drawn.var(axis=1, ddof=1)
+    known = variance > 0
+    n = len(values)
+    return np.asarray((total[known] / n - values.mean()) / (np.sqrt(variance[known]) / n))
+
+
+def _safe_exp(value: float) -> float:
+    """Of an interval's bound: two pairs that hardly agree can put it beyond what a float holds."""
+    return math.exp(value) if value < 700 else math.inf
+
+
+def with_holm(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of comparisons with a column p, and p_holm (Holm's over all with a p) and told_apart (p_holm < .05)."""
+    p_holm = np.full(len(table), math.nan)
+    tested = table["p"].notna().to_numpy(bool)
+    p_holm[tested] = holm(table["p"].to_numpy(float)[tested])
+    return table.assign(p_holm=p_holm, told_apart=p_holm < 1 - LEVEL)
 
 
 def p_value(differences: np.ndarray) -> float:
@@ -319,39 +221,168 @@ def holm(p: np.ndarray) -> np.ndarray:
     return result
 
 
-def sensitivity(runs: pd.DataFrame, metric: str = "final_val_loss") -> pd.DataFrame:
-    """Final loss against learning rate, a line for each choice of the other settings with at least two rates.
+def not_told_apart_groups(pairs: pd.DataFrame, order: Sequence[str]) -> list[list[str]]:
+    """Maximal groups of series of which no two can be told apart.
+
+    A series may stand in several groups: if a and b cannot be told apart, nor b and c, a and c still may. Two that
+    were not compared cannot be told apart either. The groups are the maximal cliques of that relation, found by
+    splitting a group at each pair that is told apart and dropping what another group holds (insert and absorb).
+
+    Args:
+        pairs: What `paired_ratios` gave: columns a, b, told_apart.
+        order: The series, best first.
 
     Returns:
-        Columns: optimizer, setting (its name without the learning rate), lr, num_runs, num_ok, and
-        value, low, high: median and range over seeds, missing where a run did not end ok: a point
-        that would flatter the learning rate is not drawn.
+        Each group in that order; groups by their members' ranks.
+
+    References:
+        Piepho, "An algorithm for a letter-based representation of all-pairwise comparisons" (2004), J. Comput. Graph.
+        Stat. 13.
     """
-    rows = []
-    runs = runs[runs["lr"].notna()]
-    runs = runs.assign(setting=series_names(runs, ignoring=["lr"])) if len(runs) else runs
-    for (optimizer, setting), group in runs.groupby(["optimizer", "setting"], sort=False) if len(runs) else ():
-        if group["lr"].nunique() < 2:
+    rank = {name: i for i, name in enumerate(order)}
+    groups: list[frozenset[str]] = [frozenset(order)] if rank else []
+    for pair in pairs[pairs["told_apart"].astype(bool)].itertuples():
+        if pair.a not in rank or pair.b not in rank:
             continue
-        for lr, at_rate in group.groupby("lr"):
-            ok = at_rate[at_rate["status"] == "ok"]
-            values = ok[metric].astype(float)
-            value, low, high = values.median(), values.min(), values.max()
-            if len(ok) < len(at_rate):
-                value = low = high = math.nan
-            rows.append(
-                {
-                    "optimizer": optimizer,
-                    "setting": setting,
-                    "lr": lr,
-                    "num_runs": len(at_rate),
-                    "num_ok": len(ok),
-                    "value": value,
-                    "low": low,
-                    "high": high,
-                }
-            )
-    return pd.DataFrame(rows, columns=["optimizer", "setting", "lr", "num_runs", "num_ok", "value", "low", "high"])
+        split = []
+        for group in groups:
+            split += [group - {pair.a}, group - {pair.b}] if {pair.a, pair.b} <= group else [group]
+        distinct = list(dict.fromkeys(split))
+        groups = [group for group in distinct if not any(group < other for other in distinct)]
+    return sorted((sorted(group, key=rank.__getitem__) for group in groups), key=lambda g: [rank[name] for name in g])
+
+
+def group_letters(groups: Sequence[Sequence[str]], order: Sequence[str]) -> dict[str, str]:
+    """Letters for each series: two that share one cannot be told apart (compact letter display).
+
+    Args:
+        groups: What `not_told_apart_groups` gave; the first is letter a.
+        order: The series.
+    """
+    names = [(chr(ord("a") + i % 26)) * (1 + i // 26) for i in range(len(groups))]
+    return {
+        name: "".join(letter for letter, group in zip(names, groups, strict=True) if name in group) for name in order
+    }
+
+
+class Probability(NamedTuple):
+    """An estimated probability and its interval."""
+
+    p: float
+    low: float
+    high: float
+
+
+def probability_better(
+    a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, level: float = LEVEL
+) -> Probability:
+    """Probability that a run of A ends lower than a run of B: P(A < B) + P(A = B) / 2.
+
+    p is the Mann-Whitney statistic over n_a n_b. The interval is Newcombe's method 5, all q with |q - p| <= t
+    sqrt(V(q)), V(q) = q (1 - q) (1 + N ((1 - q) / (2 - q) + q / (1 + q))) / (n_a n_b), N = (n_a + n_b) / 2 - 1: it
+    keeps its width where p is 0 or 1. Unlike there, t is Student's with n_a + n_b - 2 degrees of freedom, not the
+    normal quantile: three runs each do not overlap one time in ten by chance, and must not exclude 1/2 then. Runs
+    count as independent; pairing by seed makes the interval wider than needed.
+
+    Args:
+        a: Final losses of A, one a run; inf for a run that has none.
+        b: Those of B.
+        level: Coverage of the interval, in (0, 1).
+
+    Returns:
+        p, low, high in [0, 1]; NaN without runs.
+
+    Raises:
+        ValueError: A value is NaN; a lost run is inf.
+
+    References:
+        Vargha and Delaney (2000), J. Educ. Behav. Stat. 25; Newcombe, "Confidence intervals for an effect size
+        measure based on the Mann-Whitney statistic, part 2" (2006), Stat. Med. 25, method 5.
+    """
+    x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if np.isnan(x).any() or np.isnan(y).any():
+        raise ValueError("losses must be numbers, got NaN; give inf for a run that has none")
+    if len(x) == 0 or len(y) == 0:
+        return Probability(math.nan, math.nan, math.nan)
+    below = np.searchsorted(np.sort(y), x, side="right"), np.searchsorted(np.sort(y), x, side="left")
+    p = float(1 - (below[0] + below[1]).sum() / (2 * len(x) * len(y)))
+    quantile = float(special.stdtrit(max(1, len(x) + len(y) - 2), 0.5 + level / 2))
+    n = (len(x) + len(y)) / 2 - 1
+
+    def inside(q: float) -> bool:
+        variance = q * (1 - q) * (1 + n * ((1 - q) / (2 - q) + q / (1 + q))) / (len(x) * len(y))
+        return abs(q - p) <= quantile * math.sqrt(variance)
+
+    return Probability(p, _edge_of(inside, p, 0.0), _edge_of(inside, p, 1.0))
+
+
+def _edge_of(inside: Callable[[float], bool], start: float, end: float) -> float:
+    """Where an interval that holds `start` ends on the way to `end`, by bisection."""
+    if start == end:
+        return end
+    near, far = start, end
+    for _ in range(60):
+        middle = (near + far) / 2
+        near, far = (middle, far) if inside(middle) else (near, middle)
+    return near
+
+
+def seeds_needed(log_sd: float, ratio: float, power: float = 0.8, level: float = LEVEL) -> int:
+    """Paired seeds that tell two optimizers apart, for a given true ratio of their losses.
+
+    The smallest n with P(|T| > t_crit) >= power, T noncentral t with n - 1 degrees of freedom and noncentrality
+    sqrt(n) |log ratio| / log_sd: the exact power of the paired t test, of one comparison taken alone.
+
+    Args:
+        log_sd: Standard deviation of the paired log-ratios over seeds, above 0 (`log_sd` of `paired_ratios`).
+        ratio: The true ratio to be seen, such as 1.02 or 0.98.
+        power: Probability of seeing it, in (0, 1).
+        level: 1 less the error rate of the test, in (0, 1).
+
+    Returns:
+        At least 2.
+
+    Raises:
+        ValueError: log_sd is not above 0; ratio is not above 0, or is 1: no number of seeds shows that.
+    """
+    if not log_sd > 0 or not ratio > 0 or ratio == 1:
+        raise ValueError(
+            f"log_sd must be above 0 and ratio above 0 and not 1, got {log_sd:g} and {ratio:g}; give others"
+        )
+    effect = abs(math.log(ratio)) / log_sd
+    low, high = 1, 2
+    while _power(effect, high, level) < power:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _power(effect, middle, level) >= power else (middle, high)
+    return high
+
+
+def detectable_ratio(log_sd: float, num_seeds: int, power: float = 0.8, level: float = LEVEL) -> float:
+    """The smallest ratio above 1 that this many paired seeds tell from 1: the inverse of `seeds_needed`.
+
+    Args:
+        log_sd: Standard deviation of the paired log-ratios over seeds.
+        num_seeds: Pairs, at least 2.
+        power: Probability of seeing it, in (0, 1).
+        level: 1 less the error rate of the test, in (0, 1).
+    """
+    most = 1.0
+    while _power(most, num_seeds, level) < power:
+        most *= 2
+    return _safe_exp(log_sd * _edge_of(lambda effect: _power(effect, num_seeds, level) < power, 0.0, most))
+
+
+def _power(effect: float, n: int, level: float) -> float:
+    """Power of the two-sided paired t test: effect is the mean difference over its standard deviation."""
+    shift = effect * math.sqrt(n)
+    critical = float(special.stdtrit(n - 1, 0.5 + level / 2))
+    if shift > 4 * critical + 8:  # above 1 - 1e-5; far beyond, SciPy's noncentral t may not come to an end
+        return 1.0
+    # above 6 the other tail is below 1e-9, and SciPy may give NaN for it
+    wrong_side = float(special.nctdtr(n - 1, shift, -critical)) if shift < 6 else 0.0
+    return 1 - float(special.nctdtr(n - 1, shift, critical)) + wrong_side
 
 
 def bands(curves: pd.DataFrame, x: str) -> pd.DataFrame:
@@ -377,7 +408,7 @@ def bands(curves: pd.DataFrame, x: str) -> pd.DataFrame:
     return table[table["num_runs"] == most].drop(columns="step" if x != "step" else []).reset_index(drop=True)
 
 
-# --- paths over a surface ---------------------------------------------------------------------------
+# --- paths over a surface -------------------------------------------------------------------------
 
 
 def paths(runs: pd.DataFrame, trajectories: pd.DataFrame, series: Sequence[str]) -> pd.DataFrame:
@@ -416,16 +447,6 @@ def lowest_point(grid: pd.DataFrame) -> tuple[float, float, float]:
     """(x, y, value) where a `surface` is lowest."""
     row, column = np.unravel_index(np.nanargmin(grid.to_numpy(float)), grid.shape)
     return float(grid.columns[column]), float(grid.index[row]), float(grid.iloc[int(row), int(column)])
-
-
-def path_words(table: pd.DataFrame) -> str:
-    """Where each path of `paths` ends, in a sentence."""
-    ends = table.groupby("series", sort=False).last()
-    return "; ".join(
-        f"{name} {'ends' if row['status'] == 'ok' else str(row['status'])} at ({row['x']:.3g}, {row['y']:.3g})"
-        + (f", value {row['value']:.3g}" if pd.notna(row["value"]) else "")
-        for name, row in ends.iterrows()
-    )
 
 
 # --- step costs -----------------------------------------------------------------------------------
@@ -544,6 +565,12 @@ def latest_session(costs: pd.DataFrame) -> pd.DataFrame:
     return costs[costs["session_id"].isin(sessions["session_id"])]
 
 
+def baseline_of(rows: pd.DataFrame) -> str:
+    """The optimizer that a session's ratios are taken to."""
+    known = rows["baseline"].dropna()
+    return str(known.iloc[0]).partition("/")[0] if len(known) else "the baseline"
+
+
 def rule_and_implementation(rows: pd.DataFrame) -> pd.DataFrame:
     """How much of a difference between steps is the update rule, and how much its implementation.
 
@@ -658,14 +685,127 @@ def half_width(df: float) -> float:
     return float(special.stdtrit(df, 0.5 + LEVEL / 2))
 
 
-def target_loss(runs: pd.DataFrame) -> tuple[float, str] | None:
-    """The validation loss to reach: the median final one of the series with the second lowest; and which that is.
+class Target(NamedTuple):
+    """A loss to reach, and where it comes from, in words."""
 
-    At least two series get there, so that there is something to compare; None where fewer ended ok.
+    value: float
+    words: str
+
+
+class Goal(NamedTuple):
+    """How the target of every section is chosen: a loss, or the baseline whose loss it is; by default neither."""
+
+    value: float | None = None
+    baseline: str | None = None
+
+    def target(self, runs: pd.DataFrame, shown: Sequence[str]) -> Target | None:
+        """The target of one section, by `target_loss`; None where its baseline was not run there.
+
+        Args:
+            runs: Rows of one section, with `series`.
+            shown: The series that figures show, of which the default rule takes one.
+        """
+        if self.baseline is None:
+            return target_loss(runs[runs["series"].isin(shown)], self.value)
+        there = self.baseline in set(runs["series"]) | set(runs["optimizer"])
+        return target_loss(runs, baseline=self.baseline) if there else None
+
+
+SECOND_LOWEST = Goal()
+"""The default rule of `target_loss`."""
+
+
+def target_loss(runs: pd.DataFrame, value: float | None = None, baseline: str | None = None) -> Target | None:
+    """The validation loss to reach: given, or the median final one over seeds of a named baseline.
+
+    By default the baseline is the series with the second lowest median, so that at least two get there and there is
+    something to compare.
+
+    Args:
+        runs: Rows of one section, with `series`.
+        value: The loss itself.
+        baseline: A series, or an optimizer, of which then the series with the lowest median counts.
+
+    Returns:
+        None where no run of the baseline, or fewer than two series, ended ok.
+
+    Raises:
+        ValueError: `value` is not finite, or there is no such baseline.
     """
-    ok = runs[(runs["status"] == "ok") & (runs["stage"] != "predicted")]
-    medians = ok.astype({"final_val_loss": float}).groupby("series")["final_val_loss"].median().dropna().sort_values()
-    return (float(medians.iloc[1]), str(medians.index[1])) if len(medians) > 1 else None
+    if value is not None:
+        if not math.isfinite(value):
+            raise ValueError(f"target must be a finite number, got {value}; give a loss")
+        return Target(float(value), "as given")
+    known = runs[runs["stage"] != "predicted"]
+    ok = known[known["status"] == "ok"].astype({"final_val_loss": float})
+    medians = ok.groupby("series")["final_val_loss"].median().dropna().sort_values()
+    if baseline is None:
+        if len(medians) < 2:
+            return None
+        return Target(float(medians.iloc[1]), f"the median final one of {medians.index[1]}, the second lowest")
+    named = known[(known["series"] == baseline) | (known["optimizer"] == baseline)]["series"].unique()
+    if len(named) == 0:
+        there = ", ".join(sorted(set(known["optimizer"]) | set(known["series"])))
+        raise ValueError(f"baseline must be an optimizer or series of the study, got {baseline}; choose of {there}")
+    lowest = medians.reindex(named).dropna().sort_values()
+    return Target(float(lowest.iloc[0]), f"the median final one of {lowest.index[0]}") if len(lowest) else None
+
+
+def steps_to_target(
+    runs: pd.DataFrame, curves: pd.DataFrame, target: float, metric: str = "loss", split: str = "val"
+) -> pd.DataFrame:
+    """Steps of each run until an evaluation first reaches the target.
+
+    Reached means at most the target, or at least it for accuracy. A run that never gets there is censored: it needs
+    more than `censored_at` steps, and counts as longer than any that did. A run that diverged would not have got
+    there in the rest of its budget either. Runs that ended for another reason than their own (failed, interrupted)
+    say nothing and are left out.
+
+    Args:
+        runs: Rows of one section, with `series`.
+        curves: Rows of `curves`.
+        target: The value to reach.
+        metric: Of `curves`.
+        split: Of `curves`.
+
+    Returns:
+        One row a run: run_id, series, optimizer, seed, environment_id, reached, steps_to_target (missing where
+        censored), censored_at (missing where reached), resolution: steps since the evaluation before, or between the
+        last two, since the crossing itself lies in between; end_to_end_s: training time at that point, missing
+        where the processor was contended or runs were made side by side.
+    """
+    wanted = ["run_id", "series", "optimizer", "seed", "environment_id", "status", "num_steps", "num_steps_budget"]
+    table = runs[runs["status"].isin(("ok", "diverged", "timeout", "oom"))]
+    alone = _timed_alone(table)
+    table = table.reindex(columns=wanted).assign(_alone=alone)
+    points = curves[
+        (curves["split"] == split) & (curves["metric"] == metric) & curves["run_id"].isin(table["run_id"])
+    ].sort_values(["run_id", "step"], kind="stable")
+    points = points.assign(resolution=points.groupby("run_id")["step"].diff().astype(float))
+    there = points["value"] >= target if metric.endswith("accuracy") else points["value"] <= target
+    first = points[there].drop_duplicates("run_id").set_index("run_id")
+    last = points.drop_duplicates("run_id", keep="last").set_index("run_id")
+    at = first.reindex(table["run_id"])
+    reached = at["step"].notna().to_numpy()
+    made = table["num_steps"].astype(float).to_numpy()
+    made = np.where(np.isnan(made), last["step"].reindex(table["run_id"]).astype(float).to_numpy(), made)
+    budget = table["num_steps_budget"].astype(float).to_numpy()
+    never = np.where((table["status"] == "diverged").to_numpy(bool), np.fmax(budget, made), made)
+    return table[["run_id", "series", "optimizer", "seed", "environment_id"]].assign(
+        reached=reached,
+        steps_to_target=at["step"].astype(float).to_numpy(),
+        censored_at=np.where(reached, math.nan, never),
+        resolution=np.where(reached, at["resolution"], last["resolution"].reindex(table["run_id"])).astype(float),
+        end_to_end_s=np.where(table["_alone"], at["train_time_s"].astype(float), math.nan),
+    ).reset_index(drop=True)  # fmt: skip
+
+
+def _timed_alone(runs: pd.DataFrame) -> np.ndarray:
+    """Whether the times of each run can stand: not contended, and by the launcher that makes one run at a time."""
+    alone = runs["timing_quality"].fillna("") != "contended"
+    if "launcher" in runs:
+        alone &= runs["launcher"].fillna("local") == "local"
+    return np.asarray(alone, dtype=bool)
 
 
 def time_to_target(
@@ -685,36 +825,253 @@ def time_to_target(
             interval. None: no time but the end-to-end one.
 
     Returns:
-        Columns: series, num_runs, num_reached, steps_to_target (median over seeds; NaN where censored),
-        time_to_target_s with _low and _high (of the geometric mean of steps, where all seeds got there), and
-        end_to_end_s: median training time of the runs at that point, uncontended ones only.
+        Columns: series, num_runs, num_reached, steps_to_target (median over seeds; missing where censored),
+        mean_steps with _low and _high (geometric mean and its t interval) and time_to_target_s with _low and _high
+        (mean_steps x step time), both where all seeds got there, end_to_end_s: median training time of the runs at
+        that point, of those timed alone, and resolution: median steps between evaluations there.
     """
-    losses = curves[(curves["split"] == "val") & (curves["metric"] == "loss") & (curves["value"] <= target)]
-    first = losses.sort_values("step").drop_duplicates("run_id").set_index("run_id")
+    each = steps_to_target(runs[runs["series"].isin(series)], curves, target)
     made = []
     for name in series:
-        group = runs[(runs["series"] == name) & runs["status"].isin(("ok", "diverged", "timeout", "oom"))]
-        reached = group[group["run_id"].isin(first.index)]
-        at = first.loc[reached["run_id"]]
+        group = each[each["series"] == name]
+        reached = group[group["reached"]]
+        steps = group["steps_to_target"].fillna(math.inf).to_numpy(float)
         row: dict[str, object] = {"series": name, "num_runs": len(group), "num_reached": len(reached)}
-        row |= {
-            "steps_to_target": math.nan,
-            "time_to_target_s": math.nan,
-            "time_to_target_s_low": math.nan,
-            "time_to_target_s_high": math.nan,
-            "end_to_end_s": math.nan,
-        }
+        row |= dict.fromkeys(
+            (
+                "steps_to_target", "mean_steps", "mean_steps_low", "mean_steps_high",
+                "time_to_target_s", "time_to_target_s_low", "time_to_target_s_high", "end_to_end_s",
+            ),
+            math.nan,
+        )  # fmt: skip
+        row["resolution"] = group["resolution"].median()
         if 2 * len(reached) > len(group):
-            steps = np.full(len(group), math.inf)
-            steps[: len(at)] = at["step"].to_numpy(float)
-            row["steps_to_target"] = median = float(np.median(steps))
-            fair = (reached["timing_quality"] != "contended").fillna(True).to_numpy(bool)
-            if fair.any() and math.isfinite(median):
-                row["end_to_end_s"] = float(np.median(at["train_time_s"].to_numpy(float)[fair]))
+            row["steps_to_target"] = float(np.median(steps))
+            row["end_to_end_s"] = reached["end_to_end_s"].median()
+            if len(reached) == len(group) and (steps > 0).all():
+                means = [_safe_exp(value) for value in mean_interval(np.log(steps))]
+                row |= dict(zip(("mean_steps", "mean_steps_low", "mean_steps_high"), means, strict=True))
             if times is not None and name in set(times["series"]):
-                row |= _times_to_target(at["step"].to_numpy(float), len(group), times.set_index("series").loc[name])
+                row |= _times_to_target(
+                    reached["steps_to_target"].to_numpy(float), len(group), times.set_index("series").loc[name]
+                )
         made.append(row)
     return pd.DataFrame(made)
+
+
+def target_pairs(
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    series: Sequence[str],
+    target: float,
+    times: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Compare every two series by steps to the target, and by time, over their common seeds.
+
+    Where both runs of every pair got there, as in `mean_log_ratio`. With a censored pair there is no interval, but an
+    exact sign test: of two runs the one that got there first wins, a pair in which both are censored, or both took as
+    many steps, says nothing. Then the ratio is that of the geometric means with each censored run at the steps it is
+    known to exceed: if only b's are censored, a's ratio to b is at most that; if both have censored runs, there is
+    none.
+
+    Time is steps x step time: the two step times' errors are added to those of the steps, as if independent, though
+    they were measured side by side: the interval is rather too wide. With a censored pair the sign test of time takes
+    step times as known.
+
+    Args:
+        runs: Rows of one section, with `series`.
+        curves: Rows of `curves`.
+        series: What to compare.
+        target: The loss to reach.
+        times: What `step_times` gave, or None: then the columns of time are missing values.
+
+    Returns:
+        Columns: a, b (a is the one with more pairs won, or fewer steps), num_pairs, num_censored (one of the two),
+        num_both_censored, wins_a, wins_b, ratio (of a's steps to b's), ratio_low, ratio_high, bound ("" or "at
+        most"), test (t, bootstrap or sign), p, p_holm, told_apart, and for time time_ratio, _low, _high, time_p,
+        time_p_holm, time_told_apart. Fewer than two common seeds: left out.
+    """
+    each = steps_to_target(runs[runs["series"].isin(series)], curves, target)
+    keys = ["seed", "environment_id"]
+    by_series = {name: each[each["series"] == name].set_index(keys) for name in series}
+    step_times = None if times is None else times.set_index("series")
+    rows = []
+    for i, a in enumerate(series):
+        for b in list(series)[i + 1 :]:
+            both = by_series[a].add_suffix("_a").join(by_series[b].add_suffix("_b"), how="inner")
+            if len(both) >= 2:
+                rows.append(_target_pair(a, b, both, step_times))
+    columns = [
+        "a", "b", "num_pairs", "num_censored", "num_both_censored", "wins_a", "wins_b", "ratio", "ratio_low", "ratio_high", "bound",
+        "test", "p", "time_ratio", "time_ratio_low", "time_ratio_high", "time_p",
+    ]  # fmt: skip
+    table = with_holm(pd.DataFrame(rows, columns=columns))
+    time = with_holm(table[["time_p"]].rename(columns={"time_p": "p"}))
+    return table.assign(time_p_holm=time["p_holm"], time_told_apart=time["told_apart"])
+
+
+def _target_pair(a: str, b: str, both: pd.DataFrame, times: pd.DataFrame | None) -> dict[str, object]:
+    """A row of `target_pairs`; `both` has a row a common seed, and columns of `steps_to_target` with _a and _b."""
+    steps_a, steps_b = (both[f"steps_to_target_{s}"].fillna(math.inf).to_numpy(float) for s in "ab")
+    won_a, won_b = int((steps_a < steps_b).sum()), int((steps_b < steps_a).sum())
+    known = np.isfinite(steps_a) & np.isfinite(steps_b)
+    positive = bool((steps_a > 0).all() and (steps_b > 0).all())
+    # a run that is censored needs more steps than it was given
+    least_a = both["steps_to_target_a"].fillna(both["censored_at_a"]).to_numpy(float)
+    least_b = both["steps_to_target_b"].fillna(both["censored_at_b"]).to_numpy(float)
+    logs = np.log(least_a) - np.log(least_b) if positive else np.full(len(both), math.nan)
+    more = 0 if known.all() else won_b - won_a
+    if more > 0 or (more == 0 and logs.mean() > 0):
+        a, b, steps_a, steps_b, won_a, won_b, logs = b, a, steps_b, steps_a, won_b, won_a, -logs
+    finite_a, finite_b = np.isfinite(steps_a), np.isfinite(steps_b)
+    row: dict[str, object] = {
+        "a": a,
+        "b": b,
+        "num_pairs": len(both),
+        "num_censored": int((finite_a != finite_b).sum()),
+        "num_both_censored": int((~finite_a & ~finite_b).sum()),
+        "wins_a": won_a,
+        "wins_b": won_b,
+        "bound": "",
+        **dict.fromkeys(("ratio", "ratio_low", "ratio_high"), math.nan),
+        **dict.fromkeys(("time_ratio", "time_ratio_low", "time_ratio_high", "time_p"), math.nan),
+    }
+    if known.all() and positive:
+        found = mean_log_ratio(logs, both.index.get_level_values("environment_id").to_numpy())
+        row |= {key: found[key] for key in ("ratio", "ratio_low", "ratio_high", "p")} | {"test": found["method"]}
+    else:
+        row |= {"test": "sign", "p": sign_test(won_a, won_b)}
+        if finite_a.all() and positive:
+            row |= {"ratio": math.exp(logs.mean()), "bound": "at most"}
+    if times is not None and {a, b} <= set(times.index):
+        row |= _time_ratio(row, logs, steps_a, steps_b, times.loc[a], times.loc[b])
+    return row
+
+
+def _time_ratio(
+    row: dict[str, object], logs: np.ndarray, steps_a: np.ndarray, steps_b: np.ndarray, a: pd.Series, b: pd.Series
+) -> dict[str, float]:
+    """The columns of time of `target_pairs`: Welch and Satterthwaite over steps and both step times."""
+    shift = math.log(a["step_s"] / b["step_s"])
+    if row["test"] == "sign":
+        time_a, time_b = steps_a * a["step_s"], steps_b * b["step_s"]
+        p = sign_test(int((time_a < time_b).sum()), int((time_b < time_a).sum()))
+        bound = {"time_ratio": math.exp(logs.mean() + shift)} if row["bound"] else {}
+        return {"time_p": p, **bound}
+    mean = float(logs.mean()) + shift
+    parts = [
+        (float(logs.var(ddof=1)) / len(logs), len(logs) - 1),
+        *((float(t["log_se"]) ** 2, float(t["df"])) for t in (a, b)),
+    ]
+    variance = sum(v for v, _ in parts)
+    if variance == 0:
+        return {
+            **dict.fromkeys(("time_ratio", "time_ratio_low", "time_ratio_high"), math.exp(mean)),
+            "time_p": float(mean == 0),
+        }
+    df = variance**2 / sum(v**2 / d for v, d in parts)
+    half = half_width(df) * math.sqrt(variance)
+    return {
+        "time_ratio": math.exp(mean),
+        "time_ratio_low": _safe_exp(mean - half),
+        "time_ratio_high": _safe_exp(mean + half),
+        "time_p": float(2 * special.stdtr(df, -abs(mean) / math.sqrt(variance))),
+    }
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """Two-sided p of the exact sign test: this many wins and losses, ties left out; 1 without any."""
+    n = wins + losses
+    return min(1.0, 2 * float(special.bdtr(min(wins, losses), n, 0.5))) if n else 1.0
+
+
+class Disagreement(NamedTuple):
+    """The winner by steps to the target is not the winner by time. Ratios are those of the former to the latter."""
+
+    by_steps: str
+    by_time: str
+    steps_ratio: float
+    steps_ratio_low: float
+    steps_ratio_high: float
+    steps_told_apart: bool
+    time_ratio: float
+    time_ratio_low: float
+    time_ratio_high: float
+    time_told_apart: bool
+
+
+def winners_disagree(targets: pd.DataFrame, pairs: pd.DataFrame) -> Disagreement | None:
+    """The winners by steps and by time to the target, where they differ.
+
+    Both are read from means over seeds of series that all got there and whose step times are known.
+
+    Args:
+        targets: What `time_to_target` gave.
+        pairs: What `target_pairs` gave of the same series.
+
+    Returns:
+        None where they agree, or where fewer than two series can be compared.
+    """
+    known = targets[targets["mean_steps"].notna() & targets["time_to_target_s"].notna()].set_index("series")
+    if len(known) < 2:
+        return None
+    by_steps, by_time = str(known["mean_steps"].idxmin()), str(known["time_to_target_s"].idxmin())
+    pair = pairs[pairs["a"].isin((by_steps, by_time)) & pairs["b"].isin((by_steps, by_time))]
+    if by_steps == by_time or pair.empty or known["mean_steps"].nunique() == 1:
+        return None
+    row = pair.iloc[0]
+    flip = row["a"] != by_steps
+    found: dict[str, float] = {}
+    for name in ("ratio", "time_ratio"):
+        ratio, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+        found |= dict(
+            zip(
+                (name, f"{name}_low", f"{name}_high"),
+                (1 / ratio, 1 / high, 1 / low) if flip else (ratio, low, high),
+                strict=True,
+            )
+        )
+    return Disagreement(
+        by_steps, by_time, found["ratio"], found["ratio_low"], found["ratio_high"], bool(row["told_apart"]),
+        found["time_ratio"], found["time_ratio_low"], found["time_ratio_high"], bool(row["time_told_apart"]),
+    )  # fmt: skip
+
+
+def area_under_curve(
+    runs: pd.DataFrame, curves: pd.DataFrame, metric: str = "loss", split: str = "val"
+) -> pd.DataFrame:
+    """Mean height of each run's curve: the area under it by the trapezoid rule, over the steps it spans.
+
+    area = 1 / (s_n - s_1) sum_i (s_i+1 - s_i) (v_i + v_i+1) / 2, over evaluations v_i at steps s_i, from the first to
+    the last. A run that did not end ok, or was stopped before its budget, has none: its curve is shorter than the
+    others'.
+
+    Args:
+        runs: Rows of one section, with `series`.
+        curves: Rows of `curves`.
+        metric: Of `curves`.
+        split: Of `curves`.
+
+    Returns:
+        One row a run: run_id, series, optimizer, seed, area (in the unit of the metric; missing without two
+        evaluations).
+    """
+    points = curves[(curves["split"] == split) & (curves["metric"] == metric)].sort_values(
+        ["run_id", "step"], kind="stable"
+    )
+    runs_of = points["run_id"]
+    width = points["step"].astype(float).groupby(runs_of).diff()
+    height = (points["value"] + points["value"].groupby(runs_of).shift()) / 2
+    total = (width * height).groupby(runs_of).sum(min_count=1)
+    # a missing value in between is a gap in the curve, never skipped
+    whole = points["value"].notna().groupby(runs_of).all()
+    area = (total / width.groupby(runs_of).sum()).where(whole)
+    table = runs[["run_id", "series", "optimizer", "seed"]].reset_index(drop=True)
+    done = (runs["status"] == "ok").to_numpy(bool)
+    if "num_steps_budget" in runs:
+        steps, budget = (runs[name].astype(float).to_numpy() for name in ("num_steps", "num_steps_budget"))
+        done = done & ~(steps < budget)
+    return table.assign(area=area.reindex(table["run_id"]).astype(float).where(done).to_numpy())
 
 
 def _times_to_target(steps: np.ndarray, num_runs: int, step_time: pd.Series) -> dict[str, float]:
@@ -736,258 +1093,7 @@ def _times_to_target(steps: np.ndarray, num_runs: int, step_time: pd.Series) -> 
     return result
 
 
-# --- words ----------------------------------------------------------------------------------------
-
-
-def with_interval(mean: float, low: float, high: float, scale: float = 1.0) -> str:
-    """`0.123 ± 0.004`: two digits of the half-width, five of the mean at most; a dash where there is nothing."""
-    if not math.isfinite(mean):
-        return "—"
-    mean, half = mean * scale, (high - low) / 2 * scale
-    if not math.isfinite(half):
-        return f"{mean:.4g}"
-    if max(abs(mean), half) < 1e-4 and (mean or half):
-        return f"{mean:.3g} ± {half:.2g}"
-    most = 4 if mean == 0 else max(0, 4 - math.floor(math.log10(abs(mean))))
-    digits = most if half <= 0 else min(most, max(0, 1 - math.floor(math.log10(half))))
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
-
-
-def readable_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """`summary` as people read it: one text a cell."""
-
-    def cell(row: pd.Series, name: str, scale: float = 1.0) -> str:
-        return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], scale)
-
-    columns: dict[str, list[str]] = {
-        "optimizer": [str(s) for s in table["series"]],
-        "runs": [str(s) for s in table["statuses"]],
-    }
-    wanted = [
-        ("train loss", "final_train_loss", 1.0),
-        ("gap to optimum", "final_train_gap", 1.0),
-        ("val loss", "final_val_loss", 1.0),
-        ("test accuracy %", "final_test_accuracy", 100.0),
-        ("test loss", "final_test_loss", 1.0),
-        ("step ms", "step_ms", 1.0),
-        ("training s", "train_s", 1.0),
-        ("latency ms", "latency_ms", 1.0),
-        ("latency of a batch ms", "latency_batch_ms", 1.0),
-        ("peak MiB", "peak_rss_mib", 1.0),
-        ("GPU peak MiB", "peak_allocated_mib", 1.0),
-    ]
-    for title, name, scale in wanted:
-        if table[name].notna().any() and not (title == "test loss" and "test accuracy %" in columns):
-            columns[title] = [cell(row, name, scale) for _, row in table.iterrows()]
-    evaluations = table["num_evaluations"]
-    if (evaluations.notna() & (evaluations != table["num_steps"])).any():
-        columns["gradients computed"] = [f"{value:,.0f}" if pd.notna(value) else "—" for value in evaluations]
-    return pd.DataFrame(columns)
-
-
-def summary_text(runs: pd.DataFrame, memory: pd.DataFrame) -> str:
-    """The summary of a study for a terminal.
-
-    Args:
-        runs: The table `runs`.
-        memory: The side table `memory`.
-    """
-    parts = []
-    for section in sections(runs):
-        if section.predicted:
-            body = "\n".join(_aligned(readable_memory(memory_of(section.runs, memory, leaders(section.runs)))))
-            parts.append(f"{section.title}\n{body}\n{textwrap.fill(verdict(section), 100)}")
-            continue
-        body = "\n".join(_aligned(readable_summary(summary(section.runs))))
-        parts.append(f"{section.title}\n{body}\n{textwrap.fill(verdict(section), 100)}")
-    return "\n\n".join(parts)
-
-
-def is_same_for_every_seed(runs: pd.DataFrame) -> bool:
-    """Whether nothing in these runs is random: a given function, from a given start, and seeds that end alike."""
-    if not ((runs["data"] == "none").all() and all("function" in json.loads(o) for o in runs["model_options"])):
-        return False
-    return bool((runs.groupby("series")["final_val_loss"].nunique() <= 1).all())
-
-
-def verdict(section: Section) -> str:
-    """In a sentence or three: who ends lowest, and from whom that can be told apart."""
-    runs = section.runs
-    if section.predicted:
-        return "Memory predicted from shapes: nothing was run, nothing is ranked."
-    shown = leaders(runs)
-    ok = runs[runs["status"] == "ok"]
-    if ok.empty:
-        return "No run ended ok: there is nothing to compare."
-    if is_same_for_every_seed(runs):
-        ends = ok[ok["series"].isin(shown)].groupby("series")["final_val_loss"].first().astype(float).sort_values()
-        listed = ", ".join(f"{name} ({value:.3g})" for name, value in ends.items())
-        return f"Nothing is random here, so one run of each says all. Final values, lowest first: {listed}."
-    if ok.groupby("series")["seed"].nunique().max() < 2:
-        return "One seed cannot rank anything: run several, for example seeds=[0,1,2]."
-    if len(shown) < 2:
-        return f"{shown[0]} stands alone: there is nothing to compare it with yet."
-    pairs = paired_ratios(runs, shown)
-    if pairs.empty:
-        return "There is nothing to compare: no two optimizers finished two seeds in common."
-    best = shown[0]
-    apart: list[str] = []
-    together: list[str] = []
-    for pair in pairs[(pairs["a"] == best) | (pairs["b"] == best)].itertuples():
-        other, flip = (pair.b, False) if pair.a == best else (pair.a, True)
-        ratio, low, high = (pair.ratio, pair.ratio_low, pair.ratio_high)
-        if not flip:
-            ratio, low, high = 1 / ratio, 1 / high, 1 / low
-        words = f"{other} ({ratio:.3g} times its loss, 95% interval {low:.3g} to {high:.3g})"
-        (apart if pair.told_apart else together).append(words)
-    numbers = sorted(set(pairs["num_pairs"]))
-    seeds = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    sentences = [f"Lowest final validation loss: {best}."]
-    if apart:
-        sentences.append(f"Told apart from it over {seeds} paired seeds: {'; '.join(apart)}.")
-    if together:
-        corrected = f" once {len(pairs)} comparisons are allowed for" if len(pairs) > 1 else ""
-        sentences.append(f"Cannot be told apart from it over {seeds} paired seeds{corrected}: {'; '.join(together)}.")
-    return " ".join(sentences)
-
-
-def readable_step_costs(costs: pd.DataFrame) -> pd.DataFrame:
-    """`step_costs` of one session as people read it: one text a cell, what was measured only."""
-    ok = costs[costs["status"] == "ok"]
-    columns: dict[str, list[str]] = {
-        "optimizer": [str(name) for name in ok["optimizer"]],
-        "implementation": [str(name) for name in ok["implementation"]],
-        "step µs": [
-            f"{_digits(m)} ({_digits(a)} to {_digits(b)})"
-            for m, a, b in ok[["step_us", "step_us_q1", "step_us_q3"]].to_numpy()
-        ],
-    }
-    baseline = str(costs["baseline"].dropna().iloc[0]).replace("/", " ") if ok["baseline"].notna().any() else ""
-    columns[f"× {baseline}"] = [_ratio(row) for row in ok.itertuples()]
-    columns["training step µs"] = [_digits(value) for value in ok["train_step_us"]]
-    columns["of it step %"] = [f"{100 * value:.0f}" for value in ok["optimizer_us"] / ok["train_step_us"]]
-    optional = [
-        ("step by host clock µs", ok["step_host_us"].where(ok["device"] != "cpu"), _digits),
-        ("state bytes/parameter", ok["state_mib"] * 2**20 / ok["num_parameters"].astype(float), lambda v: f"{v:.1f}"),
-        ("share of the memory limit %", 100 * ok["limit_share"], lambda v: f"{v:.0f}"),
-        ("first step ms", ok["first_step_ms"].where(ok["compile_s"].isna()), _digits),
-        ("compile s", ok["compile_s"], lambda v: f"{v:.1f}"),
-    ]
-    for title, values, form in optional:
-        if values.notna().any():
-            columns[title] = [form(value) if pd.notna(value) else "" for value in values]
-    columns["timing"] = [
-        f"{row.quality}, {row.num_processes} processes, {row.num_replicates} builds" for row in ok.itertuples()
-    ]
-    return pd.DataFrame(columns)
-
-
-def _digits(value: float) -> str:
-    return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else f"{value:g}"
-
-
-def _ratio(row: Any) -> str:
-    if row.is_baseline:
-        return "1"
-    if not row.ranked:
-        return "contended" if math.isnan(row.ratio) else f"{row.ratio:.3g} (not ranked)"
-    return f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]{'' if row.told_apart else ' not told apart'}"
-
-
-def readable_parts(parts: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """`rule_and_implementation` of one kind as people read it: a row an optimizer, a column an implementation."""
-    made: dict[str, dict[str, str]] = {}
-    for row in parts[parts["kind"] == kind].itertuples():
-        text = f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]"
-        made.setdefault(str(row.optimizer), {})[str(row.implementation)] = text
-    columns = [name for name in IMPLEMENTATIONS if any(name in row for row in made.values())]
-    return pd.DataFrame(
-        [{"optimizer": optimizer, **{name: row.get(name, "") for name in columns}} for optimizer, row in made.items()]
-    )
-
-
-def smallest_difference_words(costs: pd.DataFrame) -> str:
-    """The smallest difference that a session of step costs sees, in a sentence; empty where there is none."""
-    smallest = smallest_difference(costs)
-    if math.isnan(smallest):
-        return ""
-    return (
-        "The smallest difference between two steps that this measurement sees with 80 % power, one comparison"
-        f" taken alone: {100 * smallest:.1f} %."
-    )
-
-
-def absent_words(costs: pd.DataFrame) -> list[str]:
-    """What was not measured, and why, a sentence each."""
-    absent = costs[costs["status"] != "ok"]
-    words = []
-    for (implementation, status), group in absent.groupby(["implementation", "status"], sort=False):
-        names, reasons = sorted(group["optimizer"]), list(dict.fromkeys(group["reason"].dropna()))
-        words.append(
-            f"{', '.join(names)} {implementation}: {', '.join([status, *reasons[:1]])}"
-            + ("; the others alike." if len(reasons) > 1 else ".")
-        )
-    contended = int(costs["num_contended"].sum())
-    if contended:
-        words.append(
-            f"{contended} timings were contended and left out; what keeps fewer than {MIN_PROCESSES} processes is not"
-            " ranked: repeat on a quiet machine, or with more replicates."
-        )
-    return words
-
-
-def step_cost_text(rows: pd.DataFrame) -> str:
-    """Step costs of one session for a terminal.
-
-    Args:
-        rows: Rows of the side table `step_costs`, of one session.
-    """
-    costs = step_costs(rows)
-    lines = [f"One optimizer step: {rows['workload'].iloc[0]}, {rows['device'].iloc[0]}"]
-    if (costs["status"] == "ok").any():
-        lines += _aligned(readable_step_costs(costs))
-    parts = rule_and_implementation(rows)
-    for kind, title in (
-        ("rule", f"The update rule: a step over {baseline_of(rows)}'s in the same implementation"),
-        ("implementation", "The implementation: a step by for-loop over the same optimizer's in"),
-    ):
-        table = readable_parts(parts, kind)
-        if len(table):
-            lines += ["", title, *_aligned(table)]
-    words = [smallest_difference_words(costs), *absent_words(costs)]
-    return "\n".join([*lines, "", *(textwrap.fill(sentence, 110) for sentence in words if sentence)])
-
-
-def baseline_of(rows: pd.DataFrame) -> str:
-    """The optimizer that a session's ratios are taken to."""
-    known = rows["baseline"].dropna()
-    return str(known.iloc[0]).partition("/")[0] if len(known) else "the baseline"
-
-
-def _aligned(table: pd.DataFrame) -> list[str]:
-    """A table of texts in columns of equal width."""
-    widths = [max(len(name), *(len(v) for v in table[name])) for name in table]
-    lines = [list(table), *table.to_numpy().tolist()]
-    return ["  ".join(v.ljust(w) for v, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-
-
-def readable_targets(table: pd.DataFrame) -> pd.DataFrame:
-    """`time_to_target` as people read it: one text a cell."""
-    columns: dict[str, list[str]] = {
-        "optimizer": [str(name) for name in table["series"]],
-        "reached by": [f"{row.num_reached} of {row.num_runs}" for row in table.itertuples()],
-        "steps": [f"{v:,.0f}" if math.isfinite(v) else "not reached" for v in table["steps_to_target"]],
-    }
-    if table["time_to_target_s"].notna().any():
-        columns["steps × step time, s"] = [
-            "" if math.isnan(mean) else f"{mean:.3g}" + (f" [{low:.3g}, {high:.3g}]" if math.isfinite(low) else "")
-            for mean, low, high in table[
-                ["time_to_target_s", "time_to_target_s_low", "time_to_target_s_high"]
-            ].to_numpy()
-        ]
-    columns["end to end, s"] = [f"{v:.3g}" if math.isfinite(v) else "" for v in table["end_to_end_s"]]
-    return pd.DataFrame(columns)
-
+# --- memory ---------------------------------------------------------------------------------------
 
 MEMORY_PARTS = ("parameters", "gradients", "optimizer_state", "activations", "temporaries", "buffers", "inputs")
 """Columns <part>_mib of the side table `memory`, which add up to its peak."""
@@ -996,26 +1102,6 @@ MEMORY_PARTS = ("parameters", "gradients", "optimizer_state", "activations", "te
 def memory_unit(memory: pd.DataFrame) -> tuple[float, str]:
     """What to multiply MiB by, and the unit that comes out: KiB where all is small."""
     return (1024.0, "KiB") if memory["peak_mib"].max() < 1 else (1.0, "MiB")
-
-
-def readable_memory(memory: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the side table `memory`, with `series`, as people read them: one text a cell."""
-    scale, unit = memory_unit(memory)
-
-    def texts(column: str) -> list[str]:
-        return ["0" if v == 0 else f"{v:,.0f}" if v >= 100 else f"{v:.3g}" for v in scale * memory[column]]
-
-    return pd.DataFrame(
-        {
-            "optimizer": [str(name) for name in memory["series"]],
-            f"peak {unit}": texts("peak_mib"),
-            "at its": [str(phase) for phase in memory["peak_phase"]],
-            **{part.replace("_", " "): texts(f"{part}_mib") for part in MEMORY_PARTS},
-            "extra in step": texts("step_temporaries_mib"),
-            "state bytes/parameter": [f"{value:.1f}" for value in memory["state_bytes_per_parameter"]],
-            **({"process": texts("rss_increase_mib")} if memory["rss_increase_mib"].notna().all() else {}),
-        }
-    )
 
 
 def memory_of(runs: pd.DataFrame, memory: pd.DataFrame, series: Sequence[str]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 from bench.data import as_dataset, digits, imagenet_shapes, mnist, resized, stratified_order, with_channels
 
@@ -30,6 +32,15 @@ def test_digits_are_real_fixed_and_stratified() -> None:
     assert x.min() == 0
     assert x.max() == 1
     assert len(x) == 1797
+
+
+def test_digits_are_scikit_learns_read_with_or_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, classes = load_digits(return_X_y=True)
+    for _ in range(2):
+        ours = digits._digits()
+        assert np.array_equal(ours[0], pixels)
+        assert np.array_equal(ours[1], classes)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
 
 def test_digits_resized() -> None:

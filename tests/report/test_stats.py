@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import tables
-from bench.report import stats
+from bench.report import sections, stats, tuning, words
 
 
 def make_runs(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -36,8 +36,8 @@ def make_runs(*rows: dict[str, Any]) -> pd.DataFrame:
     )
 
 
-def section(runs: pd.DataFrame) -> stats.Section:
-    (only,) = stats.sections(runs)
+def section(runs: pd.DataFrame) -> sections.Section:
+    (only,) = sections.sections(runs)
     return only
 
 
@@ -118,7 +118,7 @@ def test_series_are_named_by_what_tells_them_apart() -> None:
         *seeds("lion", [1.0], cell_id="aaa"),
         *seeds("lion", [1.0], cell_id="bbb"),
     )
-    assert list(stats.series_names(runs)) == [
+    assert list(sections.series_names(runs)) == [
         "adam lr=0.1", "adam lr=0.01", "sgd", "rmsprop foreach", "rmsprop forloop", "lion aaa", "lion bbb",
     ]  # fmt: skip
 
@@ -138,7 +138,7 @@ def test_leaders_are_the_best_setting_of_each_optimizer() -> None:
         *seeds("adam", [0.2], lr=0.1), *seeds("adam", [0.1], lr=0.01), *seeds("sgd", [0.5], lr=1.0), *seeds("sgd", [0.05], lr=10.0)
     )  # fmt: skip
     runs.loc[3, "status"] = "diverged"
-    assert stats.leaders(section(runs).runs) == ["adam lr=0.01", "sgd lr=1"]
+    assert sections.leaders(section(runs).runs) == ["adam lr=0.01", "sgd lr=1"]
 
 
 def test_sections_keep_apart_what_cannot_be_compared() -> None:
@@ -148,10 +148,10 @@ def test_sections_keep_apart_what_cannot_be_compared() -> None:
         {"environment_id": "f", "cpu": "other", "torch_version": "2.11"},
     ]  # fmt: skip
     runs = make_runs(*(row | variant for variant in variants for row in rows))
-    found = list(stats.sections(runs))
+    found = list(sections.sections(runs))
     assert len(found) == 7
     assert len({s.title for s in found}) == 7 - 1 + ("2.11" in found[-1].title)
-    mixed = list(stats.sections(runs, mix_environments=True))
+    mixed = list(sections.sections(runs, mix_environments=True))
     assert len(mixed) == 6
     assert [s.mixed for s in mixed].count(True) == 1
 
@@ -159,7 +159,7 @@ def test_sections_keep_apart_what_cannot_be_compared() -> None:
 def test_a_run_that_never_read_its_data_stands_with_its_workload() -> None:
     runs = make_runs(*seeds("adam", [0.1, 0.1]), *seeds("sgd", [0.1]))
     runs.loc[2, ["status", "workload_id"]] = ["failed", None]
-    assert len(list(stats.sections(runs))) == 1
+    assert len(list(sections.sections(runs))) == 1
 
 
 def test_sensitivity_leaves_out_rates_with_a_lost_run() -> None:
@@ -167,7 +167,7 @@ def test_sensitivity_leaves_out_rates_with_a_lost_run() -> None:
         *seeds("adam", [0.1, 0.2], lr=0.1), *seeds("adam", [0.3, 0.3], lr=1.0), *seeds("sgd", [0.3], lr=1.0)
     )  # fmt: skip
     runs.loc[3, "status"] = "diverged"
-    table = stats.sensitivity(runs)
+    table = tuning.sensitivity(runs)
     assert table["optimizer"].tolist() == ["adam", "adam"]
     assert table["value"].iloc[0] == pytest.approx(0.15)
     assert math.isnan(table["value"].iloc[1])
@@ -183,7 +183,7 @@ def test_sensitivity_pools_nothing_but_seeds() -> None:
             for row in seeds("sgd", [base + lr], lr=lr, hp_momentum=momentum)
         )
     )
-    table = stats.sensitivity(runs)
+    table = tuning.sensitivity(runs)
     assert table["setting"].unique().tolist() == ["sgd momentum=0", "sgd momentum=0.9"]
     assert table["value"].tolist() == [1.1, 2.0, 2.1, 3.0]
     assert table["num_runs"].tolist() == [1, 1, 1, 1]
@@ -193,9 +193,9 @@ def test_a_lost_run_stands_with_its_cell() -> None:
     """Killed before its optimizer was built, it does not know which implementation would have run."""
     runs = make_runs(*seeds("adam", [0.1, 0.2], lr=0.1, cell_id="a"), *seeds("adam", [0.1, 0.2], lr=0.01, cell_id="b"))
     runs.loc[3, ["status", "implementation"]] = ["failed", "default"]
-    assert list(stats.series_names(runs)) == ["adam lr=0.1"] * 2 + ["adam lr=0.01"] * 2
+    assert list(sections.series_names(runs)) == ["adam lr=0.1"] * 2 + ["adam lr=0.01"] * 2
     only = section(runs)
-    assert len(stats.leaders(only.runs)) == 1
+    assert len(sections.leaders(only.runs)) == 1
     assert stats.summary(only.runs)["statuses"].tolist() == ["2 ok", "1 ok, 1 failed"]
 
 
@@ -222,18 +222,18 @@ def test_bands_stop_where_the_first_seed_stops() -> None:
     ],
 )
 def test_words_for_numbers(mean: float, half: float, text: str) -> None:
-    assert stats.with_interval(mean, mean - half, mean + half) == text
+    assert words.with_interval(mean, mean - half, mean + half) == text
 
 
 def test_verdicts() -> None:
     one_seed = section(make_runs(*seeds("adam", [0.1]), *seeds("sgd", [0.2])))
-    assert stats.verdict(one_seed) == "One seed cannot rank anything: run several, for example seeds=[0,1,2]."
+    assert words.verdict(one_seed) == "One seed cannot rank anything: run several, for example seeds=[0,1,2]."
     apart = section(make_runs(*seeds("adam", [0.1, 0.101, 0.1]), *seeds("sgd", [0.2, 0.202, 0.201])))
-    assert "Lowest final validation loss: adam. Told apart from it over 3 paired seeds: sgd (2" in stats.verdict(apart)
+    assert "Lowest final validation loss: adam. Told apart from it over 3 paired seeds: sgd (2" in words.verdict(apart)
     together = section(make_runs(*seeds("adam", [0.1, 0.3, 0.2]), *seeds("sgd", [0.3, 0.1, 0.25])))
-    assert "Cannot be told apart from it over 3 paired seeds: " in stats.verdict(together)
+    assert "Cannot be told apart from it over 3 paired seeds: " in words.verdict(together)
     alone = section(make_runs(*seeds("adam", [0.1, 0.3])))
-    assert "stands alone" in stats.verdict(alone)
+    assert "stands alone" in words.verdict(alone)
     lost = make_runs(*seeds("adam", [0.1]))
     lost["status"] = "failed"
-    assert "No run ended ok" in stats.verdict(section(lost))
+    assert "No run ended ok" in words.verdict(section(lost))

@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 
 from bench import tables
-from bench.report import plots, stats
+from bench.report import plots, stats, words
 
 COLUMNS = [c.name for c in tables.STEP_COSTS]
 
@@ -97,10 +97,10 @@ def test_contended_replicates_rank_nothing() -> None:
     row = stats.step_costs(rows).set_index("optimizer").loc["adam"]
     assert (row["quality"], row["told_apart"]) == ("contended", False)
     assert math.isnan(row["p"])
-    shown = stats.readable_step_costs(stats.step_costs(rows)).set_index("optimizer")
+    shown = words.readable_step_costs(stats.step_costs(rows)).set_index("optimizer")
     assert "(not ranked)" in shown.loc["adam", "× sgd forloop"]
     rows["timing_quality"] = "contended"
-    assert stats.step_cost_text(rows)
+    assert words.step_cost_text(rows)
     assert plots.step_cost_figure(stats.step_costs(rows), plots.colors(["adam", "sgd"])) is not None
 
 
@@ -118,7 +118,7 @@ def test_rule_and_implementation_come_apart() -> None:
         rel=0.01,
     )
     rule, implementation = (
-        stats.readable_parts(stats.rule_and_implementation(rows), k) for k in ("rule", "implementation")
+        words.readable_parts(stats.rule_and_implementation(rows), k) for k in ("rule", "implementation")
     )
     assert (list(rule), list(rule["optimizer"])) == (["optimizer", "forloop", "fused"], ["adam"])
     assert (list(implementation), list(implementation["optimizer"])) == (["optimizer", "fused"], ["adam", "sgd"])
@@ -143,9 +143,9 @@ def test_the_smallest_difference_is_found_with_the_power_that_is_promised() -> N
 def test_what_was_skipped_is_told() -> None:
     rows = make_rows({SGD: 20.0, ADAM: 100.0})
     rows.loc[rows["optimizer"] == "adam", ["status", "reason"]] = ["skipped", "there is none"]
-    assert "adam forloop: skipped, there is none." in stats.step_cost_text(rows)
+    assert "adam forloop: skipped, there is none." in words.step_cost_text(rows)
     rows["status"] = "skipped"
-    assert "sgd forloop: skipped" in stats.step_cost_text(rows)
+    assert "sgd forloop: skipped" in words.step_cost_text(rows)
 
 
 def test_a_session_cut_short_does_not_hide_a_whole_one() -> None:
@@ -211,7 +211,7 @@ def test_one_seed_has_a_time_and_no_interval_and_a_series_without_step_cost_has_
     runs, curves = make_study({"sgd": [40], "adam": [10], "own": [20]})
     times = stats.step_times(runs, ["sgd", "adam"], make_rows({SGD: 100.0, ADAM: 200.0}))
     table = stats.time_to_target(runs, curves, ["sgd", "adam", "own"], 0.5, times)
-    shown = stats.readable_targets(table).set_index("optimizer")["steps × step time, s"]
+    shown = words.readable_targets(table).set_index("optimizer")["steps × step time, s"]
     assert "nan" not in " ".join(shown)
     assert shown["own"] == ""
 
@@ -223,7 +223,7 @@ def test_runs_that_never_get_there_are_censored_not_dropped() -> None:
     assert table.loc["a", "steps_to_target"] == 30
     assert table.loc[["b", "c"], "steps_to_target"].isna().all()
     assert table["time_to_target_s"].isna().all()
-    shown = stats.readable_targets(table.reset_index())
+    shown = words.readable_targets(table.reset_index())
     assert shown["steps"].tolist() == ["30", "not reached", "not reached"]
 
 
@@ -245,7 +245,7 @@ def test_step_times_need_all_series_in_one_session() -> None:
 
 def test_the_target_is_the_second_lowest() -> None:
     runs, _ = make_study({"a": [10], "b": [None]})
-    assert stats.target_loss(runs) == (1.0, "b")
+    assert stats.target_loss(runs) == (1.0, "the median final one of b, the second lowest")
     assert stats.target_loss(runs[runs["series"] == "a"]) is None
 
 
@@ -257,10 +257,10 @@ def test_memory_is_told_in_a_unit_that_can_be_read() -> None:
         "series": "adam", "peak_mib": 0.5, "peak_phase": "step", "optimizer_state_mib": 0.25, "step_temporaries_mib": 0.0,
         "state_bytes_per_parameter": 8.0, "rss_increase_mib": 1.0,
     }  # fmt: skip
-    small = stats.readable_memory(pd.DataFrame([row]))
+    small = words.readable_memory(pd.DataFrame([row]))
     assert small.loc[0, "peak KiB"] == "512"
     assert small.loc[0, "optimizer state"] == "256"
-    large = stats.readable_memory(pd.DataFrame([row | {"peak_mib": 2048.0}]))
+    large = words.readable_memory(pd.DataFrame([row | {"peak_mib": 2048.0}]))
     assert large.loc[0, "peak MiB"] == "2,048"
     assert large.loc[0, "process"] == "1"
-    assert "process" not in stats.readable_memory(pd.DataFrame([row | {"rss_increase_mib": math.nan}]))
+    assert "process" not in words.readable_memory(pd.DataFrame([row | {"rss_increase_mib": math.nan}]))

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from bench import tables
-from bench.report import plots, stats
+from bench.report import plots, sections, stats, words
 from bench.report.render import OUR_FILES, write_report
 
 START, LOWEST = (-1.2, 1.0), (1.0, 1.0)
@@ -64,8 +64,8 @@ def report(study: Path, **options: Any) -> Path:
     return out
 
 
-def section(study: Path) -> stats.Section:
-    (only,) = stats.sections(tables.load(study).runs)
+def section(study: Path) -> sections.Section:
+    (only,) = sections.sections(tables.load(study).runs)
     return only
 
 
@@ -91,7 +91,9 @@ def test_the_report_draws_every_path_to_where_it_ends(tmp_path: Path) -> None:
         assert "adam ends at (1, 1), value 0; sgd ends at (1, 1), value 0." in text
         assert "its lowest value on the grid, 0 at (1, 1)" in text
     assert (out / "figures" / "trajectory.png").stat().st_size > 10_000
-    drawn = re.search(r'<figure id="trajectory">\s*<img src="data:image/svg\+xml;base64,([^"]+)" alt="The path', page)
+    drawn = re.search(
+        r'<figure id="trajectory">\s*<div[^>]*>\s*<img src="data:image/svg\+xml;base64,([^"]+)" alt="The path', page
+    )
     assert drawn is not None, "the figure stands in the page, with words for those who do not see it"
     assert base64.b64decode(drawn[1]) == (out / "figures" / "trajectory.svg").read_bytes()
     kept = pd.read_csv(out / "tables" / "trajectories.csv")
@@ -176,7 +178,7 @@ def test_a_path_keeps_its_colour_and_a_lost_one_is_marked_and_said(tmp_path: Pat
     add_paths(study)
     runs = section(study).runs
     paths = stats.paths(runs, tables.load_side(study, "trajectories"), ["adam", "sgd"])
-    assert "sgd diverged at (1, 1)" in stats.path_words(paths)
+    assert "sgd diverged at (1, 1)" in words.path_words(paths)
     palette = plots.colors(["adam", "sgd"])
     figure = plots.trajectory_figure(runs, paths, None, palette)
     assert figure is not None
@@ -224,11 +226,11 @@ def test_thousands_of_points_make_a_small_figure_that_keeps_the_jumps() -> None:
 
 def test_one_seed_says_all_where_nothing_is_random(tmp_path: Path) -> None:
     both = [{"optimizer": "adam", "final_val_loss": 0.25}, {"optimizer": "sgd", "final_val_loss": 1e-9}]
-    assert stats.verdict(section(make_study(tmp_path / "a", both))) == (
+    assert words.verdict(section(make_study(tmp_path / "a", both))) == (
         "Nothing is random here, so one run of each says all. Final values, lowest first: sgd (1e-09), adam (0.25)."
     )
     random = [row | {"model_options": "{}"} for row in both]
-    assert "One seed cannot rank anything" in stats.verdict(section(make_study(tmp_path / "b", random)))
+    assert "One seed cannot rank anything" in words.verdict(section(make_study(tmp_path / "b", random)))
 
 
 @pytest.mark.parametrize(
@@ -251,16 +253,16 @@ def test_cells_are_told_apart_by_what_varies_and_old_tables_do_without(
         make_study(tmp_path, [{"optimizer": "adam", column: one, "cell_id": "a", "run_id": "a-0"},
                               {"optimizer": "adam", column: other, "cell_id": "b", "run_id": "b-0"}])
     ).runs  # fmt: skip
-    assert list(stats.series_names(runs)) == names
+    assert list(sections.series_names(runs)) == names
     old = runs.drop(columns=[column])
-    assert list(stats.series_names(old)) == ["adam a", "adam b"]
-    assert list(stats.series_names(runs.iloc[:1])) == ["adam"]
+    assert list(sections.series_names(old)) == ["adam a", "adam b"]
+    assert list(sections.series_names(runs.iloc[:1])) == ["adam"]
 
 
 def test_gap_evaluations_and_latency_are_in_the_summary_where_there_are_any(tmp_path: Path) -> None:
     extra = {"num_evaluations": 320, "final_train_gap": 0.02, "latency_ms": 0.5, "latency_batch_ms": 4.0}
     rows: list[dict[str, Any]] = [{"optimizer": "adam", "num_evaluations": 100}, {"optimizer": "lbfgs"} | extra]
-    table = stats.readable_summary(stats.summary(section(make_study(tmp_path / "a", rows)).runs)).set_index("optimizer")
+    table = words.readable_summary(stats.summary(section(make_study(tmp_path / "a", rows)).runs)).set_index("optimizer")
     assert table.loc["lbfgs", "gap to optimum"] == "0.02"
     assert table.loc["adam", "gap to optimum"] == "—"
     assert table.loc["lbfgs", "gradients computed"] == "320"
@@ -272,17 +274,17 @@ def test_gap_evaluations_and_latency_are_in_the_summary_where_there_are_any(tmp_
         for s in (0, 1, 2)
     ]
     runs = section(make_study(tmp_path / "b", seeds)).runs
-    plain = stats.readable_summary(stats.summary(runs))
+    plain = words.readable_summary(stats.summary(runs))
     assert plain["gap to optimum"].tolist() == ["0.020 ± 0.025"]
     assert not {"gradients computed", "latency ms", "latency of a batch ms"} & set(plain)
     old = runs.drop(columns=["final_train_gap", "num_evaluations", "latency_ms", "latency_batch_ms"])
-    assert "gap to optimum" not in stats.readable_summary(stats.summary(old))
+    assert "gap to optimum" not in words.readable_summary(stats.summary(old))
 
 
 def test_tiny_numbers_stay_readable() -> None:
-    assert stats.with_interval(1.234e-9, 1.204e-9, 1.264e-9) == "1.23e-09 ± 3e-11"
-    assert stats.with_interval(1.234e-9, 1.234e-9, 1.234e-9) == "1.23e-09 ± 0"
-    assert stats.with_interval(0.0, 0.0, 0.0) == "0.0000 ± 0.0000"
+    assert words.with_interval(1.234e-9, 1.204e-9, 1.264e-9) == "1.23e-09 ± 3e-11"
+    assert words.with_interval(1.234e-9, 1.234e-9, 1.234e-9) == "1.23e-09 ± 0"
+    assert words.with_interval(0.0, 0.0, 0.0) == "0.0000 ± 0.0000"
 
 
 @pytest.mark.parametrize("low", [0.5, 1e-2, 1e-4, 1e-7, 1e-13])

@@ -1,0 +1,53 @@
+"""The bench's own launchers: one run at a time, or several side by side.
+
+Here all jobs are composed and checked before the first of them runs.
+"""
+
+from collections.abc import Sequence
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+
+from bench.config import Config
+from hydra_plugins.bench_compose import Composer
+
+for _name in ("Local", "Pool"):
+    ConfigStore.instance().store(
+        group="hydra/launcher",
+        name=_name.lower(),
+        node={"_target_": f"hydra_plugins.bench_launchers.{_name}Launcher"},
+        provider="bench",
+    )
+
+
+class LocalLauncher(BasicLauncher):
+    """All jobs in this process, in order: the one whose times can be compared."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Compose and check every job, then run them."""
+        from bench.app import config_of
+
+        assert self.hydra_context is not None and self.config is not None
+        compose = Composer(self.hydra_context, self.config)
+        configs = [config_of(compose(job), list(job)) for job in job_overrides]
+        returns = []
+        for job, value in zip(job_overrides, self._run(configs), strict=True):
+            result = JobReturn(overrides=job, status=JobStatus.COMPLETED)
+            result.return_value = value
+            returns.append(result)
+        return returns
+
+    def _run(self, configs: Sequence[Config]) -> list[float]:
+        from bench.app import run_cells
+
+        return run_cells(configs)
+
+
+class PoolLauncher(LocalLauncher):
+    """`launcher.n_jobs` jobs at a time, in processes that live through many of them."""
+
+    def _run(self, configs: Sequence[Config]) -> list[float]:
+        from bench.app import run_in_pool
+
+        return run_in_pool(configs)

@@ -1,0 +1,172 @@
+"""The page in a real browser: accessible, sortable, offline, on a phone and on paper."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from made_up import side_tables, tuned_study
+
+from bench import tables
+from bench.report.render import write_report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs pip install optbench[browser]")
+    pytest.importorskip("axe_playwright_python", reason="needs pip install optbench[browser]")
+    if CHROMIUM is None:
+        pytest.skip("needs chromium on the PATH")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    study = tuned_study(folder / "results" / "s")
+    side_tables(study)
+    write_report(tables.load(study), study, folder / "report")
+    return folder / "report" / "index.html"
+
+
+@pytest.fixture
+def page(browser: Browser, report: Path) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1100, "height": 900})
+    page = context.new_page()
+    page.goto(report.as_uri())
+    yield page
+    context.close()
+
+
+def test_axe_finds_no_violation(page: Page) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    for size in ({"width": 1100, "height": 900}, PHONE):
+        page.set_viewport_size(size)
+        results = Axe().run(page)
+        assert results.violations_count == 0, results.generate_report()
+        assert len(results.response["passes"]) > 20, "it did look"
+
+
+def test_axe_would_find_one(page: Page) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.evaluate("document.querySelector('figure img').removeAttribute('alt')")
+    assert [v["id"] for v in Axe().run(page).response["violations"]] == ["image-alt"]
+
+
+def column(page: Page, table: str, number: int) -> list[str]:
+    return page.locator(f"{table} tbody tr > :nth-child({number})").all_inner_texts()
+
+
+def test_a_click_sorts_numbers_as_numbers_and_back(page: Page) -> None:
+    table = "[aria-label^='Table Every run'] table"
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    heads = page.locator(f"{table} >> nth=0 >> thead th")
+    names = heads.all_inner_texts()
+    number = 1 + next(i for i, name in enumerate(names) if name.startswith("steps"))
+    head = heads.nth(number - 1)
+    table = f"#{page.locator(table).first.evaluate('t => (t.id = `sorted`)')}"
+    assert head.get_attribute("aria-sort") is None
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    steps = [int(text) for text in column(page, table, number)]
+    assert steps == sorted(steps)
+    assert steps[0] == 30, "as text, 200 would come first"
+    head.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert [int(text) for text in column(page, table, number)] == steps[::-1]
+    heads.nth(0).get_by_role("button").click()
+    assert head.get_attribute("aria-sort") is None
+    assert column(page, table, 1) == sorted(column(page, table, 1))
+
+
+def test_what_is_missing_sorts_last_either_way(page: Page) -> None:
+    page.evaluate(
+        """() => { for (const [i, text] of ["3", "", "10", "not reached"].entries()) {
+            const cell = document.querySelectorAll("table")[0].tBodies[0].rows[i].cells[1];
+            cell.textContent = text; cell.dataset.sort = text === "not reached" ? "Infinity" : text; } }"""
+    )
+    button = page.locator("table >> nth=0 >> thead th >> nth=1").get_by_role("button")
+    page.evaluate("document.querySelectorAll('table')[0].id = 'first'")
+    button.click()
+    assert column(page, "#first", 2)[:4] == ["3", "10", "not reached", ""]
+    button.click()
+    assert column(page, "#first", 2)[:4] == ["not reached", "10", "3", ""]
+
+
+def test_a_phone_scrolls_tables_not_the_page(page: Page) -> None:
+    page.set_viewport_size(PHONE)
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    wide = page.locator(".scroll").evaluate_all("all => all.filter((e) => e.scrollWidth > e.clientWidth).length")
+    assert wide > 0, "something is wider than a phone, and scrolls in its own box"
+
+
+def test_opens_without_any_request(browser: Browser, report: Path) -> None:
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    requests: list[str] = []
+    troubles: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.goto(report.as_uri())
+    page.wait_for_load_state("networkidle")
+    assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
+    assert not troubles
+    broken = page.locator("img").evaluate_all("all => all.filter((e) => e.naturalWidth === 0).length")
+    assert page.locator("img").count() > 5
+    assert broken == 0
+    context.close()
+
+
+def test_prints_with_every_table_open(page: Page, tmp_path: Path) -> None:
+    page.emulate_media(media="print")
+    assert page.locator("thead button").first.evaluate("e => getComputedStyle(e, '::after').display") == "none"
+    overflows = page.locator(".scroll").evaluate_all("all => all.map((e) => getComputedStyle(e).overflowX)")
+    assert set(overflows) == {"visible"}
+    page.evaluate("window.printed = []; addEventListener('beforeprint', () => setTimeout(() => {}, 0))")
+    closed = page.locator("details:not([open])").count()
+    assert closed > 0
+    page.evaluate(
+        "addEventListener('beforeprint', () => { window.open_then = document.querySelectorAll('details[open]').length; })"
+    )
+    assert page.pdf(path=tmp_path / "report.pdf").startswith(b"%PDF")
+    assert page.evaluate("window.open_then") == page.locator("details").count()
+    assert page.locator("details:not([open])").count() == closed, "as it was"
+
+
+def test_links_lead_to_what_they_name(page: Page) -> None:
+    links = page.locator("a[href^='#']").evaluate_all("all => all.map((e) => [e.getAttribute('href'), e.textContent])")
+    assert len(links) > 3
+    for target, text in links:
+        assert page.locator(f"[id='{target[1:]}']").count() == 1, target
+        if target.startswith("#table-"):
+            assert page.locator(f"[id='{target[1:]}']").inner_text() == text
+
+
+def test_headings_and_tables_say_what_they_are(page: Page) -> None:
+    levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map((e) => Number(e.tagName[1]))")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert page.locator("table:not(:has(caption))").count() == 0
+    assert page.locator("th:not([scope])").count() == 0
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the answers"

@@ -1,0 +1,367 @@
+"""Steps and time to a target, areas, groups, probabilities and power: by hand, by simulation, by their properties."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.report import stats
+
+EVERY, BUDGET = 10, 100
+
+
+def make_study(first: dict[str, list[float | None]], **changes: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs that first reach a loss of 0.1 at these steps, or never, with an evaluation every 10 of 100 steps."""
+    runs, curves = [], []
+    for series, steps in first.items():
+        for seed, step in enumerate(steps):
+            run_id = f"{series}-{seed}"
+            run = {
+                "run_id": run_id, "series": series, "optimizer": series.split()[0], "seed": seed, "environment_id": "e",
+                "status": "ok", "stage": "single", "num_steps": BUDGET, "num_steps_budget": BUDGET, "timing_quality": "clean",
+                "launcher": "local", "final_val_loss": 1.0 if step is None else 0.1,
+            }  # fmt: skip
+            runs.append(run | {name: value[run_id] for name, value in changes.items() if run_id in value})
+            curves += [
+                {
+                    "run_id": run_id, "step": at, "split": "val", "metric": "loss", "train_time_s": 0.01 * at,
+                    "value": 0.1 if step is not None and at >= step else 1.0,
+                }
+                for at in range(0, int(runs[-1]["num_steps"]) + 1, EVERY)
+            ]  # fmt: skip
+    return pd.DataFrame(runs), pd.DataFrame(curves)
+
+
+TIMES = pd.DataFrame({"series": ["a", "b"], "step_s": [0.004, 0.001], "log_se": [0.01, 0.01], "df": [4, 4]})
+
+
+# --- steps to target ------------------------------------------------------------------------------
+
+
+def test_a_run_that_never_gets_there_is_censored_where_it_ended() -> None:
+    runs, curves = make_study(
+        {"a": [40, None, None, None]},
+        status={"a-2": "diverged", "a-3": "timeout"},
+        num_steps={"a-2": 30, "a-3": 50},
+    )
+    table = stats.steps_to_target(runs, curves, 0.5).set_index("seed")
+    assert table["reached"].tolist() == [True, False, False, False]
+    assert table["steps_to_target"].fillna(-1).tolist() == [40, -1, -1, -1]
+    assert table["censored_at"].fillna(-1).tolist() == [-1, 100, 100, 50], (
+        "a diverged run would not have got there later"
+    )
+    assert table["resolution"].tolist() == [10, 10, 10, 10]
+    assert table["end_to_end_s"].iloc[0] == pytest.approx(0.4)
+
+
+def test_only_times_of_runs_made_alone_stand() -> None:
+    runs, curves = make_study(
+        {"a": [40, 40, 40]}, launcher={"a-0": "pool"}, timing_quality={"a-1": "contended"}
+    )  # fmt: skip
+    table = stats.steps_to_target(runs, curves, 0.5)
+    assert table["steps_to_target"].tolist() == [40, 40, 40]
+    assert table["end_to_end_s"].notna().tolist() == [False, False, True]
+
+
+def test_runs_that_say_nothing_are_left_out() -> None:
+    runs, curves = make_study({"a": [40, 40, 40]}, status={"a-0": "failed", "a-1": "interrupted"})
+    assert stats.steps_to_target(runs, curves, 0.5)["seed"].tolist() == [2]
+
+
+def test_more_is_better_for_accuracy() -> None:
+    runs, curves = make_study({"a": [40]})
+    curves = curves.assign(metric="accuracy", value=curves["step"] / 100)
+    assert stats.steps_to_target(runs, curves, 0.72, metric="accuracy")["steps_to_target"].tolist() == [80]
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 10)), min_size=1, max_size=6), st.floats(0.01, 2))
+def test_steps_are_those_of_a_plain_search(steps: list[int | None], target: float) -> None:
+    runs, curves = make_study({"a": [None if s is None else 10 * s for s in steps]})
+    shuffled = curves.sample(frac=1, random_state=0)
+    table = stats.steps_to_target(runs, shuffled, target).set_index("run_id")
+    for run_id, curve in curves.groupby("run_id"):
+        there = [row.step for row in curve.itertuples() if row.value <= target]
+        assert (table.loc[run_id, "steps_to_target"] == min(there)) if there else not table.loc[run_id, "reached"]
+
+
+def test_targets() -> None:
+    runs, _ = make_study({"a": [10, 20], "b": [None, None], "c": [None, None]})
+    runs["final_val_loss"] = [0.1, 0.3, 0.4, 0.6, 0.7, 0.9]
+    assert stats.target_loss(runs) == (0.5, "the median final one of b, the second lowest")
+    assert stats.target_loss(runs, baseline="c") == (0.8, "the median final one of c")
+    assert stats.target_loss(runs, value=0.25) == (0.25, "as given")
+    with pytest.raises(
+        ValueError, match="baseline must be an optimizer or series of the study, got d; choose of a, b, c"
+    ):
+        stats.target_loss(runs, baseline="d")
+    with pytest.raises(ValueError, match="target must be a finite number, got nan"):
+        stats.target_loss(runs, value=math.nan)
+
+
+# --- pairs ----------------------------------------------------------------------------------------
+
+
+def test_pairs_are_a_paired_t_test_where_all_get_there() -> None:
+    a, b = [20, 30, 20, 40], [60, 50, 70, 60]
+    runs, curves = make_study({"b": b, "a": a})
+    row = stats.target_pairs(runs, curves, ["b", "a"], 0.5).iloc[0]
+    test = scipy.stats.ttest_rel(np.log(a), np.log(b))
+    assert (row["a"], row["b"], row["test"], row["bound"]) == ("a", "b", "t", "")
+    assert row["p"] == pytest.approx(test.pvalue)
+    assert [math.log(row["ratio_low"]), math.log(row["ratio_high"])] == pytest.approx(list(test.confidence_interval()))
+    assert (row["num_censored"], row["wins_a"], row["wins_b"]) == (0, 4, 0)
+    assert math.isnan(row["time_ratio"])
+
+
+def test_a_censored_pair_wins_by_its_sign_and_bounds_the_ratio() -> None:
+    runs, curves = make_study({"a": [20, 20, 20, 40], "b": [40, None, None, 40]})
+    row = stats.target_pairs(runs, curves, ["a", "b"], 0.5).iloc[0]
+    assert (row["num_pairs"], row["num_censored"], row["num_both_censored"]) == (4, 2, 0)
+    assert (row["wins_a"], row["wins_b"], row["test"], row["bound"]) == (3, 0, "sign", "at most")
+    assert row["p"] == pytest.approx(scipy.stats.binomtest(3, 3).pvalue)
+    assert row["ratio"] == pytest.approx((0.5 * 0.2 * 0.2 * 1.0) ** 0.25)
+    assert math.isnan(row["ratio_low"])
+
+
+def test_both_censored_says_nothing() -> None:
+    runs, curves = make_study({"a": [20, None, None], "b": [40, None, 40]})
+    row = stats.target_pairs(runs, curves, ["a", "b"], 0.5).iloc[0]
+    assert (row["num_both_censored"], row["wins_a"], row["wins_b"], row["p"]) == (1, 1, 1, 1.0)
+    assert row["bound"] == ""
+    assert math.isnan(row["ratio"]), "with censored runs on both sides nothing bounds the ratio"
+
+
+@given(
+    st.lists(st.tuples(*[st.one_of(st.none(), st.integers(1, 10).map(lambda s: 10 * s))] * 2), min_size=2, max_size=6)
+)
+def test_swapping_the_sides_of_pairs_changes_nothing(steps: list[tuple[int | None, int | None]]) -> None:
+    runs, curves = make_study({"a": [x for x, _ in steps], "b": [y for _, y in steps]})
+    one = stats.target_pairs(runs, curves, ["a", "b"], 0.5, TIMES).iloc[0]
+    other = stats.target_pairs(runs, curves, ["b", "a"], 0.5, TIMES).iloc[0]
+    assert one["p"] == pytest.approx(other["p"])
+    assert one["test"] == other["test"]
+    assert sorted((one["wins_a"], one["wins_b"])) == sorted((other["wins_a"], other["wins_b"]))
+    assert one["wins_a"] + one["wins_b"] + one["num_both_censored"] <= len(steps)
+    if one["a"] == other["a"]:
+        pd.testing.assert_series_equal(one, other, rtol=1e-9)
+
+
+def test_time_ratios_carry_the_errors_of_steps_and_of_step_times() -> None:
+    runs, curves = make_study({"a": [20, 30, 20], "b": [40, 50, 60]})
+    row = stats.target_pairs(runs, curves, ["a", "b"], 0.5, TIMES).iloc[0]
+    logs = np.log([20 / 40, 30 / 50, 20 / 60])
+    assert row["time_ratio"] == pytest.approx(4 * math.exp(logs.mean()))
+    variance = logs.var(ddof=1) / 3 + 2 * 0.01**2
+    df = variance**2 / ((logs.var(ddof=1) / 3) ** 2 / 2 + 2 * 0.01**4 / 4)
+    half = scipy.stats.t.ppf(0.975, df) * math.sqrt(variance)
+    assert math.log(row["time_ratio_high"] / row["time_ratio"]) == pytest.approx(half)
+    assert row["time_p"] == pytest.approx(2 * scipy.stats.t.sf((math.log(4) + logs.mean()) / math.sqrt(variance), df))
+
+
+def test_winners_by_steps_and_by_time_may_disagree() -> None:
+    runs, curves = make_study({"a": [20, 30, 20], "b": [40, 50, 60]})
+    both = (runs, curves, ["a", "b"], 0.5, TIMES)
+    found = stats.winners_disagree(stats.time_to_target(*both), stats.target_pairs(*both))
+    assert found is not None
+    assert (found.by_steps, found.by_time) == ("a", "b")
+    assert found.steps_ratio < 1 < found.time_ratio
+    assert found.time_ratio_low < found.time_ratio < found.time_ratio_high
+    alike = TIMES.assign(step_s=0.001)
+    both = (runs, curves, ["a", "b"], 0.5, alike)
+    assert stats.winners_disagree(stats.time_to_target(*both), stats.target_pairs(*both)) is None
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_sign_test_is_the_binomial_one(wins: int, losses: int) -> None:
+    expected = scipy.stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
+    assert stats.sign_test(wins, losses) == pytest.approx(expected)
+
+
+# --- areas ----------------------------------------------------------------------------------------
+
+
+def test_area_is_the_mean_height_of_a_whole_curve() -> None:
+    runs = pd.DataFrame(
+        {
+            "run_id": list("abcd"), "series": "s", "optimizer": "s", "seed": range(4), "status": ["ok", "diverged", "ok", "ok"],
+            "num_steps": [100, 40, 50, 100], "num_steps_budget": 100,
+        }
+    )  # fmt: skip
+    curves = pd.DataFrame(
+        [(r, s, v) for r in "abc" for s, v in ((0, 4.0), (20, 2.0), (100, 1.0))] + [("d", 0, 1.0)],
+        columns=["run_id", "step", "value"],
+    ).assign(split="val", metric="loss")
+    area = stats.area_under_curve(runs, curves.sample(frac=1, random_state=1)).set_index("run_id")["area"]
+    assert area["a"] == pytest.approx((20 * 3.0 + 80 * 1.5) / 100)
+    assert area[["b", "c", "d"]].isna().all(), "diverged, stopped early, a single evaluation"
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=8))
+def test_area_is_numpys_trapezoid(values: list[float]) -> None:
+    steps = np.cumsum(np.arange(1, len(values) + 1))
+    curves = pd.DataFrame({"run_id": "a", "step": steps, "value": values, "split": "val", "metric": "loss"})
+    runs = pd.DataFrame({"run_id": ["a"], "series": "s", "optimizer": "s", "seed": 0, "status": "ok"})
+    expected = np.trapezoid(values, steps) / (steps[-1] - steps[0])
+    assert stats.area_under_curve(runs, curves)["area"].iloc[0] == pytest.approx(expected, abs=1e-12)
+
+
+# --- groups ---------------------------------------------------------------------------------------
+
+
+def test_groups_of_what_cannot_be_told_apart() -> None:
+    """a-c and a-d are told apart: a and b share a letter, and b, c and d another."""
+    pairs = pd.DataFrame(
+        [(a, b, (a, b) in {("a", "c"), ("a", "d")}) for a, b in itertools.combinations("abcd", 2)],
+        columns=["a", "b", "told_apart"],
+    )
+    groups = stats.not_told_apart_groups(pairs, list("abcd"))
+    assert groups == [["a", "b"], ["b", "c", "d"]]
+    assert stats.group_letters(groups, list("abcd")) == {"a": "a", "b": "ab", "c": "b", "d": "b"}
+    assert stats.not_told_apart_groups(pairs.iloc[:0], ["x"]) == [["x"]]
+    assert stats.not_told_apart_groups(pairs.iloc[:0], []) == []
+
+
+@given(st.integers(1, 6), st.data())
+def test_groups_are_the_maximal_cliques(n: int, data: st.DataObject) -> None:
+    names = [f"s{i}" for i in range(n)]
+    edges = list(itertools.combinations(names, 2))
+    apart = {edge for edge in edges if data.draw(st.booleans())}
+    pairs = pd.DataFrame([(a, b, (a, b) in apart) for a, b in edges], columns=["a", "b", "told_apart"])
+    cliques = [
+        set(some)
+        for size in range(1, n + 1)
+        for some in itertools.combinations(names, size)
+        if not apart & set(itertools.combinations(some, 2))
+    ]
+    maximal = {frozenset(c) for c in cliques if not any(c < other for other in cliques)}
+    assert {frozenset(g) for g in stats.not_told_apart_groups(pairs, names)} == maximal
+
+
+# --- probability ----------------------------------------------------------------------------------
+
+LOSSES = st.lists(st.one_of(st.integers(-5, 5).map(float), st.just(math.inf)), min_size=1, max_size=10)
+
+
+@given(LOSSES, LOSSES)
+def test_probability_better_is_symmetric_and_of_ranks_only(a: list[float], b: list[float]) -> None:
+    forth, back = stats.probability_better(a, b), stats.probability_better(b, a)
+    assert (forth.p, forth.low, forth.high) == pytest.approx((1 - back.p, 1 - back.high, 1 - back.low))
+    assert 0 <= forth.low <= forth.p <= forth.high <= 1
+    assert stats.probability_better(np.arctan(a) ** 3, np.arctan(b) ** 3) == forth
+    wins = sum((x < y) + (x == y) / 2 for x in a for y in b)
+    assert forth.p == pytest.approx(wins / (len(a) * len(b)))
+
+
+def test_probability_better_keeps_a_width_at_its_ends() -> None:
+    sure = stats.probability_better([1, 2, 3], [4, 5, 6])
+    assert (sure.p, sure.high) == (1.0, 1.0)
+    assert sure.low < 0.5, "three runs each do not overlap one time in ten by chance"
+    assert stats.probability_better(range(10), range(10, 20)).low > 0.7
+    assert all(math.isnan(x) for x in stats.probability_better([], [1.0]))
+    with pytest.raises(ValueError, match="give inf for a run that has none"):
+        stats.probability_better([math.nan], [1.0])
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+@pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
+def test_probability_better_covers(n: int, shift: float) -> None:
+    """95 % intervals of 400 samples: 369 and more has a chance of 98 % where coverage is 0.95, and it is no less."""
+    random = np.random.default_rng(0)
+    true = scipy.stats.norm.cdf(shift / math.sqrt(2))
+    samples = (stats.probability_better(random.normal(size=n), shift + random.normal(size=n)) for _ in range(400))
+    assert sum(found.low <= true <= found.high for found in samples) >= 369
+
+
+# --- power ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("effect", "n"), [(0.2, 199), (0.5, 34), (0.8, 15)])
+def test_seeds_needed_is_cohens_table(effect: float, n: int) -> None:
+    """Paired t test, two-sided 5 %, power 80 %: as G*Power and statsmodels give."""
+    assert stats.seeds_needed(1.0, math.exp(effect)) == n
+    assert stats.seeds_needed(1.0, math.exp(-effect)) == n
+    assert stats.seeds_needed(0.02, math.exp(0.02 * effect)) == n
+
+
+@given(st.floats(0.01, 1), st.floats(1.01, 4), st.sampled_from([0.5, 0.8, 0.95]))
+def test_seeds_needed_reaches_its_power_and_no_sooner(log_sd: float, ratio: float, power: float) -> None:
+    def power_of(n: int) -> float:
+        """P(|Z + shift| > t_crit sqrt(V / df)) over V from chi-square, integrated by its quantiles."""
+        shift, critical = math.log(ratio) / log_sd * math.sqrt(n), scipy.stats.t.ppf(0.975, n - 1)
+        x, weight = np.polynomial.legendre.leggauss(400)
+        scale = np.sqrt(scipy.stats.chi2.ppf((x + 1) / 2, n - 1) / (n - 1))
+        normal = scipy.stats.norm.cdf
+        return float(weight @ (normal(shift - critical * scale) + normal(-shift - critical * scale)) / 2)
+
+    n = stats.seeds_needed(log_sd, ratio, power)
+    assert power_of(n) >= power - 1e-4
+    assert n == 2 or power_of(n - 1) < power + 1e-4
+    assert stats.seeds_needed(2 * log_sd, ratio, power) >= n >= stats.seeds_needed(log_sd, 2 * ratio, power)
+    assert stats.detectable_ratio(log_sd, n, power) <= ratio * (1 + 1e-9)
+    assert n == 2 or stats.detectable_ratio(log_sd, n - 1, power) >= ratio * (1 - 1e-9)
+
+
+def test_no_number_of_seeds_shows_nothing() -> None:
+    with pytest.raises(ValueError, match="ratio above 0 and not 1"):
+        stats.seeds_needed(0.1, 1.0)
+
+
+# --- bootstrap ------------------------------------------------------------------------------------
+
+
+def paired_runs(differences: np.ndarray, environments: list[str] | None = None) -> pd.DataFrame:
+    n = len(differences)
+    return pd.DataFrame(
+        {
+            "series": ["x"] * n + ["y"] * n, "seed": [*range(n)] * 2, "final_val_loss": [*np.exp(differences), *np.ones(n)],
+            "status": "ok", "environment_id": 2 * (environments or ["e"] * n),
+        }
+    )  # fmt: skip
+
+
+def test_intervals_are_resampled_from_20_pairs_on() -> None:
+    random = np.random.default_rng(0)
+    few, many = (stats.paired_ratios(paired_runs(random.normal(size=n)), ["x", "y"]).iloc[0] for n in (19, 20))
+    assert (few["method"], many["method"]) == ("t", "bootstrap")
+    assert few["log_sd"] > 0
+    again = stats.paired_ratios(paired_runs(np.random.default_rng(1).normal(size=25)), ["x", "y"])
+    np.random.random()
+    pd.testing.assert_frame_equal(
+        again, stats.paired_ratios(paired_runs(np.random.default_rng(1).normal(size=25)), ["x", "y"])
+    )
+
+
+def test_the_bootstrap_covers_skewed_differences() -> None:
+    """Exponential, 30 pairs, 300 samples: 270 is the 0.03 % point of a coverage of 0.95, and 299 of too wide ones."""
+    random = np.random.default_rng(0)
+    found = [stats.mean_log_ratio(random.exponential(size=30) - 1) for _ in range(300)]
+    inside = sum(row["ratio_low"] <= 1 <= row["ratio_high"] for row in found)
+    assert 270 <= inside <= 299
+    rejected = sum(row["p"] < 0.05 for row in found)
+    assert abs((300 - inside) - rejected) <= 8, "p and the interval say about the same"
+
+
+def test_strata_are_resampled_apart() -> None:
+    """Two machines that differ by a constant: the spread between them is no error of the mean."""
+    random = np.random.default_rng(0)
+    differences = np.concatenate([random.normal(-1, 0.1, 15), random.normal(1, 0.1, 15)])
+    apart = stats.mean_log_ratio(differences, np.repeat(["e", "f"], 15))
+    pooled = stats.mean_log_ratio(differences)
+    assert math.log(apart["ratio_high"] / apart["ratio_low"]) < 0.2 * math.log(
+        pooled["ratio_high"] / pooled["ratio_low"]
+    )
+
+
+def test_the_bootstrap_is_near_students_t_for_normal_differences() -> None:
+    d = np.random.default_rng(3).normal(0.1, 0.2, 200)
+    row = stats.mean_log_ratio(d)
+    low, high = scipy.stats.t.interval(0.95, 199, d.mean(), scipy.stats.sem(d))
+    assert [math.log(row["ratio_low"]), math.log(row["ratio_high"])] == pytest.approx([low, high], abs=0.005)

@@ -1,0 +1,359 @@
+"""Search spaces, trials, the best of them, edges, and the whole of a tuned sweep over a made-up objective."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import itertools
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from bench import tables, tuning
+from bench.config import CONF_DIR, OPTIMIZERS, Config, OptimizerConfig, SweepConfig, cell_id, parse
+from bench.tuning import Range, Search, Trial, TunedSweep, shares, space, tried
+
+
+@functools.cache
+def _composed(overrides: tuple[str, ...]) -> str:
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return json.dumps(OmegaConf.to_container(compose("config", list(overrides)), resolve=True))
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    node: dict[str, Any] = json.loads(_composed(overrides))
+    return node
+
+
+def cell(optimizer: str = "adam", *overrides: str) -> Config:
+    typed = [f"optimizer={optimizer}", "sweep=tuned", *overrides]
+    return parse(composed(*typed), typed)
+
+
+# --- ranges and points ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_is_searched_over_the_same_width_around_its_centre(name: str) -> None:
+    config = cell(name)
+    (axis,) = space(config.optimizer, config.sweep)
+    low, high = axis.ends
+    assert high / low == pytest.approx(10**4, rel=1e-3)
+    assert math.sqrt(low * high) == pytest.approx(config.optimizer.search["lr"].center, rel=1e-3)
+
+
+def test_a_decay_rate_is_even_in_its_distance_from_one() -> None:
+    axis = Range("beta2", 1e-4, 1e-2, one_minus=True)
+    assert [axis.at(share) for share in (0, 0.5, 1)] == [0.9999, 0.999, 0.99]
+    assert axis.ends == (0.99, 0.9999)
+
+
+@given(st.floats(1e-8, 1e3), st.floats(0.1, 8), st.floats(0, 1))
+def test_a_value_lies_in_its_range(low: float, decades: float, share: float) -> None:
+    axis = Range("lr", low, low * 10**decades)
+    first, last = axis.ends
+    assert first <= axis.at(share) <= last
+
+
+def test_a_persons_optimizer_is_searched_around_the_learning_rate_given() -> None:
+    mine = OptimizerConfig(target="a.B", name="B", options={"lr": 0.02}, implementation="default")
+    (axis,) = space(mine, SweepConfig(decades=2.0))
+    assert axis.ends == (0.002, 0.2)
+    with pytest.raises(ValueError, match=r"^sweep.over must name something .* which has nothing, got momentum; add"):
+        space(mine, SweepConfig(over=["momentum"]))
+
+
+def test_a_rate_that_has_no_distance_from_one_is_refused() -> None:
+    config = cell("adam", "optimizer.search.beta1.center=1.5", "sweep.over=[beta1]")
+    with pytest.raises(ValueError, match=r"^optimizer.search.beta1.center must be below 1 .*, got 1.5; lower it"):
+        space(config.optimizer, config.sweep)
+
+
+@given(st.sampled_from(["random", "halton"]), st.integers(1, 40), st.integers(1, 40), st.integers(1, 3))
+def test_more_trials_begin_with_the_fewer(method: str, few: int, more: int, axes: int) -> None:
+    few, more = sorted((few, more))
+    longer = shares(method, more, axes, seed=7)
+    assert longer.shape == (more, axes)
+    assert np.array_equal(longer[:few], shares(method, few, axes, seed=7))
+    assert (longer >= 0).all()
+    assert (longer < 1).all()
+
+
+def test_halton_is_the_radical_inverse() -> None:
+    def inverse(n: int, base: int) -> float:
+        value, digit = 0.0, 1 / base
+        while n:
+            n, rest = divmod(n, base)
+            value, digit = value + rest * digit, digit / base
+        return value
+
+    expected = [[inverse(n, 2), inverse(n, 3)] for n in range(1, 12)]
+    assert shares("halton", 11, 2).tolist() == [pytest.approx(point) for point in expected]
+
+
+def test_a_grid_is_a_cube_with_its_ends() -> None:
+    assert shares("grid", 5, 1)[:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert {tuple(p) for p in shares("grid", 9, 2)} == set(itertools.product([0, 0.5, 1], repeat=2))
+    with pytest.raises(
+        ValueError, match=r"^sweep.trials must be a whole number to the power of 2, .* such as 9, got 10; or"
+    ):
+        shares("grid", 10, 2)
+
+
+@pytest.mark.parametrize("method", ["grid", "random", "halton"])
+def test_optimizers_try_the_same_places_of_their_ranges(method: str) -> None:
+    """So that luck in sampling is shared."""
+    places = []
+    for name in ("adam", "sgd"):
+        search = Search(cell(name, f"sweep.method={method}"))
+        (axis,) = search.space
+        places.append([math.log10(t.setting["lr"] / axis.low) for t in search.trials])
+    assert len(places[0]) == 9
+    assert places[0] == pytest.approx(places[1], abs=1e-3)
+
+
+# --- what is best, and where it lies --------------------------------------------------------------
+
+
+def with_values(values: list[float], name: str = "adam", *overrides: str) -> Search:
+    search = Search(cell(name, f"sweep.trials={len(values)}", *overrides))
+    for trial, value in zip(search.ask(), values, strict=True):
+        search.tell(trial, value, {})
+    return search
+
+
+def test_the_best_is_the_lowest_of_those_that_ended_ok_and_of_equals_the_first() -> None:
+    assert with_values([3.0, math.inf, 1.0, 1.0]).best.number == 2  # type: ignore[union-attr]
+    assert with_values([math.inf, math.inf]).best is None
+    assert with_values([math.inf, math.inf]).edges() == {}
+
+
+@given(st.lists(st.floats(0.1, 9), min_size=3, max_size=9, unique=True))
+def test_only_a_best_trial_at_an_end_lies_on_an_edge(values: list[float]) -> None:
+    search = with_values(values)
+    at = int(np.argmin(values))
+    expected = {0: {"lr": "low"}, len(values) - 1: {"lr": "high"}}.get(at, {})
+    assert search.edges() == expected
+
+
+@given(st.lists(st.floats(0.1, 9), min_size=5, max_size=9, unique=True), st.sampled_from(OPTIMIZERS))
+@settings(max_examples=30)
+def test_widening_adds_the_same_number_on_the_side_of_the_best(values: list[float], name: str) -> None:
+    search = with_values(values, name)
+    best, before = search.best, {t.setting["lr"] for t in search.trials}
+    assert best is not None
+    search.widen("lr")
+    new = [t.setting["lr"] for t in search.ask()]
+    assert len(new) == round((len(values) - 1) / 4)
+    assert not before & set(new)
+    if search.edges().get("lr") == "high" or best.setting["lr"] == max(before):
+        assert min(new) > max(before)
+        assert max(new) == pytest.approx(10 * max(before), rel=1e-3)
+    if best.setting["lr"] == min(before):
+        assert max(new) < min(before)
+        assert min(new) == pytest.approx(min(before) / 10, rel=1e-3)
+
+
+def test_what_is_searched_may_not_be_set_by_hand() -> None:
+    with pytest.raises(ValueError, match=r"^optimizer.lr must be left to sweep=tuned, .*; leave it out"):
+        Search(cell("adam", "optimizer.lr=0.1"))
+    with pytest.raises(ValueError, match=r"^optimizer.betas must be left to sweep=tuned"):
+        Search(cell("adam", "optimizer.betas=[0.8,0.99]", "sweep.over=[beta1]"))
+    Search(cell("adam", "optimizer.weight_decay=0.1"))
+
+
+def test_what_is_searched_of_a_class_of_ones_own_is_a_setting_that_it_has() -> None:
+    mine = ("optimizer._target_=a.B", "+optimizer.search.beta1.center=0.9", "sweep.over=[beta1]")
+    with pytest.raises(ValueError, match=r"^optimizer.search.beta1 must be of a setting .* got none named betas; add"):
+        Search(cell("custom", *mine))
+    search = Search(cell("custom", *mine, "+optimizer.betas=[0.9,0.99]"))
+    assert search.overrides({"beta1": 0.8}) == ["optimizer.betas=[0.8, 0.99]"]
+
+
+def test_nothing_is_tuned_where_memory_is_predicted() -> None:
+    with pytest.raises(ValueError, match=r"^device must be one that trains with sweep=tuned, got fake; leave"):
+        TunedSweep([cell("adam", "device=fake")])
+
+
+def test_elements_of_lists_are_set_in_their_list() -> None:
+    search = Search(cell("adam", "sweep.over=[lr,beta2]"))
+    typed = search.overrides({"lr": 0.01, "beta2": 0.99})
+    assert typed == ["optimizer.lr=0.01", "optimizer.betas=[0.9, 0.99]"]
+    changed = tried(search.config, {"lr": 0.01, "beta2": 0.99}, "tune")
+    as_typed = parse(composed("optimizer=adam", *typed, "+trial.stage=tune"))
+    assert cell_id(changed, "cpu") == cell_id(as_typed, "cpu")
+
+
+# --- the whole sweep ------------------------------------------------------------------------------
+
+
+class Bowl:
+    """Makes jobs: the objective is the distance of the learning rate, in decades, from the best one."""
+
+    def __init__(self, best: dict[str, float]) -> None:
+        self.best = best
+        self.jobs: list[list[str]] = []
+
+    def __call__(self, jobs: list[list[str]]) -> list[float]:
+        self.jobs += jobs
+        values = []
+        for typed in jobs:
+            config = parse(composed(*typed), typed)
+            assert config.trial.tuning
+            values.append(abs(math.log10(config.optimizer.options["lr"] / self.best[config.optimizer.name])))
+        return values
+
+    def of(self, stage: str) -> list[Config]:
+        return [c for c in (parse(composed(*typed), typed) for typed in self.jobs) if c.trial.stage == stage]
+
+
+def test_a_tuned_sweep_repeats_the_best_trial_of_each_on_seeds_that_no_trial_had() -> None:
+    bowl = Bowl({"adam": 0.01, "sgd": 0.9})
+    sweep = TunedSweep([cell("adam"), cell("sgd")])
+    sweep.carry_out(bowl)
+    trials, finals, untuned = bowl.of("tune"), bowl.of("final"), bowl.of("single")
+    assert [c.optimizer.name for c in trials] == ["adam", "sgd"] * 9, "in turn: an interrupt leaves equal budgets"
+    assert {tuple(c.seeds) for c in trials} == {(0,)}
+    assert [c.trial.number for c in trials if c.optimizer.name == "sgd"] == list(range(9))
+    assert {c.optimizer.name: c.optimizer.options["lr"] for c in finals} == {"adam": 0.01, "sgd": 1.0}
+    assert all(c.seeds == list(range(1, 11)) for c in (*finals, *untuned))
+    assert {c.optimizer.name: c.optimizer.options["lr"] for c in untuned} == {"adam": 0.001, "sgd": 0.001}
+    assert {c.trial.tuning for c in (*trials, *finals)} == {
+        "grid, 9 trials, lr over 4 decades, chosen by final_val_loss"
+    }
+    assert json.loads(finals[0].trial.search or "") == {"lr": [1e-05, 0.1]}
+    assert [c.trial.edge for c in finals] == [None, None]
+    assert sweep.sentences() == []
+
+
+def test_a_best_trial_on_the_edge_is_said_and_widening_is_the_same_for_all() -> None:
+    best = {"adam": 0.01, "sgd": 400.0}
+    bowl = Bowl(best)
+    sweep = TunedSweep([cell("adam"), cell("sgd")])
+    sweep.carry_out(bowl)
+    assert {c.optimizer.name: c.trial.edge for c in bowl.of("final")} == {"adam": None, "sgd": "lr high"}
+    (said,) = sweep.sentences()
+    assert said.startswith("the best lr of sgd is the highest tried (10): a better one may lie beyond")
+    bowl = Bowl(best)
+    TunedSweep([cell("adam", "sweep.extend=true"), cell("sgd", "sweep.extend=true")]).carry_out(bowl)
+    tried_by = {name: [c for c in bowl.of("tune") if c.optimizer.name == name] for name in best}
+    assert len(tried_by["adam"]) == len(tried_by["sgd"]) == 9 + 2 * 2
+    assert {c.optimizer.name: c.optimizer.options["lr"] for c in bowl.of("final")} == {"adam": 0.01, "sgd": 316.2}
+    assert {c.trial.edge for c in bowl.of("final")} == {None}
+
+
+def test_widening_ends_where_there_is_no_end() -> None:
+    bowl = Bowl({"sgd": 1e30})
+    sweep = TunedSweep([cell("sgd", "sweep.extend=true")])
+    sweep.carry_out(bowl)
+    assert len(bowl.of("tune")) == 9 + 2 * tuning.MAX_WIDENED
+    assert bowl.of("final")[0].trial.edge == "lr high"
+
+
+def test_an_optimizer_whose_trials_all_fail_is_said_and_not_repeated() -> None:
+    made: list[list[str]] = []
+
+    def launch(jobs: list[list[str]]) -> list[float]:
+        made.extend(jobs)
+        return [math.inf] * len(jobs)
+
+    sweep = TunedSweep([cell("adam", "sweep.untuned=false")])
+    sweep.carry_out(launch)
+    assert not any("+trial.stage=final" in typed for typed in made)
+    assert sweep.sentences() == ["no trial of adam ended ok, so there is none to repeat; see the reasons in the table"]
+
+
+def test_of_several_workloads_it_is_said_which() -> None:
+    sweep = TunedSweep([cell("adam", "sweep.untuned=false"), cell("adam", "sweep.untuned=false", "model=logistic")])
+    sweep.carry_out(lambda jobs: [math.inf] * len(jobs))
+    assert [said.partition(" ended ok")[0] for said in sweep.sentences()] == [
+        "no trial of adam for mlp on digits",
+        "no trial of adam for logistic on digits",
+    ]
+
+
+def test_seeds_by_hand_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^seeds must be left out with sweep=tuned, got \[5\]; sweep.trial_seed"):
+        TunedSweep([cell("adam", "seeds=[5]")])
+
+
+def test_without_optuna_tpe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "optuna" else real(name, *a))
+    with pytest.raises(
+        ValueError, match=r"^sweep.method must be one of grid, random, halton where Optuna .*'optbench\[tpe\]'"
+    ):
+        TunedSweep([cell("adam", "sweep.method=tpe")])
+
+
+# --- Optuna ---------------------------------------------------------------------------------------
+
+optuna = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="Optuna is not installed")
+
+
+def searched(value: Callable[[dict[str, float]], float], num: int = 25) -> list[Trial]:
+    search = Search(cell("adam", "sweep.method=tpe", f"sweep.trials={num}"))
+    while asked := search.ask():
+        (trial,) = asked
+        search.tell(trial, value(trial.setting), {})
+    return search.trials
+
+
+@optuna
+def test_tpe_goes_to_where_values_are_low_the_same_way_each_time() -> None:
+    def bowl(setting: dict[str, float]) -> float:
+        return abs(math.log10(setting["lr"]) + 4.0)
+
+    first, again = searched(bowl), searched(bowl)
+    assert [t.setting for t in first] == [t.setting for t in again]
+    assert len(first) == 25
+    late, early = ([bowl(t.setting) for t in part] for part in (first[15:], first[:10]))
+    assert np.median(late) < 0.5 * np.median(early)
+
+
+@optuna
+def test_trials_that_fail_do_not_end_a_search() -> None:
+    assert len(searched(lambda setting: math.inf if setting["lr"] > 1e-3 else setting["lr"])) == 25
+
+
+@optuna
+def test_a_trial_above_the_median_of_those_before_is_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "history.json"
+    tuning.write_history(path, [{10: 1.0 + i, 20: 0.5 + i} for i in range(5)])
+    give_up = tuning.pruner(str(path))
+    assert not give_up(10, 2.9)
+    assert not give_up(20, 2.4)
+    give_up = tuning.pruner(str(path))
+    assert give_up(10, 3.1)
+    tuning.write_history(path, [{10: 1.0 + i} for i in range(tuning.NUM_BEFORE_PRUNING - 1)])
+    assert not tuning.pruner(str(path))(10, 99.0)
+    with pytest.raises(ValueError, match=r"^trial.history must be a file .*, got .*absent"):
+        tuning.pruner(str(tmp_path / "absent"))
+
+
+def test_the_newest_run_of_a_cell_is_found(tmp_path: Path) -> None:
+    def row(environment: str, started: str) -> dict[str, Any]:
+        return {
+            "run_id": f"c-0-{environment}", "cell_id": "c", "environment_id": environment, "study": "s", "stage": "tune",
+            "status": "ok", "started_at": started,
+        }  # fmt: skip
+
+    tables.write_run(tmp_path, row("a", "2026-01-02"), [(1, 0.1, "val", "loss", 2.0, 0.1)], {})
+    tables.write_run(tmp_path, row("b", "2026-01-01"), [], {})
+    found = tables.latest(tmp_path, "c", 0)
+    assert found is not None
+    assert found[0]["environment_id"] == "a"
+    assert found[1]["value"].tolist() == [2.0]
+    assert tables.latest(tmp_path, "c", 1) is None
+    assert set(tables.recorded(tmp_path)["run_id"]) == {"c-0-a", "c-0-b"}
+    tables.build(tmp_path)
+    assert set(tables.recorded(tmp_path)["run_id"]) == {"c-0-a", "c-0-b"}
