@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +17,7 @@ def command() -> NoReturn:
     To take torch and its compiler apart, piece by piece, takes Python a second.
     """
     status = main()
+    threading._shutdown()  # type: ignore[attr-defined]  # as Python does: threads first, then exit handlers
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # nobody may read on

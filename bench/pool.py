@@ -98,7 +98,7 @@ class Pool:
         context = get_context("forkserver")
         self._num_jobs = num_jobs
         self._lines, self._line = context.Pipe(duplex=False)
-        self._progress = Progress(0)
+        self._progress: Progress  # of the cells at hand
         self._lost: set[str] = set()
         self._began = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self._all_shown = threading.Event()
