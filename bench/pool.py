@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,8 +22,8 @@ from pebble import ProcessExpired, ProcessPool
 
 from bench import app, tables
 from bench.config import Config, cell_id
-from bench.environment import device_name
-from bench.progress import Progress
+from bench.environment import device_name, num_cores
+from bench.progress import Progress, Told
 
 MAX_DEATHS_WITHOUT_RUN = 3
 """Times that a cell is tried again when its process dies before a run of it was begun."""
@@ -48,39 +48,19 @@ class _Cell:
     is_again: bool = False
 
 
-class _Told:
-    """What `bench.progress.Progress` shows, told to the process that shows it.
-
-    A message is one write of less than a pipe takes at once, so no lock is left behind by a process that is killed.
-    """
-
-    def start(self, label: str) -> Callable[[int, int, float], None]:
-        """A run begins."""
-        return lambda step, num_steps, loss: None
-
-    def end(self, label: str, outcome: str) -> None:
-        """A run ended."""
-        _lines.send((label[:1000], outcome[:1000]))
-
-
-def count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def check(configs: Sequence[Config]) -> None:
     """Hold the number of processes to the cores.
 
     Raises:
         Refused: They would share cores.
     """
-    num_cores = count_cores()
+    cores = num_cores()
     for config in configs:
         num_jobs, threads = config.launcher.n_jobs, config.device.threads
-        if num_jobs > 1 and num_jobs * threads > num_cores:
+        if num_jobs > 1 and num_jobs * threads > cores:
             raise app.Refused(
-                f"launcher.n_jobs must be at most {max(1, num_cores // threads)} with device.threads={threads} on"
-                f" {num_cores} cores, got {num_jobs}; runs that share cores slow each other"
+                f"launcher.n_jobs must be at most {max(1, cores // threads)} with device.threads={threads} on"
+                f" {cores} cores, got {num_jobs}; runs that share cores slow each other"
             )
 
 
@@ -231,9 +211,14 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _tell(label: str, outcome: str) -> None:
+    """One write of less than a pipe takes at once, so that no lock is left behind by a process that is killed."""
+    _lines.send((label[:1000], outcome[:1000]))
+
+
 def _work(config: Config, given_up: frozenset[str]) -> app.Outcome:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return app.work(config, given_up, _Told())
+        return app.work(config, given_up, Told(_tell))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -19,6 +19,21 @@ class Shown(Protocol):
         """A run ended, or was found done."""
 
 
+class Told:
+    """Hands on how runs end, for another process to show.
+
+    Args:
+        end: Called with label and outcome of each.
+    """
+
+    def __init__(self, end: Callable[[str, str], None]) -> None:
+        self.end = end
+
+    def start(self, label: str) -> Callable[[int, int, float], None]:
+        """A run begins, of which nothing is handed on."""
+        return lambda step, num_steps, loss: None
+
+
 class Progress:
     """Shows the sweep (runs) and the run (steps, loss, time left) on standard error."""
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 
 from bench import app, tables
 from bench.config import Config, cell_id
-from bench.progress import Progress
+from bench.progress import Progress, Told
 
 RESULT_POLL_S, QUEUE_POLL_S = 1.0, 10.0
 """Seconds between looks for results, which are files, and between questions to Slurm's controller."""
@@ -300,21 +300,6 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str] | None:
 # --- on a node ------------------------------------------------------------------------------------
 
 
-class _Told:
-    """Keeps what `bench.progress.Progress` shows, for the process that shows it."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, str]] = []
-
-    def start(self, label: str) -> Callable[[int, int, float], None]:
-        """A run begins."""
-        return lambda step, num_steps, loss: None
-
-    def end(self, label: str, outcome: str) -> None:
-        """A run ended."""
-        self.lines.append((label, outcome))
-
-
 def run_on_node(config: Config) -> Returned:
     """Make the runs of one cell.
 
@@ -327,5 +312,6 @@ def run_on_node(config: Config) -> Returned:
     # cancels, and SIGUSR2 comes before the time limit, in which a run may still end.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    told = _Told()
-    return Returned(app.work(config, frozenset(), told), told.lines)
+    lines: list[tuple[str, str]] = []
+    told = Told(lambda label, outcome: lines.append((label, outcome)))
+    return Returned(app.work(config, frozenset(), told), lines)

@@ -210,7 +210,7 @@ class Search:
             seen: Validation loss by step.
             pruned: Whether it was given up.
         """
-        trial.value = value
+        trial.value, trial.seen = value, dict(seen)
         if self._optuna is not None and trial.number < self.config.sweep.trials:
             self._optuna.tell(trial, seen, pruned)
 
@@ -307,15 +307,6 @@ class _Optuna:
             self._study.tell(asked, state=TrialState.PRUNED)
         else:
             self._study.tell(asked, trial.value)
-
-
-def needs_optuna() -> str | None:
-    """The sentence about Optuna where it is not installed."""
-    import importlib.util
-
-    if importlib.util.find_spec("optuna") is not None:
-        return None
-    return "sweep.method=tpe needs Optuna, got none installed; pip install 'optbench[tpe]', or choose grid, random or halton"
 
 
 def write_history(path: Path, trials: Sequence[Mapping[int, float]]) -> None:
@@ -487,7 +478,7 @@ class TunedSweep:
 
     @staticmethod
     def seen(search: Search, trial: Trial) -> tuple[dict[int, float], bool]:
-        """Validation loss by step of a trial that was made, and whether it was given up; kept where it is asked for."""
+        """Validation loss by step of a trial that was made, where the method goes by it; and whether it was given up."""
         if search.config.sweep.method != "tpe":
             return {}, False
         found = tables.latest(search.config.study_dir, _tried(search.config, trial), search.config.sweep.trial_seed)
@@ -495,8 +486,8 @@ class TunedSweep:
             return {}, False
         row, curves = found
         losses = curves[(curves["split"] == "val") & (curves["metric"] == "loss") & (curves["step"] > 0)]
-        trial.seen = dict(zip(losses["step"].astype(int), losses["value"].astype(float), strict=True))
-        return trial.seen, row["status"] == "pruned"
+        seen = dict(zip(losses["step"].astype(int), losses["value"].astype(float), strict=True))
+        return seen, row["status"] == "pruned"
 
     @staticmethod
     def _write_history(search: Search) -> Path | None:

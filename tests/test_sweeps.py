@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from bench import tables
+from bench.environment import num_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 POOL = ["launcher=pool", "launcher.n_jobs=2"]
@@ -27,7 +28,7 @@ NUM_KILLS = int(os.environ.get("BENCH_NUM_KILLS", "2"))
 """Random moments at which each kind of sweep is killed."""
 
 two_cores = pytest.mark.skipif(
-    len(os.sched_getaffinity(0)) < 2 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) < 2,
+    num_cores() < 2,
     reason="two processes need two cores",
 )
 
