@@ -131,7 +131,8 @@ def compose(config_name: str, job: Callable[[DictConfig], Any], is_sweep: bool =
             return float("inf")
 
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(guarded)()
+        with _claims_are_no_group():
+            hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(guarded)()
     except (Refused, HydraException, OmegaConfBaseException) as error:
         if full_error == "1":
             raise
@@ -145,6 +146,23 @@ def compose(config_name: str, job: Callable[[DictConfig], Any], is_sweep: bool =
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
     return refusals[0] if refusals else None
+
+
+@contextmanager
+def _claims_are_no_group() -> Iterator[None]:
+    """Keep `conf/claims`, which is data, out of the groups that --help lists."""
+    from hydra._internal.hydra import Hydra
+
+    listed = Hydra.list_all_config_groups
+
+    def groups(self: Hydra, parent: str = "") -> list[str]:
+        return [group for group in listed(self, parent) if group.partition("/")[0] != "claims"]
+
+    Hydra.list_all_config_groups = groups  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.list_all_config_groups = listed  # type: ignore[method-assign]
 
 
 def _command() -> int:
@@ -267,13 +285,13 @@ def run_cells(configs: Sequence[Config]) -> list[float]:
         Refused: A lone cell cannot be built, or results cannot be written.
         KeyboardInterrupt: After the run in flight was recorded.
     """
-    from bench.progress import Progress
+    from bench.progress import progress
 
-    progress = Progress(sum(len(seeds_of(config)) for config in configs))
+    shown = progress(sum(len(seeds_of(config)) for config in configs))
     try:
-        return [_run_cell(config, progress) for config in configs]
+        return [_run_cell(config, shown) for config in configs]
     finally:
-        progress.close()
+        shown.close()
 
 
 def begin(is_sweep: bool) -> Session:
@@ -281,6 +299,37 @@ def begin(is_sweep: bool) -> Session:
     global _session
     _session = Session(is_sweep=is_sweep)
     return _session
+
+
+def sweep(overrides: Sequence[str], pool: Pool | None = None) -> Session:
+    """Carry out one sweep of several from within a program: what `python -m bench <overrides> -m` runs.
+
+    Tables and reports are left to the caller, and so are the processes of a pool.
+
+    Args:
+        overrides: What would be typed.
+        pool: The processes of launcher=pool that an earlier sweep began.
+
+    Returns:
+        What it did; `refusal` says why it did nothing, if so.
+
+    Raises:
+        KeyboardInterrupt: After the run in flight was recorded.
+    """
+    session = begin(is_sweep=True)
+    session.pool = pool
+    typed = sys.argv
+    sys.argv = [typed[0], *overrides, "-m"]
+    try:
+        session.refusal = compose("config", job, is_sweep=True)
+    finally:
+        sys.argv = typed
+    return session
+
+
+def pool_of_session() -> Pool | None:
+    """The processes of launcher=pool that the sweep at hand began or took over, once there are any."""
+    return _session.pool
 
 
 def prepare_pool() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -20,6 +21,12 @@ Augment = Callable[[Tensor], Tensor]
 
 SMALL = 64
 """The longest side, in pixels, of images that `standard` pads and crops, and does not scale."""
+
+DEGREES = 15.0
+"""The largest angle of a rotation, unless another is asked for."""
+
+MOVE_SEED = 0
+"""Of the draws of `Move`."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,13 @@ class Crop:
     def __call__(self, images: Tensor) -> Tensor:
         """Augment a batch of images."""
         checked("crop", images)
+        top, left = torch.randint(0, 2 * self.padding + 1, (2, len(images)))
+        return self.at(images, top, left)
+
+    def at(self, images: Tensor, top: Tensor, left: Tensor) -> Tensor:
+        """Images (N, C, H, W) at chosen places: pixels (N,) from the padded edges, 0 to twice the padding."""
         num, channels, height, width = images.shape
-        top, left = torch.randint(0, 2 * self.padding + 1, (2, num)).to(images.device)
+        top, left = top.to(images.device), left.to(images.device)
         padded = functional.pad(images, [self.padding] * 4)
         rows = top[:, None] + torch.arange(height, device=images.device)
         columns = left[:, None] + torch.arange(width, device=images.device)
@@ -82,8 +94,12 @@ class Rotation:
     def __call__(self, images: Tensor) -> Tensor:
         """Augment a batch of images."""
         checked("rotation", images)
+        return self.by(images, 2 * torch.rand(len(images)) - 1)
+
+    def by(self, images: Tensor, share: Tensor) -> Tensor:
+        """Images (N, C, H, W) turned by chosen shares (N,) of the largest angle, from -1 to 1."""
         height, width = images.shape[-2:]
-        angle = (2 * torch.rand(len(images)) - 1) * math.radians(self.degrees)
+        angle = share * math.radians(self.degrees)
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
         # affine_grid counts both axes from -1 to 1, so that a turn of an oblong image needs the ratio of its sides.
         turn = torch.stack((cos, -sin * (height / width), zero, sin * (width / height), cos, zero), 1)
@@ -130,6 +146,29 @@ class Standard:
         return self.flip(self.window(images))
 
 
+class Move:
+    """Turn and shift images as `Rotation` and then `Crop` do at their defaults, alike in every pass over them.
+
+    Draws are made image after image from a generator of its own: the n-th image that comes is moved in the
+    same way every time, in batches of any size, and the run's generator is left alone. A new one starts anew.
+
+    Args:
+        image_shape: Of one example: channels, height, width.
+    """
+
+    def __init__(self, image_shape: Sequence[int]) -> None:
+        self._rotation, self._crop = Rotation(DEGREES), Crop(_usual_padding(image_shape))
+        self._random = np.random.RandomState(MOVE_SEED)  # whose draws no release of NumPy changes
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Move the images of the next batch."""
+        drawn = torch.from_numpy(self._random.random_sample((len(images), 3)))
+        share, top, left = drawn.unbind(1)
+        turned = self._rotation.by(images, (2 * share - 1).float())
+        num_places = 2 * self._crop.padding + 1
+        return self._crop.at(turned, (num_places * top).long(), (num_places * left).long())
+
+
 def build(name: str, options: Mapping[str, Any], image_shape: Sequence[int]) -> Augment | None:
     """What changes the images of training batches.
 
@@ -163,12 +202,12 @@ def build(name: str, options: Mapping[str, Any], image_shape: Sequence[int]) -> 
         )
     side = min(image_shape[1:])
     if name == "rotation":
-        return Rotation(_number("degrees", options.get("degrees", 15.0), 180))
+        return Rotation(_number("degrees", options.get("degrees", DEGREES), 180))
     if name == "flip":
         return Flip(_number("p", options.get("p", 0.5), 1))
     if name == "standard" and max(image_shape[1:]) > SMALL:
         return Standard(ResizedCrop())
-    usual = min(max(1, side // 8), side - 1)
+    usual = _usual_padding(image_shape)
     padding = usual if options.get("padding") is None else options["padding"]
     if type(padding) is not int or not 0 <= padding < side:
         raise ValueError(
@@ -176,6 +215,12 @@ def build(name: str, options: Mapping[str, Any], image_shape: Sequence[int]) -> 
             f" or null, got {padding}; null is {usual}"
         )
     return Standard(Crop(padding)) if name == "standard" else Crop(padding)
+
+
+def _usual_padding(image_shape: Sequence[int]) -> int:
+    """Pixels: an eighth of the shorter side, at least 1, less than the side."""
+    side = min(image_shape[1:])
+    return min(max(1, side // 8), side - 1)
 
 
 OPTIONS: dict[str, tuple[str, ...]] = {"crop": ("padding",), "rotation": ("degrees",), "flip": ("p",), "standard": ()}

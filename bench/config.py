@@ -163,9 +163,10 @@ class Component(Section):
 
 
 class DataConfig(Component):
-    """A data set, and the order in which its training batches come."""
+    """A data set, the order in which its training batches come, and how many training examples are used (None: all)."""
 
     order: Annotated[Literal["reshuffled", "frozen"], Field(description="one of reshuffled, frozen")] = "reshuffled"
+    num_train: Positive | None = None
 
 
 Need = Annotated[
@@ -240,6 +241,8 @@ class ScheduleConfig(Section):
 
 
 AUGMENTS = ("none", "crop", "rotation", "flip", "standard")
+
+METRICS = ("grad_norm", "layer_grad_norm", "update_ratio", "distance", "latency", "moved_accuracy")
 
 
 class AugmentOptions(BaseModel):
@@ -395,11 +398,11 @@ class Config(Command):
     metrics: Annotated[
         list[
             Annotated[
-                Literal["grad_norm", "update_ratio", "distance", "latency"],
-                Field(description="one of grad_norm, update_ratio, distance, latency"),
+                Literal["grad_norm", "layer_grad_norm", "update_ratio", "distance", "latency", "moved_accuracy"],
+                Field(description="one of " + ", ".join(METRICS)),
             ]
         ],
-        Field(description="a list of grad_norm, update_ratio, distance, latency"),
+        Field(description="a list of " + ", ".join(METRICS)),
     ]
     memory: Flag
     force: Flag
@@ -609,7 +612,8 @@ def group_options(group: str) -> list[str]:
 
 def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
     """Part the keys that are ours from the arguments of the class."""
-    ours = ("needs", *{"optimizer": ("search",), "data": ("order",)}.get(key, ()))
+    of_data = ("order", "num_train")
+    ours = ("needs", *{"optimizer": ("search",), "data": of_data}.get(key, ()))
     options = {name: value for name, value in node.items() if name not in ours}
     target, name = options.pop("_target_", None), options.pop("name", None)
     if target in (None, "???"):
@@ -622,8 +626,8 @@ def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
         module, _, attribute = target.rpartition(".")
         name = name or (module.rpartition(".")[2] if attribute == "load" and module else attribute)
     parsed = {"target": target, "name": name, "options": options}
-    if key == "data" and "order" in node:
-        parsed["order"] = node["order"]
+    if key == "data":
+        parsed |= {name: node[name] for name in of_data if name in node}
     if key == "optimizer":
         if node.get("needs"):
             parsed["needs"] = sorted(set(node["needs"]), key=str) if isinstance(node["needs"], list) else node["needs"]
@@ -724,6 +728,7 @@ ADDED_LATER: dict[str, Any] = {
     "data.options.reconstruct": False,
     "data.options.normalize": False,
     "data.order": "reshuffled",
+    "data.num_train": None,
     "model.options.dropout": 0.0,
     "model.options.log_softmax": False,
     "model.options.small_images": False,

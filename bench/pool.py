@@ -23,7 +23,7 @@ from pebble import ProcessExpired, ProcessPool
 from bench import app, tables
 from bench.config import Config, cell_id
 from bench.environment import device_name, num_cores
-from bench.progress import Progress, Told
+from bench.progress import Shown, Told, progress
 
 MAX_DEATHS_WITHOUT_RUN = 3
 """Times that a cell is tried again when its process dies before a run of it was begun."""
@@ -78,7 +78,7 @@ class Pool:
         context = get_context("forkserver")
         self._num_jobs = num_jobs
         self._lines, self._line = context.Pipe(duplex=False)
-        self._progress: Progress  # of the cells at hand
+        self._progress: Shown  # of the cells at hand
         self._lost: set[str] = set()
         self._began = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self._all_shown = threading.Event()
@@ -102,7 +102,7 @@ class Pool:
         for config in configs:
             app.open_study(config, session)
         values = [float("inf")] * len(configs)
-        self._progress = Progress(sum(len(app.seeds_of(config)) for config in configs))
+        self._progress = progress(sum(len(app.seeds_of(config)) for config in configs))
         waiting = deque(_Cell(i, config) for i, config in enumerate(configs))
         going: dict[Future[app.Outcome], _Cell] = {}
         try:

@@ -18,11 +18,14 @@ class Probes:
     """Norms of gradients and weights at a stop.
 
     - grad_norm: Euclidean norm of the gradients that the last step used, after clipping.
+    - layer_grad_norm: that of the first and of the last parameter with two dimensions or more (weights; no
+      biases, no norms), as grad_norm_first and grad_norm_last, in the order in which the model holds them. A
+      model with fewer than two such parameters has neither.
     - update_ratio: norm of what the last step changed, over the norm of the weights before it.
     - distance: norm of the difference between the weights and those at the start.
 
     Args:
-        names: Which of the three; others are of no account.
+        names: Which of the four; others are of no account.
         parameters: What is trained, at the start.
     """
 
@@ -48,11 +51,15 @@ class Probes:
         found: dict[str, float] = {}
         if "grad_norm" in self._names:
             found["grad_norm"] = _norm([p.grad for p in self._parameters if p.grad is not None])
+        if "layer_grad_norm" in self._names:
+            weights = [p for p in self._parameters if p.ndim >= 2]
+            ends = {"grad_norm_first": weights[0], "grad_norm_last": weights[-1]} if len(weights) > 1 else {}
+            found |= {metric: _norm([p.grad]) for metric, p in ends.items() if p.grad is not None}
         if "update_ratio" in self._names:
             change = _norm([p - old for p, old in zip(self._parameters, self._before, strict=True)])
-            weights = _norm(self._before)
-            if weights > 0:
-                found["update_ratio"] = change / weights
+            before = _norm(self._before)
+            if before > 0:
+                found["update_ratio"] = change / before
         if "distance" in self._names:
             found["distance"] = _norm([p - old for p, old in zip(self._parameters, self._start, strict=True)])
         return found

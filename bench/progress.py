@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from tqdm import tqdm
@@ -17,6 +18,9 @@ class Shown(Protocol):
 
     def end(self, label: str, outcome: str) -> None:
         """A run ended, or was found done."""
+
+    def close(self) -> None:
+        """The sweep is over."""
 
 
 class Told:
@@ -32,6 +36,28 @@ class Told:
     def start(self, label: str) -> Callable[[int, int, float], None]:
         """A run begins, of which nothing is handed on."""
         return lambda step, num_steps, loss: None
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+_overall: Shown | None = None
+
+
+@contextmanager
+def overall(shown: Shown) -> Iterator[None]:
+    """Have every sweep within tell this one, in place of a progress of its own."""
+    global _overall
+    _overall = shown
+    try:
+        yield
+    finally:
+        _overall = None
+
+
+def progress(num_runs: int) -> Shown:
+    """Who is told of the runs of a sweep."""
+    return Progress(num_runs) if _overall is None else _overall
 
 
 class Progress:

@@ -30,7 +30,7 @@ from bench.data import Dataset
 from bench.environment import last_cache_bytes, num_cores
 from bench.footprint import state_tensors
 from bench.losses import LOSSES
-from bench.run import check_batch_size, dataset, quiet_collector, workload_id
+from bench.run import check_batch_size, dataset, quiet_collector, workload_id, workload_words
 from bench.update import NOT_PLAIN
 
 Row = dict[str, Any]
@@ -82,7 +82,7 @@ def _process(config: StepCostConfig, known: Row, answers: TextIO) -> list[Row]:
     if known["process"] == 0 and cache is not None and 4 * cache < 0.5 * devices.free_bytes(device):
         speed = paired.bandwidth(device, 4 * cache)
     known = known | {
-        "workload": f"{config.model.name} on {config.data.name}, batch {config.train.batch_size}",
+        "workload": workload_words(config),
         "workload_id": workload_id(config.model, config.data, data, config.train.batch_size),
         "model": config.model.name,
         "data": config.data.name,

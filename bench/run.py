@@ -38,6 +38,7 @@ from bench.clock import Noise, Stopwatch, synchronizer
 from bench.config import (
     Component,
     Config,
+    DataConfig,
     StepCostConfig,
     cost_id,
     learnt_from,
@@ -50,7 +51,7 @@ from bench.losses import LOSSES, check_log_probabilities, loss_name
 from bench.memory import PeakMemory
 from bench.probes import latency_ms
 from bench.schedules import Schedule
-from bench.train import Diverged, OutOfTime, Plan, Pruned, Trace, train
+from bench.train import Diverged, OutOfTime, Plan, Pruned, Trace, evaluate, evaluation_weights, train
 from bench.update import NOT_PLAIN, Update, trained
 
 Row = dict[str, Any]
@@ -89,8 +90,7 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "search": config.trial.search,
         "edge": config.trial.edge,
         "status": "failed",
-        "workload": f"{config.model.name} on {config.data.name}, batch {config.train.batch_size}"
-        + (f", from {weights}" if weights else ""),
+        "workload": workload_words(config) + (f", from {weights}" if weights else ""),
         "budget": f"{budget[0]:,} steps" if budget[0] else f"{budget[1]:,} epoch{'s' * (budget[1] != 1)}",
         "model": config.model.name,
         "model_options": json.dumps(config.model.options, sort_keys=True),
@@ -141,13 +141,14 @@ def repeat_command(config: Config, seed: int) -> str:
     return shlex.join(["python", "-m", "bench", *kept, f"seeds=[{seed}]", "force=true"])
 
 
-def dataset(config: Component, device: torch.device) -> Dataset:
-    """The data on a device; the last one asked for is kept.
+def dataset(config: DataConfig, device: torch.device) -> Dataset:
+    """The data on a device, with as many training examples as are to be used; what was last loaded is kept whole.
 
     Raises:
-        ValueError: It cannot be loaded.
+        ValueError: It cannot be loaded, or has fewer training examples than are to be used.
     """
-    return _dataset(config.model_dump_json(include=set(Component.model_fields)), device)
+    data = _dataset(config.model_dump_json(include=set(Component.model_fields)), device)
+    return data if config.num_train is None else data.limited(config.num_train)
 
 
 def _schedule(config: Config, plan: Plan, optimizer: Optimizer) -> Schedule | None:
@@ -197,7 +198,25 @@ def _learnable(config: Config, device: torch.device) -> Dataset:
             f"augment must be none where targets are values, got {config.augment.name} for data={config.data.name}:"
             " it changes inputs only; set augment=none"
         )
+    if "moved_accuracy" in config.metrics:
+        _check_images(config, data)
     return data if data.optimum_of == config.model.target else replace(data, optimum=None)
+
+
+def _check_images(config: Config, data: Dataset) -> None:
+    """Hold the data to what `moved_accuracy` can be taken of.
+
+    Raises:
+        ValueError: Examples are no images of one class each.
+    """
+    spec = data.spec
+    is_image = len(spec.input_shape) == 3 and data.first(1)[0].is_floating_point()
+    if not is_image or spec.task != "classification" or spec.target_shape:
+        shape = "x".join(map(str, spec.input_shape))
+        raise ValueError(
+            "metrics must leave out moved_accuracy for data that is not images (channels x height x width, floating-point"
+            f" numbers) of one class each, got data={config.data.name} with inputs of shape {shape}; leave it out"
+        )
 
 
 def check_batch_size(config: Config | StepCostConfig, data: Dataset) -> None:
@@ -216,6 +235,13 @@ def check_batch_size(config: Config | StepCostConfig, data: Dataset) -> None:
 @functools.lru_cache(maxsize=1)
 def _dataset(config_json: str, device: torch.device) -> Dataset:
     return build_data(Component.model_validate_json(config_json)).to(device)
+
+
+def workload_words(config: Config | StepCostConfig) -> str:
+    """What is learnt and in which batches, for people: `mlp on digits, 500 training examples, batch 64`."""
+    num = config.data.num_train
+    limit = f", {num:,} training example{'s' * (num != 1)}" if num else ""
+    return f"{config.model.name} on {config.data.name}{limit}, batch {config.train.batch_size}"
 
 
 def workload_id(
@@ -340,6 +366,11 @@ def run(
         watch.switch("rest")
         if "latency" in config.metrics:
             row |= _latency_columns(network, data, plan, device)
+        if "moved_accuracy" in config.metrics:
+            watch.switch("eval")
+            with evaluation_weights(optimizer, needs):
+                moved = evaluate(network, data, "test", plan, augment.Move(data.spec.input_shape))
+            row["moved_test_accuracy"] = moved["accuracy"]
     except (ValueError, devices.Unavailable) as error:
         if memory is None:
             raise

@@ -22,7 +22,7 @@ from typing import Any
 
 from bench import app, tables
 from bench.config import Config, cell_id
-from bench.progress import Progress, Told
+from bench.progress import Told, progress
 
 RESULT_POLL_S, QUEUE_POLL_S = 1.0, 10.0
 """Seconds between looks for results, which are files, and between questions to Slurm's controller."""
@@ -89,7 +89,7 @@ def run_cells(configs: Sequence[Config], params: Mapping[str, Any], session: app
     with app.writing(logs):
         logs.mkdir(parents=True, exist_ok=True)
         logs = Path(tempfile.mkdtemp(prefix="sweep-", dir=logs))
-    progress, lost, refusals = Progress(len(runs)), _Lost(session), list[str]()
+    shown, lost, refusals = progress(len(runs)), _Lost(session), list[str]()
     rows: list[list[dict[str, Any] | None]] = [[] for _ in configs]
     try:
         with closing(_outcomes([config for _, config in runs], params, logs)) as outcomes:
@@ -98,16 +98,16 @@ def run_cells(configs: Sequence[Config], params: Mapping[str, Any], session: app
                 if isinstance(returned, str):
                     label = app.label_of(config, config.seeds[0])
                     rows[cell].append(lost.record(config, label, returned))
-                    progress.end(label, f"failed: {returned}")
+                    shown.end(label, f"failed: {returned}")
                     continue
                 session.add(returned.outcome)
                 rows[cell] += list(returned.outcome.rows.values()) or [None]
                 if returned.outcome.refusal:
                     refusals.append(returned.outcome.refusal)
                 for line in returned.lines:
-                    progress.end(*line)
+                    shown.end(*line)
     finally:
-        progress.close()
+        shown.close()
         if lost.num or refusals:
             print(f"bench: what jobs printed that ended without a result is in {logs}", file=sys.stderr)
         else:

@@ -160,6 +160,7 @@ RUNS: tuple[Column, ...] = (
         ("final_val_accuracy", "share of validation examples classified correctly, 0 to 1"),
         ("final_test_loss", "mean test loss after the last step"),
         ("final_test_accuracy", "share of test examples classified correctly, 0 to 1"),
+        ("moved_test_accuracy", "the same of test images turned and shifted at random, alike for all runs, on request"),
         ("best_val_loss", "lowest validation loss of all evaluations"),
         ("test_loss_at_best_val", "test loss at the evaluation with the lowest validation loss"),
         ("test_accuracy_at_best_val", "test accuracy at that evaluation"),
@@ -218,7 +219,8 @@ CURVES: tuple[Column, ...] = (
     Column(
         "metric",
         "string",
-        "loss; accuracy from 0 to 1; gap: loss less the lowest possible; on request grad_norm, update_ratio, distance",
+        "loss; accuracy from 0 to 1; gap: loss less the lowest possible; on request grad_norm, grad_norm_first,"
+        " grad_norm_last, update_ratio, distance",
         required=True,
     ),
     Column("value", "float", "mean over the split; for train, over the steps since the last point", required=True),
@@ -338,11 +340,33 @@ SURFACES: tuple[Column, ...] = (
     Column("value", "float", "the function there", required=True),
 )
 
+CLAIM_RUNS: tuple[Column, ...] = (
+    Column("workload", "string", "a workload of a ledger", required=True),
+    Column("side", "string", "an optimizer, and what is set for it", required=True),
+    Column(
+        "at",
+        "string",
+        "default: at these settings; tuned: with the best of equally many trials; rates: at every learning rate",
+        ("default", "tuned", "rates"),
+        required=True,
+    ),
+    Column("run_id", "string", "one of its runs", required=True),
+)
+
+FACTS: tuple[Column, ...] = (
+    Column("fact", "string", "an executable check", required=True),
+    Column("holds", "bool", "whether the statement that it checks is true", required=True),
+    Column("numbers", "string", "what it found, JSON", required=True),
+    Column("torch_version", "string", "version of torch that it ran with"),
+)
+
 SIDE: dict[str, tuple[Column, ...]] = {
     "step_costs": STEP_COSTS,
     "memory": MEMORY,
     "trajectories": TRAJECTORIES,
     "surfaces": SURFACES,
+    "claim_runs": CLAIM_RUNS,
+    "facts": FACTS,
 }
 """Side tables, by name."""
 

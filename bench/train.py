@@ -184,7 +184,7 @@ def train(
 
     def evaluate_all() -> None:
         watch.switch("eval")
-        with _evaluation_weights(optimizer, needs):
+        with evaluation_weights(optimizer, needs):
             _evaluate_all(model, data, plan, trace, schedule)
 
     evaluate_all()
@@ -238,7 +238,7 @@ def _mark(model: Any, trace: Trace) -> None:
 
 
 @contextmanager
-def _evaluation_weights(optimizer: Optimizer, needs: frozenset[str]) -> Iterator[None]:
+def evaluation_weights(optimizer: Optimizer, needs: frozenset[str]) -> Iterator[None]:
     """The weights that an optimizer wants its model to be judged by, where it keeps others to train on."""
     if "evaluation_weights" not in needs:
         yield
@@ -251,10 +251,19 @@ def _evaluation_weights(optimizer: Optimizer, needs: frozenset[str]) -> Iterator
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Dataset, split: str, plan: Plan) -> dict[str, float]:
+def evaluate(
+    model: nn.Module, data: Dataset, split: str, plan: Plan, change: Callable[[Tensor], Tensor] | None = None
+) -> dict[str, float]:
     """Mean loss and, for classes, accuracy over a split, in evaluation mode.
 
     In batches of the training size, so that evaluation never sets the peak of memory.
+
+    Args:
+        model: Left in training mode.
+        data: Where the split comes from.
+        split: One of train, val, test.
+        plan: Batch size, loss and precision.
+        change: Changes the inputs of each batch before the model sees them; None: nothing does.
     """
     model.eval()
     loss_of = LOSSES[plan.loss]
@@ -263,6 +272,8 @@ def evaluate(model: nn.Module, data: Dataset, split: str, plan: Plan) -> dict[st
     loss_sum: Any = 0.0
     num_correct: Any = 0
     for batch, wanted in data.in_order(split, math.ceil(plan.batch_size / plan.step.accumulate)):
+        if change is not None:
+            batch = change(batch)
         with plan.autocast:
             outputs = model(batch)
             loss_sum = loss_sum + loss_of(outputs, wanted) * len(wanted)

@@ -64,6 +64,7 @@ MAY_BE_EMPTY = {
     "clip_norm",
     "latency_ms",
     "latency_batch_ms",
+    "moved_test_accuracy",
     "final_train_gap",
     "reason",
     "gpu",

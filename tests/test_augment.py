@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from torchvision.transforms import InterpolationMode, v2
 
-from bench.augment import OPTIONS, Crop, Flip, ResizedCrop, Rotation, Standard, build
+from bench.augment import OPTIONS, Crop, Flip, Move, ResizedCrop, Rotation, Standard, build
 from bench.config import CONF_DIR
 
 SHAPES = [(1, 8, 8), (3, 32, 32), (3, 20, 33), (3, 80, 72)]
@@ -137,6 +138,40 @@ def test_standard_crops_up_to_64_pixels_and_rescales_above() -> None:
     expected = torch.stack([v2.RandomResizedCrop(72, antialias=True)(image) for image in given])
     flipped = torch.rand(2) < 0.5
     assert torch.equal(changed, torch.where(flipped[:, None, None, None], expected.flip(-1), expected))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+def test_images_are_moved_alike_in_batches_of_any_size(shape: tuple[int, int, int]) -> None:
+    given = images(shape, 20)
+    kept, state = given.clone(), torch.get_rng_state()
+    at_once = Move(shape)(given)
+    move = Move(shape)
+    in_parts = torch.cat([move(part) for part in given.split([1, 3, 16])])
+    assert torch.equal(at_once, in_parts)
+    assert torch.equal(given, kept)
+    assert torch.equal(state, torch.get_rng_state())
+    assert not torch.equal(move(given), at_once), "the next images are moved in other ways"
+    assert all(not torch.equal(a, b) for a, b in zip(at_once, given, strict=True))
+
+
+def test_a_move_is_torchvisions_rotation_and_then_a_crop_at_their_defaults() -> None:
+    given = images((3, 20, 33), 8)
+    drawn = np.random.RandomState(0).random_sample((8, 3))
+    moved = Move((3, 20, 33))(given)
+    padding = Crop(2).padding
+    assert build("crop", {}, (3, 20, 33)) == Crop(padding)
+    for image, found, (share, top, left) in zip(given, moved, drawn, strict=True):
+        turned = v2.functional.rotate(image, 15 * (2 * share - 1), interpolation=InterpolationMode.BILINEAR)
+        place = int(5 * top), int(5 * left)
+        expected = v2.functional.crop(v2.functional.pad(turned, [padding]), *place, 20, 33)
+        torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+
+
+def test_moves_fill_the_range_of_the_augmentations() -> None:
+    point = torch.zeros(400, 1, 9, 9)
+    point[:, 0, 4, 4] = 1  # the centre, which a rotation leaves where it is
+    places = {divmod(int(image.argmax()), 9) for image in Move((1, 9, 9))(point)}
+    assert places == {(row, column) for row in (3, 4, 5) for column in (3, 4, 5)}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

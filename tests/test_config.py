@@ -103,6 +103,7 @@ BAD = {
     "data._target_": ["digits"],
     "data.name": [["digits"]],
     "data.order": ["random", None, 1],
+    "data.num_train": [0, -1, 1.5, "x", True, math.inf, [100], 10**30],
     "schedule.name": ["linear", 3, None],
     "augment.name": ["mixup", 3, None],
     "augment.unknown": [1],
@@ -110,7 +111,7 @@ BAD = {
     "regularization.l1": [-1, math.nan, math.inf, "x", None, True],
     "regularization.weights_only": ["yes", 1, None],
     "regularization.unknown": [1],
-    "metrics": ["loss", ["loss"], "grad_norm", None, [1]],
+    "metrics": ["loss", ["loss"], "grad_norm", None, [1], ["moved_test_accuracy"]],
     "device.name": ["gpu", 0, None],
     "device.threads": [0, -1, 1.5, "two", 5000, True, None],
     "device.precision": ["fp64", 32],
@@ -380,6 +381,8 @@ NOT_RESULT = [
     "results_dir=r",
     "reports_dir=p",
     "train.time_limit_s=9",
+    "metrics=[layer_grad_norm,moved_accuracy]",
+    "data.num_train=null",
 ]
 
 
@@ -399,6 +402,7 @@ def test_what_does_not_change_the_result_does_not_change_the_id(override: str) -
         "model.hidden=[64]",
         "data.resize=9",
         "data.channels=3",
+        "data.num_train=500",
         "schedule=cosine",
         "device.threads=2",
         "device.precision=bf16",
@@ -427,6 +431,13 @@ def test_where_mnist_lies_is_no_part_of_the_id() -> None:
 def test_settings_of_a_schedule_are_part_of_the_id() -> None:
     one, two = (cell_id(parse(composed("schedule=cosine", f"schedule.final={v}")), "cpu") for v in (0.0, 0.1))
     assert one != two
+
+
+def test_training_examples_to_be_used_are_no_argument_of_the_loader() -> None:
+    for data in (["data=digits"], ["data=custom", "data._target_=mine.load"]):
+        config = parse(composed(*data, "data.num_train=500"))
+        assert config.data.num_train == 500
+        assert "num_train" not in config.data.options
 
 
 def test_epochs_do_not_count_where_steps_are_set() -> None:

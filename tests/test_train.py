@@ -12,7 +12,9 @@ from torch.nn import functional
 
 from bench.clock import Stopwatch
 from bench.data import Dataset, as_dataset, batch_order, digits, from_tensors
+from bench.probes import Probes
 from bench.train import Diverged, OutOfTime, Plan, Trace, evaluate, train
+from bench.update import StepOptions, trained
 from models.mlp import MLP
 
 
@@ -170,7 +172,85 @@ def test_evaluation_is_the_mean_over_all_examples(data: Dataset) -> None:
     assert model.training
 
 
+def test_evaluation_of_changed_inputs_sees_each_batch_changed_once(data: Dataset) -> None:
+    torch.manual_seed(0)
+    model = MLP((1, 8, 8), 10)
+    seen = []
+
+    def change(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(len(batch))
+        return batch.flip(-1)
+
+    metrics = evaluate(model, data, "test", plan(batch_size=100), change)
+    assert seen == [100, 100, 100, 60]
+    x, y = data.splits["test"]
+    with torch.no_grad():
+        outputs = model(x.flip(-1))
+    assert metrics["accuracy"] == (outputs.argmax(1) == y).sum().item() / 360
+    assert metrics["loss"] == pytest.approx(functional.cross_entropy(outputs, y).item(), rel=1e-5)
+
+
 def test_evaluation_has_no_dropout(data: Dataset) -> None:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(64, 10))
     one, two = (evaluate(model, data, "val", plan()) for _ in range(2))
     assert one == two
+
+
+# --- metrics on request ------------------------------------------------------------------------------
+
+
+def test_layer_norms_are_autograds_of_the_last_step(data: Dataset) -> None:
+    trace, _, model = run(data, plan(num_steps=20, log_every=7, metrics=("layer_grad_norm",)))
+    _, _, plain = run(data, plan(num_steps=20, log_every=7))
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b)
+    found = {(p[3], p[0]): p[4] for p in trace.points if p[3].startswith("grad_norm")}
+    assert {step for _, step in found} == {1, 7, 14, 17, 20}
+    batches = data.shuffled(64, seed=3)
+    torch.manual_seed(0)
+    bare = MLP((1, 8, 8), 10)
+    weights = [p for p in bare.parameters() if p.ndim > 1]
+    assert len(weights) > 1
+    for step in range(1, 21):
+        x, y = next(batches)
+        gradients = torch.autograd.grad(functional.cross_entropy(bare(x), y), list(bare.parameters()))
+        if ("grad_norm_first", step) in found:
+            matrices = [g for g in gradients if g.ndim > 1]
+            assert found["grad_norm_first", step] == pytest.approx(matrices[0].square().sum().sqrt().item(), rel=1e-5)
+            assert found["grad_norm_last", step] == pytest.approx(matrices[-1].square().sum().sqrt().item(), rel=1e-5)
+        with torch.no_grad():
+            for p, g in zip(bare.parameters(), gradients, strict=True):
+                p -= 0.1 * g
+
+
+def test_layer_norms_are_after_clipping_and_within_that_of_all(data: Dataset) -> None:
+    clipped = plan(metrics=("grad_norm", "layer_grad_norm"), step=StepOptions(clip_norm=0.1))
+    trace, _, _ = run(data, clipped)
+    at: dict[int, dict[str, float]] = {}
+    for point in trace.points:
+        at.setdefault(point[0], {})[point[3]] = point[4]
+    norms = [values for values in at.values() if "grad_norm" in values]
+    assert norms
+    for values in norms:
+        assert 0 < values["grad_norm_first"] ** 2 + values["grad_norm_last"] ** 2 <= values["grad_norm"] ** 2 * 1.0001
+        assert values["grad_norm"] <= 0.1001
+
+
+def test_layer_norms_of_trained_weights_only() -> None:
+    frozen, first, norm, last = (
+        torch.nn.Linear(3, 4), torch.nn.Linear(4, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2),
+    )  # fmt: skip
+    frozen.requires_grad_(False)
+    model = torch.nn.Sequential(frozen, first, norm, last)
+    model(torch.ones(5, 3)).square().sum().backward()
+    names = ["layer_grad_norm"]
+    found = Probes(names, trained(model)).values()
+    assert first.weight.grad is not None
+    assert last.weight.grad is not None
+    assert found == {
+        "grad_norm_first": pytest.approx(first.weight.grad.norm().item()),
+        "grad_norm_last": pytest.approx(last.weight.grad.norm().item()),
+    }
+    assert Probes(names, trained(torch.nn.Sequential(frozen, last))).values() == {}, "one layer has no two ends"
+    last.weight.grad = None
+    assert set(Probes(names, trained(model)).values()) == {"grad_norm_first"}

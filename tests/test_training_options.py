@@ -201,6 +201,142 @@ def test_metrics_are_recorded_and_change_nothing(cli: Cli) -> None:
     assert pd.isna(only()["latency_ms"])
 
 
+def curves_of(study: str) -> pd.DataFrame:
+    table = tables.load(f"results/{study}").curves
+    return table[["step", "epoch", "split", "metric", "value"]].reset_index(drop=True)
+
+
+def test_norms_of_layers_and_moved_images_change_no_curve_and_are_made_up_for(cli: Cli) -> None:
+    ok(cli(*SHORT, "study=s"))
+    plain, first = curves_of("s"), only("s")
+    assert pd.isna(first["moved_test_accuracy"])
+    for metric in ("layer_grad_norm", "moved_accuracy"):
+        assert "exists already" not in cli(*SHORT, "study=s", f"metrics=[{metric}]").err
+        assert "exists already" in cli(*SHORT, "study=s", f"metrics=[{metric}]").err
+    run, found = only("s"), curves_of("s")
+    assert run["metrics"] == "layer_grad_norm,moved_accuracy"
+    assert run["run_id"] == first["run_id"]
+    norms = found["metric"].isin(["grad_norm_first", "grad_norm_last"])
+    assert found[norms].groupby("metric")["value"].count().to_dict() == {"grad_norm_first": 6, "grad_norm_last": 6}
+    assert (found.loc[norms, "value"] > 0).all()
+    pd.testing.assert_frame_equal(found[~norms].reset_index(drop=True), plain)
+
+
+def test_accuracy_on_moved_images_is_that_of_the_trained_weights_and_below_the_clean_one(cli: Cli) -> None:
+    from bench.augment import Move
+    from bench.data import as_dataset, digits
+    from models.mlp import MLP
+
+    base = ["seeds=[0]", "train.epochs=6", "optimizer.lr=0.01", "report=false", "memory=false", "train.save_best=true"]
+    for study, more in (("one", []), ("two", ["force=true"]), ("parts", ["train.accumulate=3"])):
+        ok(cli(*base, "metrics=[moved_accuracy]", f"study={study}", *more))
+    run = only("one")
+    assert run["best_val_step"] == run["num_steps"], "so that the weights kept are the last ones"
+    assert run["moved_test_accuracy"] == only("two")["moved_test_accuracy"]
+    (best,) = Path("results/one/runs").glob("*/best.pt")
+    model = MLP((1, 8, 8), 10)
+    model.load_state_dict(torch.load(best, weights_only=True))
+    x, y = as_dataset(digits.load()).splits["test"]
+    with torch.no_grad():
+        right = (model(Move((1, 8, 8))(x)).argmax(1) == y).sum().item()
+    assert run["moved_test_accuracy"] == right / 360
+    assert 0.1 < run["moved_test_accuracy"] < run["final_test_accuracy"] - 0.1
+    parts = only("parts")
+    assert abs(parts["moved_test_accuracy"] - run["moved_test_accuracy"]) < 0.02, "batches of 22: the same images"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["model=linear", "data=regression"], ["model=logistic", "data=text"], ["model=autoencoder"]],
+)
+def test_accuracy_on_moved_images_is_of_images(cli: Cli, arguments: list[str]) -> None:
+    done = cli(*arguments, *SHORT, "metrics=[moved_accuracy]")
+    assert done.status == 2
+    assert done.err.count("metrics must leave out moved_accuracy for data that is not images") == 1
+    assert "Traceback" not in done.err
+    assert not Path("results").exists()
+
+
+# --- fewer training examples ------------------------------------------------------------------------
+
+
+def test_fewer_training_examples_are_another_workload(cli: Cli) -> None:
+    for num in ("100", "500", "1077", "null"):
+        ok(cli(*SHORT, f"data.num_train={num}", "memory=false", "study=s"))
+    table = runs("s").set_index("num_train", drop=False).sort_index()
+    assert list(table.index) == [100, 500, 1077, 1077]
+    for column in ("cell_id", "workload_id", "workload", "data_fingerprint"):
+        assert table[column].nunique() == 4, column
+    assert table.loc[500, "workload"] == "mlp on digits, 500 training examples, batch 64"
+    assert sum(json.loads(table.loc[100, "class_counts"])) == 100
+    assert table.loc[500, "num_steps"] == 16
+    assert table.loc[1077, "final_val_loss"].nunique() == 1, "all of them are all of them, bit for bit"
+    assert table.loc[[100, 500, 1077], "final_val_loss"].nunique() == 3
+    assert list(table["num_val"].unique()) == [360]
+
+
+def test_every_seed_and_optimizer_trains_on_the_same_examples(cli: Cli) -> None:
+    ok(cli("optimizer=adam,sgd", "seeds=[0,1]", "data.num_train=64,128", "train.steps=2", "report=false", "-m"))
+    table = runs()
+    assert len(table) == 8
+    assert table.groupby("num_train")["data_fingerprint"].nunique().tolist() == [1, 1]
+    assert table.groupby("num_train")["workload_id"].nunique().tolist() == [1, 1]
+    memory = tables.load_side("results/digits-mlp", "memory")
+    assert set(memory["workload_id"]) == set(table["workload_id"])
+
+
+def test_memory_is_predicted_for_fewer_examples_under_their_id(cli: Cli) -> None:
+    ok(cli(*SHORT, "device=fake", "data.num_train=200"))
+    ok(cli(*SHORT, "device=fake"))
+    table = runs()
+    assert table["workload_id"].nunique() == 2
+    assert table["data_fingerprint"].nunique() == 2
+
+
+def test_step_costs_and_compare_take_fewer_examples(folder: Path) -> None:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from bench import compare
+    from bench.config import CONF_DIR, parse_step_cost
+    from bench.run import dataset
+
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        node: Any = OmegaConf.to_container(compose("step_cost", ["+data.num_train=80"]), resolve=True)
+    data = dataset(parse_step_cost(node).data, torch.device("cpu"))
+    assert data.size("train") == 80
+    x, y = torch.randn(90, 4), torch.arange(90) % 3
+    given: Any = tuple((x, y) for _ in range(3))
+    settings = {"data.num_train": 30, "memory": False}
+    for what in ("digits", given):
+        found = compare("mlp", what, ["adam"], seeds=1, epochs=1, batch_size=16, settings=settings)
+        assert found.runs["num_train"].tolist() == [30]
+    counts = json.loads(found.runs["class_counts"].item())
+    assert counts == [10, 10, 10]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["data.num_train=1078"], "data.num_train must be at most 1,077, the training examples there are, got 1,078"),
+        (["data.num_train=63"], "train.batch_size must be at most the 63 training examples of data=digits, got 64"),
+        (["data.num_train=0"], "data.num_train must be a whole number from 1 to 10^12, or null, got 0"),
+        (["experiment=rosenbrock", "data.num_train=2"], "data.num_train must be at most 1, the training examples"),
+    ],
+)
+def test_more_examples_than_there_are_is_one_sentence(cli: Cli, arguments: list[str], sentence: str) -> None:
+    done = cli(*arguments, *SHORT)
+    assert done.status == 2
+    assert done.err.count(sentence) == 1
+    assert "Traceback" not in done.err
+    assert not Path("results").exists()
+
+
+def test_the_gap_to_the_optimum_of_other_examples_is_not_recorded(cli: Cli) -> None:
+    ok(cli("model=linear", "data=regression", "data.size=64,128", "data.num_train=64", *SHORT, "-m"))
+    assert runs("regression-linear")["final_train_gap"].isna().all()
+
+
 def test_the_first_update_is_its_distance(cli: Cli) -> None:
     """After one step of SGD: distance = lr x gradient norm = update_ratio x norm of the weights at the start."""
     ok(

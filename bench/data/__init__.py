@@ -60,7 +60,7 @@ class Dataset:
     Attributes:
         splits: For train, val and test, inputs (N, *input_shape) and targets: int64
             (N, *target_shape) for classification, float32 (N, num_outputs) otherwise.
-        fingerprint: Hash of every input and target.
+        fingerprint: Hash of every input and target; of data that is `limited`, of that and of which examples are left.
         shapes_only: Whether only shapes and dtypes mean something: for memory, not for training.
         optimum: The lowest mean training loss of the model that the data was made for, where it is
             known in closed form: the gap to it is recorded.
@@ -116,10 +116,55 @@ class Dataset:
 
     def class_counts(self) -> list[int] | None:
         """Training examples of each class; None where an example has no single class."""
-        targets = self.splits["train"][1]
+        classes = self.train_classes()
+        return None if classes is None else np.bincount(classes, minlength=self.spec.num_outputs).tolist()
+
+    def train_classes(self) -> np.ndarray | None:
+        """Class of each training example, shape (N,); None where an example has no single class."""
         if self.spec.task != "classification" or self.spec.target_shape or self.shapes_only:
             return None
-        return [int(count) for count in targets.bincount(minlength=self.spec.num_outputs)]
+        return self.splits["train"][1].numpy(force=True)
+
+    def limited(self, num_train: int) -> Dataset:
+        """The same data with fewer training examples, those of a smaller number among those of a larger.
+
+        They are the first of one order of all training examples, kept in their old places: that of
+        `stratified_order` where each has one class, so that the classes keep their shares, else a permutation;
+        it is the same on every machine. Val and test stay what they are, and so does what was taken from all
+        of train when it was loaded, such as a vocabulary, or mean and deviation. The lowest possible loss is
+        not known any more.
+
+        Args:
+            num_train: Training examples, from 1.
+
+        Returns:
+            With a fingerprint of its own, also where `num_train` is all of them.
+
+        Raises:
+            ValueError: There are not so many.
+        """
+        num = self.size("train")
+        if num_train > num:
+            raise ValueError(
+                f"data.num_train must be at most {num:,}, the training examples there are, got {num_train:,};"
+                " leave it out for all of them"
+            )
+        classes = self.train_classes()
+        order = stratified_order(np.zeros(num) if classes is None else classes)
+        places = np.sort(order[:num_train])
+        digest = hashlib.sha256(self.fingerprint.encode() + places.astype("<i8").tobytes())
+        return replace(
+            self,
+            splits=self.splits | {"train": self._train_at(places)},
+            fingerprint=digest.hexdigest()[:12],
+            optimum=None,
+        )
+
+    def _train_at(self, places: np.ndarray) -> Any:
+        """What `splits` holds as train, with the examples at these places only."""
+        inputs, targets = self.splits["train"]
+        chosen = torch.from_numpy(places).to(inputs.device)
+        return _at(inputs, chosen), _at(targets, chosen)
 
 
 def batch_order(num: int, batch_size: int, seed: int, frozen: bool = False) -> Iterator[Tensor]:
@@ -249,6 +294,10 @@ def _plain(tensor: Tensor) -> Tensor:
 
 def _inputs(x: Tensor) -> Tensor:
     return (x.float() if x.is_floating_point() else x).contiguous()
+
+
+def _at(tensor: Tensor, places: Tensor) -> Tensor:
+    return tensor[: len(places)] if tensor.stride(0) == 0 else tensor[places]
 
 
 def _moved(tensor: Tensor, device: torch.device) -> Tensor:

@@ -31,7 +31,7 @@ class Loaded(Dataset):
     time and draw nothing at random (that is for augment=); where workers are spawned (macOS, Windows)
     the three must be picklable. An exception in `__getitem__` ends the run as one sentence, that of a
     ValueError as it stands. An attribute `targets` of train, the class of each example, gives
-    `class_counts`.
+    `class_counts`, and lets `limited` keep the shares of the classes.
 
     Attributes:
         splits: Train, val and test, as map-style data sets.
@@ -86,8 +86,8 @@ class Loaded(Dataset):
         """A split once through, in batches."""
         return self._batches(split, _Sequence(self.size(split), batch_size), self.workers)
 
-    def class_counts(self) -> list[int] | None:
-        """Training examples of each class; None where the training split has no `targets` that say so."""
+    def train_classes(self) -> np.ndarray | None:
+        """Class of each training example, shape (N,); None where the training split has no `targets` that say so."""
         if self.spec.task != "classification" or self.spec.target_shape:
             return None
         try:
@@ -98,7 +98,10 @@ class Loaded(Dataset):
             return None
         if targets.min() < 0 or targets.max() >= self.spec.num_outputs:
             return None
-        return [int(count) for count in np.bincount(targets, minlength=self.spec.num_outputs)]
+        return targets
+
+    def _train_at(self, places: np.ndarray) -> MapDataset[Any]:
+        return _Part(self.splits["train"], places, self.train_classes())
 
     def _batches(self, split: str, order: Iterable[list[int]], workers: int) -> Iterator[Batch]:
         loader = DataLoader(
@@ -144,6 +147,20 @@ class _Sequence:
         return (
             list(range(start, min(start + self.batch_size, self.num))) for start in range(0, self.num, self.batch_size)
         )
+
+
+class _Part(MapDataset[Any]):
+    """The examples at some places of another data set, and their classes where these are known."""
+
+    def __init__(self, examples: MapDataset[Any], places: np.ndarray, classes: np.ndarray | None) -> None:
+        self.examples, self.places = examples, places
+        self.targets = None if classes is None else classes[places]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.examples[int(self.places[index])]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from bench.report.sections import Section
 MORE_METRICS = {
     "gap": "Mean loss over the training set less the lowest possible one",
     "grad_norm": "Norm of the gradients that the step used",
+    "grad_norm_first": "Norm of the gradient of the first layer's weights that the step used",
+    "grad_norm_last": "Norm of the gradient of the last layer's weights that the step used",
     "update_ratio": "Norm of what a step changed, over the norm of the weights before it,",
     "distance": "Distance of the weights from where they started",
 }

@@ -14,7 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from bench.data import as_dataset, digits, imagenet_shapes, mnist, resized, stratified_order, with_channels
+from bench.data import (
+    SPLITS,
+    Dataset,
+    as_dataset,
+    chars,
+    digits,
+    from_tensors,
+    imagenet_shapes,
+    mnist,
+    nothing,
+    quadratic_deep,
+    regression,
+    resized,
+    stratified_order,
+    with_channels,
+)
 
 
 def test_digits_are_real_fixed_and_stratified() -> None:
@@ -234,3 +249,81 @@ def test_tensors_of_any_make_are_taken() -> None:
     data = as_dataset(((x, y), (x, y), (x.to_dense().requires_grad_(), y)))
     assert data.spec.task == "classification"
     assert not data.splits["test"][0].requires_grad
+
+
+# --- fewer training examples ------------------------------------------------------------------------
+
+
+def numbered(num: int, classes: bool) -> Dataset:
+    """Each example is its own number, so that it can be told which are left."""
+    x = torch.arange(float(num)).unsqueeze(1)
+    return from_tensors(dict.fromkeys(SPLITS, (x, (torch.arange(num) % 7 % 3 if classes else x[:, 0] * 2))))
+
+
+def left(data: Dataset) -> list[int]:
+    return [int(number) for number in data.splits["train"][0][:, 0]]
+
+
+@given(num=st.integers(3, 60), classes=st.booleans(), sizes=st.tuples(st.integers(1, 60), st.integers(1, 60)))
+def test_fewer_examples_are_among_more_in_their_old_places(num: int, classes: bool, sizes: tuple[int, int]) -> None:
+    data = numbered(num, classes)
+    small, large = sorted(min(size, num) for size in sizes)
+    few, many = left(data.limited(small)), left(data.limited(large))
+    assert len(few) == small
+    assert set(few) <= set(many)
+    assert many == sorted(set(many))
+    assert left(data.limited(num)) == list(range(num))
+    inputs, targets = data.limited(large).splits["train"]
+    whole = data.splits["train"][1]
+    assert torch.equal(targets, whole[inputs[:, 0].long()]), "targets are those of the inputs"
+
+
+@pytest.mark.parametrize("size", [10, 57, 100, 500, 1000])
+def test_classes_keep_their_shares(size: int) -> None:
+    data = as_dataset(digits.load())
+    counts, limited = data.class_counts(), data.limited(size).class_counts()
+    assert counts is not None
+    assert limited is not None
+    assert sum(limited) == size
+    assert max(abs(few - size * all_ / 1077) for few, all_ in zip(limited, counts, strict=True)) <= 1
+
+
+def test_fewer_examples_are_the_same_always_and_of_no_generator() -> None:
+    data = numbered(20, classes=False)
+    torch.manual_seed(0)
+    np.random.seed(0)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    one = data.limited(5)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert np.array_equal(before[1], np.random.get_state()[1])
+    torch.manual_seed(1)
+    assert left(data.limited(5)) == left(one) == [1, 8, 10, 18, 19]  # an order that must never change
+    assert left(one) != list(range(5))
+    assert data.size("train") == 20
+
+
+def test_val_and_test_stay_and_the_fingerprint_does_not() -> None:
+    data = as_dataset(digits.load())
+    parts = [data.limited(size) for size in (100, 101, 1077)]
+    assert len({data.fingerprint, *(part.fingerprint for part in parts)}) == 4
+    assert parts[0].fingerprint == data.limited(100).fingerprint
+    for part in parts:
+        assert part.spec == data.spec
+        for split in ("val", "test"):
+            assert all(torch.equal(a, b) for a, b in zip(part.splits[split], data.splits[split], strict=True))
+    with pytest.raises(ValueError, match=r"^data.num_train must be at most 1,077, .*, got 1,078; leave it out for all"):
+        data.limited(1078)
+
+
+def test_any_data_can_be_limited_and_a_known_optimum_is_known_no_more() -> None:
+    windows = chars.load(context=16, max_chars=5_000)
+    assert windows.limited(30).splits["train"][0].shape == (30, 16)
+    line = regression.load(size=50)
+    assert line.optimum is not None
+    assert line.limited(20).optimum is None
+    noise = quadratic_deep.load().limited(300)
+    assert (noise.optimum, noise.steps_per_epoch(128)) == (None, 2)
+    assert nothing.load().limited(1).size("train") == 1
+    shapes = imagenet_shapes.load().limited(100_000)
+    assert shapes.splits["train"][0].stride(0) == 0, "100,000 images would not fit"
+    assert (shapes.size("train"), shapes.splits["train"][1].shape, shapes.shapes_only) == (100_000, (100_000,), True)

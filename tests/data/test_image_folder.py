@@ -399,6 +399,34 @@ def test_trouble_in_a_persons_own_data_set_is_one_sentence(trouble: str, message
     assert "\n" not in str(caught.value)
 
 
+def test_fewer_images_are_read_of_each_class_its_share(root: str) -> None:
+    whole = load(root, size=8, workers=0)
+    data = whole.limited(6)
+    assert (data.size("train"), data.class_counts()) == (6, [2, 2, 2])
+    assert data.fingerprint not in (whole.fingerprint, whole.limited(5).fingerprint)
+    images = {
+        image.numpy().tobytes(): int(label)
+        for x, y in whole.in_order("train", 8)
+        for image, label in zip(x, y, strict=True)
+    }
+    few, fewer = (list(whole.limited(num).in_order("train", 8)) for num in (6, 3))
+    (x, y), (x_fewer, _) = few[0], fewer[0]
+    assert [images[image.numpy().tobytes()] for image in x] == y.tolist()
+    assert {image.numpy().tobytes() for image in x_fewer} < {image.numpy().tobytes() for image in x}
+    assert same(list(data.in_order("val", 8)), list(whole.in_order("val", 8)))
+    assert same(batches(data, 3, batch_size=4), batches(load(root, size=8, workers=1).limited(6), 3, batch_size=4))
+    assert same(list(whole.limited(27).in_order("train", 8)), list(whole.in_order("train", 8)))
+    pickle.loads(pickle.dumps(data.splits["train"]))  # for workers that are spawned
+    with pytest.raises(ValueError, match=r"^data.num_train must be at most 27, .*, got 28; leave it out"):
+        whole.limited(28)
+
+
+def test_fewer_examples_of_a_persons_own_whose_classes_are_not_known() -> None:
+    (x, y), *_ = loaded(Points(20), workers=0).limited(5).in_order("train", 5)
+    assert len(set(x[:, 0].tolist())) == 5
+    assert torch.equal(y, x[:, 0].long() % 2)
+
+
 def test_splits_and_workers_are_held_to_their_ranges() -> None:
     with pytest.raises(ValueError, match="data: train must have at least one example, got none"):
         loaded(Points(0))
