@@ -16,6 +16,10 @@ FORBIDDEN = {
     "optimizers": {"bench", "models", "hydra", "omegaconf", "pandas"},
     "models": {"bench", "optimizers", "hydra", "omegaconf", "pandas"},
     "bench/report": {"torch", "torchvision", "hydra", "omegaconf", "sklearn", "optimizers", "models"},
+    **{
+        f"bench/claims/{name}.py": {"torch", "torchvision", "hydra", "omegaconf", "sklearn", "optimizers", "models"}
+        for name in ("ledger", "quantities", "judge", "verdicts", "pages", "figures", "words")
+    },
     "bench/tables.py": {"torch", "hydra", "omegaconf", "bench"},
     "bench/config.py": {"torch", "hydra", "omegaconf", "pandas"},
     "bench/tuning.py": {"torch", "hydra", "omegaconf", "pandas"},
@@ -72,6 +76,11 @@ ALLOWED = {
     "bench/data": {"bench.data"},
     "bench/build.py": {"bench.config", "bench.data", "bench.device", "bench.update"},
     "bench/report": {"bench", "bench.report", "bench.tables"},
+    "bench/claims/judge.py": {"bench.report"},
+    "bench/claims/quantities.py": {"bench.claims.judge", "bench.report"},
+    "bench/claims/ledger.py": {"bench.claims", "bench.config"},
+    "bench/claims/verdicts.py": {"bench.claims"},
+    "bench/claims/facts.py": {"bench.data", "bench.losses", "models", "optimizers"},
 }
 ONLY_BUILD_INSTANTIATES = re.compile(r"\binstantiate\b")
 

@@ -1,0 +1,325 @@
+"""Claims about optimizers as data: one YAML file a claim, in `conf/claims/<ledger>/` or any folder.
+
+A claim says what was said, how its words are made measurable, which optimizers are compared on which
+workloads, by which quantity, and how large a difference has to be to count. `ledger.yaml` in the same
+folder names the ledger and its sources, `conf/claims/workloads.yaml` what can be trained on.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bench.claims.judge import DIRECTIONS
+from bench.claims.quantities import QUANTITIES
+from bench.config import CONF_DIR
+
+CLAIMS_DIR = CONF_DIR / "claims"
+BUDGETS = ("quick", "standard", "full")
+LEDGER_FILE, WORKLOADS_FILE = "ledger.yaml", "workloads.yaml"
+
+Text = Annotated[str, Field(min_length=1, description="a text")]
+Side = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z_]\w*(\|[A-Za-z_]\w*)*( [+]?[A-Za-z_][\w.]*=\S+)*$",
+        description="an optimizer, and after it what is set for it, such as `adam optimizer.eps=1e-3`; several with | between",
+    ),
+]
+
+
+class Strict(BaseModel):
+    """A part of a claim: unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Workload(Strict):
+    """What is trained, and for how long.
+
+    Attributes:
+        budget: The smallest budget that it belongs to.
+        words: What it is, in words; `words_zh` in Chinese.
+        run: What is typed after `python -m bench` for it, but for the optimizer.
+        seeds: Runs of each side at its settings, and once tuned; also of each learning rate where several are compared
+            (at most `rate_seeds`).
+        target: Validation loss to reach; None: the higher of the median final ones of the two sides.
+        seconds: What one run takes, about: for the plan and the time left.
+        alone: Whether its runs are made one at a time, so that their own times count.
+    """
+
+    budget: Annotated[Literal["quick", "standard", "full"], Field(description=f"one of {', '.join(BUDGETS)}")]
+    words: Text
+    words_zh: Text | None = None
+    run: Annotated[list[Text], Field(min_length=1, description="a list of what is typed, such as model=mlp")]
+    seeds: Annotated[int, Field(ge=2, le=1000, description="a whole number from 2 to 1000")] = 10
+    rate_seeds: Annotated[int, Field(ge=2, le=1000, description="a whole number from 2 to 1000")] = 5
+    target: Annotated[float, Field(gt=0, description="a loss above 0")] | None = None
+    seconds: Annotated[float, Field(gt=0, description="a number of seconds above 0")] = 10.0
+    alone: bool = False
+
+
+class Measure(Strict):
+    """How the words of a claim are measured.
+
+    Attributes:
+        quantity: A key of `bench.claims.quantities.QUANTITIES`.
+        says: How the claim has `a` stand to what it is compared with.
+        delta: The smallest difference that counts: for a ratio a share (0.1: a factor of 1.1), else in the quantity's unit.
+        workloads: Of the claim's workloads those that it is measured on; all if empty.
+    """
+
+    quantity: Annotated[str, Field(description=f"one of {', '.join(QUANTITIES)}")]
+    says: Annotated[
+        Literal["less", "more", "not_more", "not_less", "same"], Field(description=f"one of {', '.join(DIRECTIONS)}")
+    ]
+    delta: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number of at least 0")]
+    workloads: list[Text] = []
+
+    @field_validator("quantity")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in QUANTITIES:
+            raise ValueError(f"quantity must be one of {', '.join(QUANTITIES)}, got {name}; choose one of these")
+        return name
+
+
+class Claim(Strict):
+    """One claim: judged from runs, by an executable check (`fact`), or not testable here.
+
+    Attributes:
+        id: Unique in the ledger.
+        source: A key of the ledger's `sources`.
+        claim: What is said, one sentence.
+        reading: How its words are made measurable.
+        measures: What is measured; all of them are judged.
+        a: The side that the claim is about.
+        against: The sides that it is compared with.
+        reference: What it is compared with where that is a number.
+        settings: Settings of an optimizer as the source has them, by optimizer; others run at the library's defaults.
+        workloads: Names of workloads, or workloads of the claim's own, by name.
+        tuned: Whether it is also judged with both sides tuned; a text: why that makes no sense.
+        rule: everywhere: said of all workloads and opponents; somewhere: said to be possible.
+        smaller: Where the setting here is smaller than the source's, in words.
+        contradicts: Claims that say the opposite.
+        fact: A key of `bench.claims.facts.FACTS`.
+        found: What the check found, with its numbers in braces.
+        untestable: Why it cannot be tested here.
+        would_take: What it would take.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[\w.-]+$", description="letters, digits, dots and dashes")]
+    source: Annotated[str, Field(coerce_numbers_to_str=True)]
+    claim: Text
+    claim_zh: Text | None = None
+    reading: Text
+    reading_zh: Text | None = None
+    measures: Annotated[list[Measure], Field(description="a list of measures, each {quantity: , says: , delta: }")] = []
+    a: Side | None = None
+    against: Annotated[list[Side], Field(description="a list of sides, such as [sgd, momentum]")] = []
+    reference: Annotated[float, Field(gt=0, description="a number above 0")] | None = None
+    settings: dict[str, list[Text]] = {}
+    workloads: Annotated[
+        list[str | dict[str, Workload]], Field(description="a list of names of workloads, such as [digits_mlp]")
+    ] = []
+    tuned: bool | Text = True
+    tuned_zh: Text | None = None
+    rule: Annotated[Literal["everywhere", "somewhere"], Field(description="one of everywhere, somewhere")] = (
+        "everywhere"
+    )
+    smaller: Text | None = None
+    smaller_zh: Text | None = None
+    contradicts: list[str] = []
+    fact: Text | None = None
+    found: Text | None = None
+    found_zh: Text | None = None
+    untestable: Text | None = None
+    untestable_zh: Text | None = None
+    would_take: Text | None = None
+    would_take_zh: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Claim:
+        kinds = [bool(self.measures), self.fact is not None, self.untestable is not None]
+        if sum(kinds) != 1:
+            raise ValueError("exactly one of measures, fact and untestable must be set")
+        if self.measures and (self.a is None or not self.workloads):
+            raise ValueError("a and workloads must be set beside measures")
+        if self.measures and bool(self.against) == (self.reference is not None):
+            raise ValueError("one of against and reference must be set beside measures")
+        if self.fact is not None and self.found is None:
+            raise ValueError("found must be set beside fact")
+        if self.untestable is not None and self.would_take is None:
+            raise ValueError("would_take must be set beside untestable")
+        for measure in self.measures:
+            if QUANTITIES[measure.quantity].one_sided != (self.reference is not None):
+                which = "reference" if QUANTITIES[measure.quantity].one_sided else "against"
+                raise ValueError(f"{which} must be set beside the quantity {measure.quantity}")
+        return self
+
+    @property
+    def workload_names(self) -> list[str]:
+        """The workloads it is judged on."""
+        return [name for entry in self.workloads for name in ([entry] if isinstance(entry, str) else entry)]
+
+    def given(self, side: str) -> str:
+        """A side with its optimizer at the source's settings."""
+        return " ".join([side, *self.settings.get(side.partition(" ")[0], [])])
+
+
+class Head(Strict):
+    """Of a ledger: its title, and its sources, by what claims call them."""
+
+    title: Text
+    title_zh: Text | None = None
+    about: Text = "Claims of the reader's own."
+    about_zh: Text | None = None
+    sources: dict[Annotated[str, Field(coerce_numbers_to_str=True)], Text] = {}
+    sources_zh: dict[Annotated[str, Field(coerce_numbers_to_str=True)], Text] = {}
+
+
+class Ledger(NamedTuple):
+    """Claims, and the workloads that they are judged on."""
+
+    name: str
+    head: Head
+    claims: dict[str, Claim]
+    workloads: dict[str, Workload]
+
+    def chosen(self, claim: str | None = None, budget: str = "full") -> Ledger:
+        """The ledger with one claim only, and with the workloads of a budget.
+
+        Raises:
+            ValueError: There is no such claim, or budget.
+        """
+        if budget not in BUDGETS:
+            raise ValueError(f"budget must be one of {', '.join(BUDGETS)}, got {budget}; choose one of these")
+        if claim is not None and claim not in self.claims:
+            raise ValueError(f"claim must be one of {', '.join(self.claims)}, got {claim}; choose one of these")
+        affordable = BUDGETS[: 1 + BUDGETS.index(budget)]
+        return self._replace(
+            claims={key: value for key, value in self.claims.items() if claim in (None, key)},
+            workloads={key: value for key, value in self.workloads.items() if value.budget in affordable},
+        )
+
+
+def ledgers() -> list[str]:
+    """Names of the ledgers that ship."""
+    return sorted(path.parent.name for path in CLAIMS_DIR.glob(f"*/{LEDGER_FILE}"))
+
+
+def load(name: str) -> Ledger:
+    """Read a ledger.
+
+    Args:
+        name: One that ships, or the path of a folder of claims.
+
+    Raises:
+        ValueError: There is none, or a file is not what it must be; the message names file and key.
+    """
+    folder = CLAIMS_DIR / name if name in ledgers() else Path(name)
+    paths = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
+    files = [path for path in paths if path.name not in (LEDGER_FILE, WORKLOADS_FILE)]
+    if not files:
+        raise ValueError(
+            f"the ledger must be one of {', '.join(ledgers())}, or a folder of claims (*.yaml), got {name}; choose one"
+        )
+    workloads = dict(_workloads(CLAIMS_DIR / WORKLOADS_FILE))
+    if (folder / WORKLOADS_FILE).is_file():
+        workloads |= _workloads(folder / WORKLOADS_FILE)
+    head_file = folder / LEDGER_FILE
+    head = _checked(Head, _read(head_file), head_file) if head_file.is_file() else Head(title=folder.resolve().name)
+    claims: dict[str, Claim] = {}
+    paths_of: dict[str, Path] = {}
+    for path in files:
+        node = _read(path)
+        for entry in node.get("workloads") or []:
+            for own, value in (entry if isinstance(entry, dict) else {}).items():
+                _checked(Workload, value, path, f"workloads.{own}.")
+        claim = _checked(Claim, node, path)
+        if claim.id in claims:
+            raise ValueError(f"{path}: id must be unique in the ledger, got {claim.id} again; choose another")
+        claims[claim.id] = claim
+        paths_of[claim.id] = path
+        for entry in claim.workloads:
+            workloads |= {} if isinstance(entry, str) else entry
+    for claim in claims.values():
+        for key, names, known in (
+            ("workloads", claim.workload_names, workloads),
+            (
+                "measures.workloads",
+                [name for measure in claim.measures for name in measure.workloads],
+                claim.workload_names,
+            ),
+            ("contradicts", claim.contradicts, claims),
+            ("source", [claim.source], head.sources or {claim.source: ""}),
+        ):
+            for unknown in set(names) - set(known):
+                raise ValueError(
+                    f"{paths_of[claim.id]}: {key} must be of {', '.join(sorted(known))}, got {unknown}; choose of these"
+                )
+    order = sorted(claims, key=_natural)
+    return Ledger(folder.resolve().name, head, {key: claims[key] for key in order}, workloads)
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """2.9 before 2.10, and 2.1a before 2.1b."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text) if part]
+
+
+@functools.cache
+def _workloads(path: Path) -> dict[str, Workload]:
+    node = _read(path)
+    return {name: _checked(Workload, value, path, f"{name}.") for name, value in node.items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        node = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(
+            f"{path} must be a YAML file, got one that cannot be read: {' '.join(str(error).split())}"
+        ) from None
+    if not isinstance(node, dict):
+        raise ValueError(f"{path} must hold keys and values, got {type(node).__name__}; see conf/claims/articles")
+    return node
+
+
+def _checked(model: type[Any], node: Mapping[str, Any], path: Path, prefix: str = "") -> Any:
+    """A part of a ledger, or a sentence about the first thing that is wrong with it."""
+    try:
+        return model.model_validate(node)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = prefix + ".".join(str(part) for part in first["loc"])
+        if first["type"] == "value_error":
+            raise ValueError(f"{path}: {first['ctx']['error']}") from None
+        if first["type"] == "extra_forbidden":
+            part = Measure if first["loc"][0] == "measures" else model
+            raise ValueError(
+                f"{path}: {key} must be one of {', '.join(part.model_fields)}, got an unknown key"
+            ) from None
+        if first["type"] == "missing":
+            raise ValueError(f"{path}: {key} must be set, got nothing; give it a value") from None
+        wanted = _description(model, [str(part) for part in first["loc"]]) or first["msg"]
+        raise ValueError(f"{path}: {key} must be {wanted}, got {first['input']!r}; see conf/claims/articles") from None
+
+
+def _description(model: type[BaseModel], location: list[str]) -> str | None:
+    """The words in which a field says what it takes."""
+    schema = model.model_json_schema()
+    node: Any = schema
+    found = None
+    for part in location:
+        node = node.get("items", node) if part.isdigit() else node.get("properties", {}).get(part, {})
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        options = [node, *node.get("anyOf", [])]
+        found = next((option["description"] for option in options if "description" in option), found)
+    return found

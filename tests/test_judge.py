@@ -1,0 +1,697 @@
+"""Verdicts: against SciPy, by hand, by their properties, and by how often they are wrong on made-up data."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.claims import judge
+from bench.claims.judge import Sample, Spread, effect, p_above, p_below
+from bench.report import stats
+
+INF = math.inf
+numbers = st.floats(-10, 10).map(lambda x: round(x, 3))
+
+
+def known(values: Sequence[float] | np.ndarray) -> Sample:
+    return Sample(np.asarray(values), np.asarray(values))
+
+
+@st.composite
+def samples(draw: st.DrawFn, infinite: bool = True, errors: bool = True) -> Sample:
+    """Known and bounded pairs in any mixture, with and without further errors."""
+    n = draw(st.integers(2, 14))
+    values = np.array(draw(st.lists(numbers, min_size=n, max_size=n)))
+    widths = st.sampled_from([0.0, 0.0, 0.5, INF] if infinite else [0.0, 0.0, 0.5, 3.0])
+    below, above = (np.array(draw(st.lists(widths, min_size=n, max_size=n))) for _ in range(2))
+    further = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 2.0]), st.sampled_from([1.0, 4.0, 30.0])), max_size=2)
+    return Sample(values - below, values + above, draw(further) if errors else ())
+
+
+@st.composite
+def spreads(draw: st.DrawFn) -> Spread:
+    a, b = (draw(st.lists(numbers, max_size=9)) for _ in range(2))
+    return Spread(np.array(a), np.array(b))
+
+
+def ledger(*rows: dict[str, object]) -> pd.DataFrame:
+    base = {"claim": "c", "sample": None, "direction": "less", "delta": 0.0, "problem": None}
+    return pd.DataFrame([base | row for row in rows], columns=list(base | (rows[0] if rows else {})))
+
+
+def alone(sample: Sample | Spread, direction: str, delta: float = 0.0) -> tuple[str, str]:
+    """Verdict, and whether it holds, of a ledger of one comparison."""
+    (row,) = judge.judge(ledger({"sample": sample, "direction": direction, "delta": delta})).itertuples()
+    return row.verdict, row.holds
+
+
+# --- effects --------------------------------------------------------------------------------------
+
+
+def test_known_differences_have_scipys_interval_and_p() -> None:
+    values = np.array([0.3, -0.1, 0.7, 0.25, 0.4])
+    test = scipy.stats.ttest_1samp(values, 0.1, alternative="greater")
+    interval = scipy.stats.ttest_1samp(values, 0.0).confidence_interval()
+    found = effect(known(values))
+    assert found[:3] == pytest.approx((values.mean(), interval.low, interval.high), rel=1e-12)
+    assert found[3:] == (5, 0, "t", "")
+    assert p_above(known(values), 0.1) == pytest.approx(test.pvalue, rel=1e-12)
+    assert p_below(known(values), 0.1) == pytest.approx(1 - test.pvalue, rel=1e-12)
+
+
+def test_a_further_error_is_added_as_by_welch() -> None:
+    x, y = np.array([1.0, 1.4, 0.7, 1.9]), np.array([0.2, 0.9, 0.1, 0.3, 0.35, 0.6])
+    sample = known(x - y.mean())
+    sample = Sample(sample.low, sample.high, errors=((scipy.stats.sem(y), len(y) - 1),))
+    welch = scipy.stats.ttest_ind(x, y, equal_var=False)
+    interval = welch.confidence_interval()
+    assert effect(sample)[1:3] == pytest.approx((interval.low, interval.high), rel=1e-12)
+    assert 2 * p_above(sample, 0.0) == pytest.approx(welch.pvalue, rel=1e-12)
+
+
+def test_an_error_alone_keeps_the_interval_open() -> None:
+    sample = Sample(np.zeros(3), np.zeros(3), errors=((0.1, 4),))
+    half = scipy.stats.t.ppf(0.975, 4) * 0.1
+    assert effect(sample)[:3] == pytest.approx((0, -half, half), rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [9, 12, 20, 40])
+def test_order_statistics_are_scipys(n: int) -> None:
+    values = np.random.default_rng(n).normal(size=n)
+    low, high = (
+        np.where(values == values[end], far, values) for end, far in ((values.argmin(), -INF), (values.argmax(), INF))
+    )
+    sample = Sample(low, high)
+    interval = scipy.stats.quantile_test(values, q=0, p=0.5).confidence_interval(0.95)
+    found = effect(sample)
+    assert (found.low, found.high) == (interval.low, interval.high)
+    assert (found.method, found.num_bounded) == ("sign", 2)
+    assert math.isnan(found.estimate)
+
+
+def test_six_pairs_bound_a_median_and_five_do_not() -> None:
+    lost = Sample([1.0] * 4 + [-INF] * 2, [INF] * 6)
+    assert effect(lost).low == -INF  # the lowest of six
+    for n, low in ((5, -INF), (6, 1.0)):
+        won = Sample([1.0] * n, [INF] * n)
+        assert effect(-won).high == -1.0  # all upper bounds of b less a are finite: Student's t
+        both = Sample([1.0] * n, [INF] * n, errors=((0.0, 1.0),))
+        assert effect(both) == effect(won)
+        infinite = Sample([INF] + [1.0] * (n - 1), [INF] * n)  # one is infinitely more
+        assert effect(infinite).low == low
+        assert p_above(infinite, 0.5) == pytest.approx(0.5**n)
+
+
+def test_a_shared_error_halves_the_level_of_order_statistics() -> None:
+    bounds = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, INF], [INF] * 7
+    assert effect(Sample(*bounds)).low == 0.0
+    shift = scipy.stats.t.ppf(1 - 0.0125, 4) * 0.1
+    assert effect(Sample(*bounds, errors=((0.1, 4),))).low == pytest.approx(-shift)
+    assert effect(Sample(bounds[0][1:], bounds[1][1:], errors=((0.1, 4),))).low == -INF  # six: 1/64 is above 1.25 %
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "estimate", "bound", "method"),
+    [
+        ([1, 2, 3, 4, 5], [1, INF, INF, 4, 5], 3.0, "at least", "t"),
+        ([1, 2, 3, 4], [1, INF, INF, 4], 2.5, "at least", "sign"),  # too few for t of bounds
+        ([-INF, -INF, 3, 4, 5], [1, 2, 3, 4, 5], 3.0, "at most", "t"),
+        ([1, 2, 3], [1, 3, 6], (2 + 10 / 3) / 2, "", "t"),
+        ([-INF, 2, 3], [1, 2, INF], math.nan, "", "sign"),
+    ],
+)
+def test_the_estimate_is_a_bound_where_no_mean_is_known(
+    low: list[float], high: list[float], estimate: float, bound: str, method: str
+) -> None:
+    found = effect(Sample(low, high))
+    assert found.estimate == pytest.approx(estimate, nan_ok=True)
+    assert (found.bound, found.method, found.num_bounded) == (bound, method, 2)
+
+
+def test_without_two_pairs_nothing_is_known_but_the_number() -> None:
+    assert effect(known([0.3])) == (0.3, -INF, INF, 1, 0, "none", "")
+    nothing = effect(known([]))
+    assert math.isnan(nothing.estimate)
+    assert nothing[1:] == (-INF, INF, 0, 0, "none", "")
+    assert p_above(known([5.0]), 0.0) == p_below(known([5.0]), 0.0) == 1.0
+    assert effect(Sample([], [], exact=True)).method == "none"
+
+
+def test_what_is_exact_or_does_not_vary_has_no_width() -> None:
+    tenth = 0.1  # of which three are more than three times as much, in floating point
+    for sample in (Sample([tenth], [tenth], exact=True), known([tenth] * 3)):
+        found = effect(sample)
+        assert found.estimate == found.low == found.high == tenth
+        assert (p_above(sample, 0.05), p_below(sample, 0.05)) == (0.0, 1.0)
+        assert (p_above(sample, tenth), p_below(sample, tenth)) == (1.0, 1.0)
+    assert effect(Sample([1.0, 2.0], [1.0, 2.0], exact=True))[:3] == (1.5, 1.5, 1.5)
+
+
+def test_spread_has_the_interval_of_f() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.normal(scale=3, size=8), random.normal(size=11)
+    ratio = a.var(ddof=1) / b.var(ddof=1)
+    f = scipy.stats.f(7, 10)
+    found = effect(Spread(a, b))
+    expected = [0.5 * math.log(x) for x in (ratio, ratio / f.ppf(0.975), ratio / f.ppf(0.025))]
+    assert found[:3] == pytest.approx(expected, rel=1e-12)
+    assert found[3:] == (8, 0, "F", "")
+    assert p_above(Spread(a, b), 0.2) == pytest.approx(f.sf(ratio / math.exp(0.4)), rel=1e-9)
+    assert p_above(Spread(a, b), -400.0) == 0.0  # far beyond what exp holds
+
+
+@pytest.mark.parametrize("side", [[], [1.0], [2.0, 2.0, 2.0]])
+def test_a_side_that_does_not_vary_has_no_spread_to_compare(side: list[float]) -> None:
+    for spread in (Spread(np.array(side), np.array([1.0, 2.0, 3.0])), Spread(np.array([1.0, 2.0]), np.array(side))):
+        assert effect(spread)[1:3] == (-INF, INF)
+        assert effect(spread).method == "none"
+        assert alone(spread, "less") == ("cannot tell", "unclear")
+
+
+@given(samples() | spreads(), numbers)
+def test_p_is_below_half_the_level_just_where_the_interval_lies_beyond(sample: Sample | Spread, margin: float) -> None:
+    found = effect(sample)
+    for p, beyond, limit in (
+        (p_above(sample, margin), found.low > margin, found.low),
+        (p_below(sample, margin), found.high < margin, found.high),
+    ):
+        assert 0 <= p <= 1
+        if not math.isclose(limit, margin, rel_tol=1e-6, abs_tol=1e-6) or limit == margin:
+            assert (p < 0.025) == beyond
+
+
+@given(samples() | spreads())
+def test_limits_do_not_cross(sample: Sample | Spread) -> None:
+    found = effect(sample)
+    assert found.low <= found.high
+    if found.bound != "at most" and not math.isnan(found.estimate):
+        assert found.low <= found.estimate + 1e-9
+    if found.bound != "at least" and not math.isnan(found.estimate):
+        assert found.high >= found.estimate - 1e-9
+
+
+def test_a_mean_above_what_most_pairs_show_does_not_cross_their_median() -> None:
+    never = np.array([0.0] * 28 + [math.log(10)] * 12)  # in 12 of 40 pairs b never got there, else they are equal
+    found = effect(Sample(never, np.where(never > 0, INF, 0.0)))
+    assert 0 < found.low < never.mean() < found.high < INF
+
+
+@given(samples() | spreads())
+def test_swapping_the_sides_mirrors_the_effect(sample: Sample | Spread) -> None:
+    one, other = effect(sample), effect(-sample)
+    assert (other.low, other.high) == (-one.high, -one.low)
+    assert other.estimate == -one.estimate or math.isnan(one.estimate)
+    assert other[3:6] == one[3:6]
+    assert other.bound == {"": "", "at least": "at most", "at most": "at least"}[one.bound]
+
+
+@given(samples(), st.sampled_from([0.25, 1.0, 8.0]), st.integers(-3, 3), st.integers(-9, 9))
+def test_units_do_not_matter(sample: Sample, scale: float, shift: int, margin: int) -> None:
+    moved = Sample(
+        scale * sample.low + shift, scale * sample.high + shift, [(scale * e, df) for e, df in sample.errors]
+    )
+    one, other = effect(sample), effect(moved)
+    expected = [scale * x + shift for x in one[:3]]
+    assert other[:3] == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True)
+    # off the bounds, where rounding would decide
+    at = margin + 0.00017
+    assert p_above(moved, scale * at + shift) == pytest.approx(p_above(sample, at), rel=1e-6, abs=1e-9)
+
+
+@given(samples(), numbers, st.floats(0, 5))
+def test_p_falls_with_a_lower_margin(sample: Sample, margin: float, less: float) -> None:
+    assert p_above(sample, margin - less) <= p_above(sample, margin) + 1e-12
+
+
+# --- censoring ------------------------------------------------------------------------------------
+
+
+@given(samples(infinite=False), st.data())
+def test_wider_bounds_never_move_an_order_statistic_inwards(sample: Sample, data: st.DataObject) -> None:
+    first = Sample(np.r_[sample.low, -INF, 0.0], np.r_[sample.high, 0.0, INF], sample.errors)
+    index = data.draw(st.integers(0, sample.n - 1))
+    low, high = first.low.copy(), first.high.copy()
+    low[index] -= data.draw(st.sampled_from([0.0, 1.0, INF]))
+    high[index] += data.draw(st.sampled_from([0.0, 1.0, INF]))
+    one, other = effect(first), effect(Sample(low, high, sample.errors))
+    assert other.low <= one.low
+    assert other.high >= one.high
+
+
+@given(samples(infinite=False), st.data())
+def test_wider_bounds_move_the_limits_of_t_outwards_but_for_outliers(sample: Sample, data: st.DataObject) -> None:
+    apart = data.draw(st.floats(0, 3))
+    one, other = effect(sample), effect(Sample(sample.low - apart, sample.high + apart, sample.errors))
+    assert (other.low, other.high) == pytest.approx((one.low - apart, one.high + apart))
+    index = data.draw(st.integers(0, sample.n - 1))
+    low = sample.low.copy()
+    if low[index] <= low.mean():
+        low[index] -= apart
+        assert effect(Sample(low, sample.high, sample.errors)).low <= one.low + 1e-9
+
+
+@given(samples(infinite=False, errors=False))
+def test_an_unknown_pair_never_decides_what_was_not(sample: Sample) -> None:
+    nothing = Sample(np.r_[sample.low, -INF], np.r_[sample.high, INF])
+    smaller = Sample(np.r_[sample.low, sample.low.min()], np.r_[sample.high, sample.high.max()])
+    assert effect(nothing).low <= np.sort(smaller.low)[-1]
+    if nothing.n < 6:
+        assert effect(nothing)[1:3] == (-INF, INF)
+
+
+def test_five_seeds_decide_where_one_side_never_got_there() -> None:
+    steps = np.log([100.0, 120.0, 90.0, 110.0, 105.0])
+    lost = Sample([-INF] * 5, steps - math.log(1000))
+    found = effect(lost)
+    assert (found.bound, found.low) == ("at most", -INF)
+    assert found.high == pytest.approx(effect(known(steps)).high - math.log(1000))
+    assert alone(lost, "less", math.log(1.1)) == ("supported", "yes")
+    assert alone(lost, "more", math.log(1.1)) == ("refuted", "no")
+    assert alone(lost, "less", math.log(20)) == ("cannot tell", "unclear")  # more steps might have shown a factor of 20
+    four = Sample(lost.low[1:], lost.high[1:])
+    both = Sample([-INF] * 5, [INF] * 5)
+    assert alone(four, "less") == alone(both, "less") == ("cannot tell", "unclear")
+
+
+@pytest.mark.parametrize(("n", "at_most"), [(5, 0.04), (10, 0.026), (15, 0.025)])
+@pytest.mark.parametrize("cap", [0.25, 0.5, 1.0])
+def test_limits_from_bounds_seldom_lie_beyond_the_mean(n: int, at_most: float, cap: float) -> None:
+    random = np.random.default_rng(n)
+    beyond = {"low": 0, "high": 0}
+    for values in random.normal(size=(1000, n)):
+        found = effect(Sample(np.minimum(values, cap), np.where(values > cap, INF, values)))
+        beyond["low"] += found.low > 0
+        beyond["high"] += found.high < 0
+    assert beyond["low"] <= 1000 * at_most + 2.5 * math.sqrt(1000 * at_most)
+    assert beyond["high"] <= 1000 * 0.025 + 2.5 * math.sqrt(1000 * 0.025)
+
+
+# --- how often an interval is right ---------------------------------------------------------------
+
+
+def coverage(made: list[Sample] | list[Spread], truth: float) -> float:
+    found = [effect(sample) for sample in made]
+    return float(np.mean([one.low <= truth <= one.high for one in found]))
+
+
+@pytest.mark.parametrize("n", [3, 5, 10, 20])
+def test_intervals_of_known_differences_cover_the_mean(n: int) -> None:
+    random = np.random.default_rng(n)
+    assert coverage([known(d) for d in random.normal(0.3, 2.0, size=(2000, n))], 0.3) == pytest.approx(0.95, abs=0.015)
+
+
+def test_intervals_with_a_further_error_cover_the_mean() -> None:
+    random = np.random.default_rng(1)
+    made = []
+    for _ in range(2000):
+        times = random.normal(0.0, 0.5, size=5)  # a step time's log, in five processes
+        d = random.normal(0.3, 0.4, size=8) + times.mean()
+        made.append(Sample(d, d, errors=((float(scipy.stats.sem(times)), 4),)))
+    assert coverage(made, 0.3) == pytest.approx(0.95, abs=0.015)
+
+
+def test_order_statistics_cover_the_median_of_any_distribution() -> None:
+    random = np.random.default_rng(2)
+    made, with_error = [], []
+    for d in random.standard_cauchy(size=(2000, 12)):
+        low, high = np.where(d < -3, -INF, d), np.where(d > 3, INF, d)
+        made.append(Sample(np.r_[low, -INF], np.r_[high, INF]))
+        times = random.normal(size=5)
+        shifted = Sample(low + times.mean(), high + times.mean(), errors=((float(scipy.stats.sem(times)), 4),))
+        with_error.append(shifted)
+    assert coverage(made, 0.0) >= 0.95
+    assert coverage(with_error, 0.0) >= 0.95
+
+
+def test_intervals_of_spread_cover_the_ratio() -> None:
+    random = np.random.default_rng(3)
+    made = [Spread(random.normal(0, 2.0, size=8), random.normal(5, 1.0, size=12)) for _ in range(2000)]
+    assert coverage(made, math.log(2)) == pytest.approx(0.95, abs=0.015)
+
+
+# --- verdicts on one comparison -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "less_or_more", "held", "not_", "same"),
+    [  # of the advantage, delta = 1
+        (1.1, 3.0, "supported", "yes", "supported", "refuted"),
+        (0.5, 3.0, "cannot tell", "unclear", "supported", "cannot tell"),
+        (-0.9, 0.9, "no difference", "no", "supported", "supported"),
+        (-1.0, 1.0, "no difference", "no", "supported", "supported"),
+        (-3.0, 3.0, "cannot tell", "unclear", "cannot tell", "cannot tell"),
+        (-3.0, 0.5, "cannot tell", "no", "cannot tell", "cannot tell"),
+        (-3.0, -1.1, "refuted", "no", "refuted", "refuted"),
+        (-INF, INF, "cannot tell", "unclear", "cannot tell", "cannot tell"),
+        (1.5, INF, "supported", "yes", "supported", "refuted"),
+    ],
+)
+def test_verdicts_by_hand(low: float, high: float, less_or_more: str, held: str, not_: str, same: str) -> None:
+    for direction, word in zip(judge.DIRECTIONS, (less_or_more, less_or_more, not_, not_, same), strict=True):
+        found = judge.verdict(direction, low, high, 1.0, 0.01)
+        assert found == word, direction
+        expected = {"supported": "yes", "refuted": "no"}.get(word, "unclear")
+        assert judge.holds(direction, found, high, 1.0) == (held if direction in ("less", "more") else expected)
+        assert judge.verdict(direction, low, high, 1.0, 0.06) in (
+            {"no difference"} if word == "no difference" else {"cannot tell", "supported"}
+        )
+
+
+def test_only_an_equivalence_does_without_holm() -> None:
+    found = {d: judge.verdict(d, -0.5, 0.5, 1.0, 1.0) for d in judge.DIRECTIONS}
+    assert found == {
+        "less": "no difference", "more": "no difference", "same": "supported", "not_more": "cannot tell",
+        "not_less": "cannot tell",
+    }  # fmt: skip
+    assert all(judge.verdict(d, 2.0, 3.0, 1.0, 0.051) == "cannot tell" for d in judge.DIRECTIONS)
+
+
+def test_directions_are_about_a() -> None:
+    lower = known(np.array([-1.0, -1.2, -0.9, -1.1, -1.05]))
+    assert [alone(lower, d, 0.1)[0] for d in judge.DIRECTIONS] == [
+        "supported", "refuted", "supported", "refuted", "refuted",
+    ]  # fmt: skip
+    assert [judge.orient(d) for d in judge.DIRECTIONS] == [-1, 1, -1, 1, 1]
+
+
+def test_equal_memory_is_no_less_and_not_more() -> None:
+    equal = Sample([0.0], [0.0], exact=True)
+    assert alone(equal, "less") == alone(equal, "more") == ("no difference", "no")
+    assert alone(equal, "not_more") == alone(equal, "not_less") == alone(equal, "same") == ("supported", "yes")
+    byte_more = Sample([1e-9], [1e-9], exact=True)
+    assert alone(byte_more, "not_more") == ("refuted", "no")
+    assert alone(byte_more, "not_more", 1e-9) == ("supported", "yes")
+    assert alone(byte_more, "more") == ("supported", "yes")
+
+
+@settings(max_examples=40)
+@given(samples() | spreads(), st.sampled_from(["less", "more"]), st.sampled_from([0.0, 0.1, 1.0, 5.0]))
+def test_swapping_the_sides_swaps_supported_and_refuted(sample: Sample | Spread, direction: str, delta: float) -> None:
+    swapped = {"supported": "refuted", "refuted": "supported"}
+    one, other = alone(sample, direction, delta)[0], alone(-sample, direction, delta)[0]
+    assert other == swapped.get(one, one)
+    opposite = "more" if direction == "less" else "less"
+    assert alone(-sample, opposite, delta) == alone(sample, direction, delta)
+    assert alone(-sample, "same", delta) == alone(sample, "same", delta)
+
+
+@settings(max_examples=40)
+@given(samples() | spreads(), st.sampled_from([0.0, 0.1, 1.0, 5.0]))
+def test_verdicts_agree_with_each_other(sample: Sample | Spread, delta: float) -> None:
+    found = {direction: alone(sample, direction, delta) for direction in judge.DIRECTIONS}
+    assert {word for word, _ in found.values()} <= {"supported", "refuted", "no difference", "cannot tell"}
+    assert {held for _, held in found.values()} <= set(judge.HOLDS)
+    for a, not_a in (("less", "not_less"), ("more", "not_more")):
+        assert not (found[a][1] == found[not_a][1] == "yes")
+    if found["less"][0] == "supported":
+        assert found["not_more"][0] == "supported"
+        assert found["same"][0] == "refuted"
+    assert (found["less"][0] == "no difference") == (found["same"][0] == "supported")
+
+
+# --- ledgers --------------------------------------------------------------------------------------
+
+
+def test_a_ledger_shares_holms_correction() -> None:
+    random = np.random.default_rng(0)
+    rows = [{"sample": known(random.normal(shift, 1, size=8)), "claim": str(shift)} for shift in (-2, -1, 0, 0, 3)]
+    found = judge.judge(ledger(*rows))
+    assert found["p_holm"].tolist() == stats.holm(found["p"].to_numpy()).tolist()
+    for row in found.itertuples():
+        assert row.p == pytest.approx(scipy.stats.ttest_1samp(row.sample.low, 0).pvalue)
+        assert row.estimate == effect(row.sample).estimate  # a less b, whatever the direction
+    assert list(found["alone"])[:2] == ["supported", "supported"]
+    faint = known(np.array([-0.1, -0.9, -0.4, -1.3, 0.2, -0.7, -0.6, -0.2]))
+    assert alone(faint, "less")[0] == "supported"
+    crowd = judge.judge(ledger({"sample": faint}, *[{"sample": known(random.normal(size=8))} for _ in range(60)]))
+    assert (crowd["alone"][0], crowd["verdict"][0], crowd["holds"][0]) == ("supported", "cannot tell", "unclear")
+    assert crowd["p_holm"][0] > 0.05 > crowd["p"][0]
+
+
+def test_what_may_not_be_decided_is_not() -> None:
+    clear = known(np.array([-1.0, -1.1, -0.9, -1.0]))
+    rows = (
+        {"sample": clear},
+        {"sample": clear, "problem": "the processor was contended"},
+        {"sample": None, "problem": "the processor was contended"},
+        {"sample": None},
+        {"sample": math.nan, "problem": math.nan},
+        {"sample": clear, "problem": ""},
+    )
+    found = judge.judge(ledger(*rows))
+    words = ["supported", "cannot tell", "cannot tell", "not run", "not run", "supported"]
+    assert found["verdict"].tolist() == found["alone"].tolist() == words
+    assert found["holds"].tolist() == ["yes", *["unclear"] * 4, "yes"]
+    assert found["p"].isna().tolist() == [False, True, True, True, True, False]
+    assert found["p_holm"][0] == 2 * found["p"][0]  # adjusted for the two that were tested
+    assert found["estimate"][1] == found["estimate"][0]
+    assert found["low"][2:5].isna().all()
+
+
+@given(st.lists(st.tuples(samples() | spreads(), st.sampled_from(judge.DIRECTIONS)), max_size=4))
+def test_contended_rows_never_decide(rows: list[tuple[Sample | Spread, str]]) -> None:
+    made = [{"sample": sample, "direction": direction, "problem": "contended"} for sample, direction in rows]
+    found = judge.judge(ledger(*made))
+    assert set(found["verdict"]) <= {"cannot tell"}
+    assert set(found["holds"]) <= {"unclear"}
+
+
+def test_rows_keep_their_order_index_and_columns() -> None:
+    table = ledger({"sample": known([1.0, 2.0])}, {}).set_index(pd.Index([7, 3])).assign(workload=["w", "v"])
+    found = judge.judge(table)
+    assert found.index.tolist() == [7, 3]
+    assert found["workload"].tolist() == ["w", "v"]
+    assert list(table) == [*ledger(), "workload"]  # what was given is as it was
+    empty = judge.judge(ledger())
+    assert len(empty) == 0
+    assert {*judge.Effect._fields, "p", "p_holm", "verdict", "holds", "alone"} <= set(empty)
+
+
+# --- how often a verdict is wrong -----------------------------------------------------------------
+
+NUM_LEDGERS, NUM_COMPARISONS = 200, 60
+
+
+@pytest.mark.parametrize(("n", "delta"), list(itertools.product([10, 15], [0.0, 0.1])))
+def test_an_optimizer_against_itself_decides_in_few_ledgers(n: int, delta: float) -> None:
+    random = np.random.default_rng([n, round(10 * delta)])
+    decided = 0
+    for _ in range(NUM_LEDGERS):
+        scales = random.choice([0.03, 0.3, 1.0], size=(NUM_COMPARISONS, 1))
+        d = scales * (random.normal(size=(2, NUM_COMPARISONS, n)) * [[[1]], [[-1]]]).sum(axis=0)  # one run less another
+        low, high = d.copy(), d.copy()
+        high[::4][d[::4] > 0.8] = INF  # runs of b that never got there
+        low[::4] = np.minimum(low[::4], 0.8)
+        low[1::8][d[1::8] < -0.8] = -INF  # of both sides
+        high[1::8][d[1::8] > 0.8] = INF
+        low[1::8] = np.minimum(low[1::8], 0.8)
+        high[1::8] = np.where(d[1::8] < -0.8, -0.8, high[1::8])
+        rows = [
+            {"sample": Sample(*pair), "delta": delta, "direction": "less" if i % 2 else "more"}
+            for i, pair in enumerate(zip(low, high, strict=True))
+        ]
+        found = judge.judge(ledger(*rows))
+        decided += bool(found["verdict"].isin(["supported", "refuted"]).any())
+    assert decided <= 18  # 10 expected of 200 at 5 %
+
+
+def test_true_nulls_among_true_effects_are_decided_in_few_ledgers() -> None:
+    random = np.random.default_rng(5)
+    wrong, found_true = 0, []
+    truth = np.repeat([0.0, -0.8], NUM_COMPARISONS // 2)
+    for _ in range(NUM_LEDGERS):
+        d = random.normal(truth[:, None], 0.3, size=(NUM_COMPARISONS, 10))
+        found = judge.judge(ledger(*[{"sample": known(x)} for x in d]))
+        wrong += bool(found["verdict"][truth == 0].isin(["supported", "refuted"]).any())
+        found_true.append((found["verdict"][truth < 0] == "supported").mean())
+    assert wrong <= 18
+    assert np.mean(found_true) > 0.9
+
+
+def test_a_true_effect_is_seldom_refuted_and_the_more_seldom_the_more_seeds() -> None:
+    random = np.random.default_rng(6)
+    refuted, supported = [], []
+    for n in (5, 10, 20, 40):
+        d = random.normal(-0.15, 1.0, size=(2000, n))
+        found = judge.judge(ledger(*[{"sample": known(x)} for x in d]))["alone"]
+        refuted.append((found == "refuted").mean())
+        supported.append((found == "supported").mean())
+    assert max(refuted) <= 0.025
+    assert refuted == sorted(refuted, reverse=True)
+    assert refuted[0] > 2 * refuted[-1]
+    assert supported == sorted(supported)
+
+
+@pytest.mark.parametrize(("direction", "truth"), [("less", 0.3), ("more", -0.3), ("not_more", 0.3), ("not_less", -0.3)])
+def test_at_its_margin_a_claim_is_wrongly_decided_one_time_in_forty(direction: str, truth: float) -> None:
+    """Just not refuted (`less`: b less by delta; `not_more`: a more by delta): each side is a test at 2.5 %."""
+    random = np.random.default_rng(7)
+    d = random.normal(truth, 1.0, size=(3000, 10))
+    found = judge.judge(ledger(*[{"sample": known(x), "direction": direction, "delta": 0.3} for x in d]))["alone"]
+    assert (found == "refuted").mean() == pytest.approx(0.025, abs=3 * math.sqrt(0.025 / 3000))
+
+
+def test_a_difference_is_called_none_one_time_in_forty_at_its_margin() -> None:
+    d = np.random.default_rng(8).normal(0.3, 0.2, size=(3000, 15))
+    found = judge.judge(ledger(*[{"sample": known(x), "delta": 0.3, "direction": "same"} for x in d]))["alone"]
+    assert (found == "supported").mean() == pytest.approx(0.025, abs=3 * math.sqrt(0.025 / 3000))
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+S, R, N, C, X, T = "supported", "refuted", "no difference", "cannot tell", "not run", "not testable here"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "held", "word", "general"),
+    [
+        ([S], ["yes"], S, "yes"),
+        ([S, C], ["yes", "unclear"], S, "yes"),
+        ([S, C, C], ["yes", "unclear", "unclear"], C, "unclear"),
+        ([S, S, C, X, X, X], ["yes", "yes", "unclear", *["unclear"] * 3], S, "yes"),
+        ([R, R, C], ["no", "no", "unclear"], R, "no"),
+        ([N, N], ["no", "no"], N, "no"),
+        ([N, R, N], ["no", "no", "no"], R, "no"),
+        ([N, R, C, C, C], ["no", "no", *["unclear"] * 3], C, "unclear"),
+        ([S, R, C, C, C], ["yes", "no", *["unclear"] * 3], "mixed", "no"),
+        ([S, N], ["yes", "no"], "mixed", "no"),
+        ([C, C], ["unclear", "unclear"], C, "unclear"),
+        ([C, C], ["no", "unclear"], C, "no"),
+        ([C, C, C], ["no", "unclear", "unclear"], C, "unclear"),
+        ([S, C, C, C], ["yes", "no", "no", "no"], C, "unclear"),
+        ([R, C, C, X], ["no", "no", "unclear", "unclear"], C, "no"),
+        ([X, X], ["unclear", "unclear"], X, "unclear"),
+        ([X, T], ["unclear", "unclear"], T, "unclear"),
+        ([], [], X, "unclear"),
+    ],
+)
+def test_a_claim_from_its_comparisons(verdicts: list[str], held: list[str], word: str, general: str) -> None:
+    for order in (list(range(len(verdicts))), list(range(len(verdicts)))[::-1]):
+        assert judge.whole([verdicts[i] for i in order]) == word
+        assert judge.whole_holds([verdicts[i] for i in order], [held[i] for i in order]) == general
+    assert judge.whole([*verdicts, X]) == word
+    assert judge.whole_holds([*verdicts, X], [*held, "unclear"]) == general
+    assert word in judge.VERDICTS
+    assert general in judge.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "held", "word", "general"),
+    [
+        ([S, R], ["yes", "no"], S, "yes"),
+        ([C, S, C, C], ["unclear", "yes", "no", "no"], S, "yes"),
+        ([R, N, C], ["no", "no", "no"], R, "no"),
+        ([R, C], ["no", "unclear"], C, "unclear"),
+        ([X], ["unclear"], X, "unclear"),
+    ],
+)
+def test_a_claim_that_something_can_be(verdicts: list[str], held: list[str], word: str, general: str) -> None:
+    for more in ([], [X]):
+        said, answers = [*verdicts, *more], [*held, *["unclear"] * len(more)]
+        assert judge.whole(said, "somewhere", answers) == word
+        assert judge.whole_holds(said, answers, "somewhere") == general
+
+
+def test_a_comparison_that_several_claims_tell_counts_once() -> None:
+    d = np.random.default_rng(4).normal(0.3, 0.25, size=(6, 12))
+    rows = [{"sample": known(x), "test": str(i)} for i, x in enumerate(d)]
+    once = judge.judge(ledger(*rows))
+    mirrored = [row | {"sample": -row["sample"], "direction": "more"} for row in rows]
+    twice = judge.judge(ledger(*rows, *mirrored))
+    assert np.allclose(twice["p_holm"], [*once["p_holm"], *once["p_holm"]])
+    apart = judge.judge(ledger(*rows, *[row | {"test": f"other {row['test']}"} for row in mirrored]))
+    assert (apart["p_holm"] >= once["p_holm"].tolist() * 2).all() and apart["p_holm"].max() > once["p_holm"].max()
+
+
+def test_what_is_not_random_costs_the_others_nothing() -> None:
+    d = known(np.random.default_rng(4).normal(0.3, 0.2, size=12))
+    exact = Sample(np.zeros(1), np.zeros(1), exact=True)
+    found = judge.judge(ledger({"sample": d}, *[{"sample": exact}] * 5))
+    assert found["p_holm"].iloc[0] == found["p"].iloc[0]
+    assert set(found["verdict"][1:]) == {"no difference"}
+
+
+# --- power ----------------------------------------------------------------------------------------
+
+
+def test_what_would_be_detected_is_that_of_the_ratio_test() -> None:
+    d = np.random.default_rng(0).normal(0, 0.2, size=10)
+    expected = math.log(stats.detectable_ratio(float(d.std(ddof=1)), 10))
+    assert judge.detectable(known(d), 0.0) == pytest.approx(expected, rel=1e-6)
+    assert judge.detectable(known(d), 0.1) == pytest.approx(0.1 + expected, rel=1e-6)
+    assert judge.detectable(known(d), 0.0, level=0.05 / 60) > judge.detectable(known(d), 0.0)
+    with_error = Sample(d, d, errors=((0.05, 4),))
+    assert judge.detectable(with_error, 0.0) > judge.detectable(known(d), 0.0)
+    assert judge.detectable(Sample(d - 0.1, d + 0.1), 0.0) == pytest.approx(0.2 + expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.05 / 20])
+def test_four_of_five_effects_of_that_size_are_shown(level: float) -> None:
+    random = np.random.default_rng(1)
+    unit = random.normal(size=10)
+    unit = (unit - unit.mean()) / unit.std(ddof=1)
+    true = judge.detectable(known(unit), 0.1, level)
+    shown = np.mean([p_above(known(d), 0.1) < level / 2 for d in random.normal(true, 1.0, size=(2000, 10))])
+    assert shown == pytest.approx(0.8, abs=0.03)
+    a, b = random.normal(size=12), random.normal(size=9)
+    log_ratio = judge.detectable(Spread(a, b), 0.1, level)
+    pairs = [Spread(random.normal(0, math.exp(log_ratio), size=12), random.normal(size=9)) for _ in range(2000)]
+    assert np.mean([p_above(spread, 0.1) < level / 2 for spread in pairs]) == pytest.approx(0.8, abs=0.03)
+
+
+def test_power_of_what_has_none_is_missing() -> None:
+    assert math.isnan(judge.detectable(known([1.0]), 0.0))
+    assert math.isnan(judge.detectable(Sample([1.0, 2.0], [INF, 2.0]), 0.0))
+    assert math.isnan(judge.detectable(Spread(np.zeros(3), np.ones(3)), 0.0))
+    assert judge.detectable(Sample([0.5], [0.5], exact=True), 0.1) == 0.1
+
+
+# --- mistakes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (([1.0, math.nan], [1.0, 2.0]), r"sample\.low must be at most sample\.high, got \[1.0, nan\]"),
+        (([2.0], [1.0]), r"sample\.low must be at most sample\.high, got \[2.0\] and \[1.0\]; give -inf"),
+        (([1.0, 2.0], [3.0]), r"sample\.high must have the shape of sample\.low, \(pairs,\), got \(1,\) and \(2,\)"),
+        (([1.0], [1.0], ((-1.0, 3.0),)), r"sample\.errors must be pairs .* got \[\(-1.0, 3.0\)\]; leave out"),
+        (([1.0], [1.0], ((1.0, 0.0),)), r"sample\.errors must be pairs"),
+        (([1.0], [1.0], ((math.nan, 2.0),)), r"sample\.errors must be pairs"),
+        (([1.0], [INF], (), True), r"sample\.exact must be false where"),
+        (([1.0], [1.0], ((1.0, 4.0),), True), r"sample\.exact must be false where"),
+    ],
+)
+def test_a_sample_that_is_none_is_refused(arguments: tuple[object, ...], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Sample(*arguments)
+
+
+def test_other_mistakes_are_named() -> None:
+    with pytest.raises(ValueError, match=r"spread\.b must be finite numbers, one a run, got \[inf\]; leave out"):
+        Spread(np.ones(3), np.array([INF]))
+    with pytest.raises(ValueError, match=r"claims\.1\.1\.direction must be one of less, more, .*, got lower; choose"):
+        judge.judge(ledger({"claim": "1.1", "direction": "lower"}))
+    for delta in (-0.1, INF, math.nan):
+        with pytest.raises(ValueError, match=rf"claims\.c\.delta must be a finite number of at least 0, got {delta}; "):
+            judge.judge(ledger({"delta": delta}))
+    with pytest.raises(ValueError, match="verdict must be one of supported, .*, got mixed; give those of comparisons"):
+        judge.whole(["mixed"])
+    with pytest.raises(ValueError):
+        judge.whole_holds(["supported", "refuted"], ["yes"])
+
+
+def test_judging_imports_no_torch() -> None:
+    code = "import sys, bench.claims.judge; print([m for m in ('torch', 'hydra', 'omegaconf') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

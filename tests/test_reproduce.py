@@ -1,0 +1,239 @@
+"""The command `python -m bench.reproduce`: what it runs, what it keeps, what it refuses."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench import reproduce, tables
+from bench.claims.ledger import load
+from bench.tuning import shares
+
+ROOT = str(Path(__file__).resolve().parent.parent)
+
+WORKLOADS = """\
+tiny:
+  budget: quick
+  words: a linear model in 20 steps
+  run: [model=linear, data=regression, train.batch_size=1000, train.steps=20, train.eval_every=2, train.log_every=1]
+  seeds: 3
+  target: 5.0
+  seconds: 0.1
+nowhere:
+  budget: quick
+  words: images that are not here
+  run: [model=conv64, data=image_folder, data.path=/no/such/folder]
+  seeds: 2
+later:
+  budget: full
+  words: for another day
+  run: [model=linear, data=regression]
+"""
+
+SPEED = """\
+id: speed
+source: me
+claim: SGD gets there in fewer steps than Adam.
+reading: Steps until the validation loss is at most 5.
+measures:
+  - {quantity: steps_to_target, says: less, delta: 0.1}
+  - {quantity: val_loss, says: less, delta: 0.1}
+  - {quantity: peak_memory, says: less, delta: 0.1}
+a: sgd
+against: [adam]
+settings: {sgd: [optimizer.lr=0.1]}
+workloads: [tiny, nowhere, later]
+"""
+
+FACT = """\
+id: text
+source: me
+claim: The printed network is a TextCNN.
+reading: Its convolutions are counted.
+fact: printed_textcnn
+found: "{num_convolutions_printed} convolutions."
+"""
+
+
+def run(folder, *arguments, **options):
+    command = [sys.executable, "-m", "bench.reproduce", *arguments]
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240, **options)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reproduce")
+    (folder / "mine").mkdir()
+    for name, text in (("workloads", WORKLOADS), ("speed", SPEED), ("text", FACT)):
+        (folder / "mine" / f"{name}.yaml").write_text(text)
+    result = run(folder, "mine")
+    assert result.returncode == 0, result.stderr
+    return folder, result
+
+
+def verdicts(report):
+    return pd.read_csv(report / "verdicts.csv").set_index(["claim", "at"])["verdict"].to_dict()
+
+
+def comparisons(report):
+    return pd.read_csv(report / "comparisons.csv")
+
+
+def test_one_command_runs_judges_and_reports(done):
+    folder, _ = done
+    report = folder / "reports" / "mine-quick"
+    assert {"index.html", "report.md", "report.zh.md"} <= {path.name for path in report.iterdir()}
+    found = comparisons(report)
+    steps = found[(found["quantity"] == "steps_to_target") & (found["workload"] == "tiny")].set_index("at")
+    assert set(steps.index) == {"default", "tuned"}
+    assert list(steps.loc["default", ["a", "b"]]) == ["sgd optimizer.lr=0.1", "adam"]
+    assert list(steps.loc["tuned", ["a", "b"]]) == ["sgd", "adam"]
+    runs = tables.load(folder / "results" / "mine-quick").runs
+    assert set(runs["status"]) <= {"ok", "diverged"}
+    assert sorted(runs.loc[runs["stage"] == "final", "seed"].unique()) == [1, 2, 3]
+    # Adam, at a thousandth a step, is nowhere near; gradient descent gets there within the 20 steps
+    assert (steps.loc["default", "estimate"] < 0.7) and steps.loc["default", "num_bounded"] == 3
+    memory = found[(found["quantity"] == "peak_memory") & (found["workload"] == "tiny")]
+    assert list(memory["at"]) == ["default"] and memory["estimate"].iloc[0] < 1
+
+
+def test_a_fact_is_checked_and_a_later_budget_is_not_run(done):
+    folder, _ = done
+    report = folder / "reports" / "mine-quick"
+    assert verdicts(report)["text", "fact"] == "refuted"
+    assert "later" not in set(comparisons(report)["workload"])
+    assert "0 convolutions" in (report / "report.md").read_text()
+
+
+def test_data_that_is_not_here_is_said_and_costs_nothing_else(done):
+    _, result = done
+    assert "nowhere is left out: data.path must" in result.stderr
+    assert "/no/such/folder" in result.stderr
+
+
+def test_the_same_command_repeats_nothing_and_says_the_same(done):
+    folder, first = done
+    before = tables.load(folder / "results" / "mine-quick").runs
+    again = run(folder, "mine")
+    assert again.returncode == 0, again.stderr
+    after = tables.load(folder / "results" / "mine-quick").runs
+    assert list(after["run_id"]) == list(before["run_id"])
+    assert list(after["started_at"]) == list(before["started_at"])
+    assert again.stdout == first.stdout
+
+
+def test_rejudging_trains_nothing_and_gives_the_same_report(done):
+    folder, _ = done
+    report = folder / "reports" / "mine-quick"
+    before = {name: (report / name).read_text() for name in ("verdicts.csv", "comparisons.csv", "report.zh.md")}
+    result = run(folder, "mine", "rejudge=true", "budget=quick")
+    assert result.returncode == 0, result.stderr
+    assert before == {name: (report / name).read_text() for name in before}
+
+
+def test_published_tables_give_the_same_verdicts_and_tell_nothing_of_the_machine(done):
+    folder, _ = done
+    own = comparisons(folder / "reports" / "mine-quick")
+    result = run(folder, "mine", "publish=true", "rejudge=true", "budget=quick")
+    assert result.returncode == 0, result.stderr
+    kept = folder / "results" / "mine"
+    assert sorted(path.name for path in kept.iterdir()) == [f"{name}.parquet" for name in sorted(reproduce.TABLES)]
+    runs = tables.load(kept).runs
+    assert runs[["hostname", "git_commit", "command"]].isna().all(axis=None)
+    assert not any(str(folder) in str(value) for value in runs.to_numpy().ravel())
+    published = comparisons(folder / "reports" / "mine")
+    pd.testing.assert_frame_equal(published, own, rtol=1e-4)
+    again = run(folder, "mine", "rejudge=true")
+    assert again.returncode == 0, again.stderr
+    pd.testing.assert_frame_equal(comparisons(folder / "reports" / "mine"), published)
+    assert "rejudge=true" in (folder / "reports" / "mine" / "report.md").read_text()
+
+
+def test_a_plan_makes_nothing(tmp_path, done):
+    folder, _ = done
+    result = run(tmp_path, str(folder / "mine"), "plan=true")
+    assert result.returncode == 0, result.stderr
+    assert not list(tmp_path.iterdir())
+    # sgd and adam as given (3 seeds each; sgd has settings of its own), and tuned (9 trials and 3 seeds each)
+    assert "30 runs" in result.stdout.splitlines()[-1]
+    assert any("sweep=tuned" in line and "optimizer=sgd,adam" in line for line in result.stdout.splitlines())
+
+
+def test_interrupted_anywhere_it_goes_on_from_there(tmp_path, done):
+    folder, _ = done
+    command = [sys.executable, "-m", "bench.reproduce", str(folder / "mine"), "claim=speed"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ROOT}, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:  # fmt: skip
+        study = tmp_path / "results" / "mine-quick" / "runs"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and len(list(study.glob("[!.]*")) if study.is_dir() else []) < 4:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert "goes on from here" in said
+    kept = {path.name for path in study.iterdir()}
+    assert kept
+    result = run(tmp_path, str(folder / "mine"), "claim=speed")
+    assert result.returncode == 0, result.stderr
+    assert kept <= {path.name for path in study.iterdir()}
+    ours, whole = (comparisons(place / "reports" / "mine-quick") for place in (tmp_path, folder))
+    pd.testing.assert_frame_equal(ours, whole[whole["claim"] == "speed"].reset_index(drop=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing"], "the ledger must be one of articles, papers, or a folder of claims"),
+        (["articles", "papers"], "one ledger must be named"),
+        (["articles", "budget=huge"], "budget must be one of quick, standard, full, got huge"),
+        (["articles", "colour=red"], "colour must be one of budget, claim,"),
+        (["articles", "rejudge=yes"], "rejudge must be true or false, got yes"),
+        (["articles", "n_jobs=0"], "n_jobs must be a whole number of at least 1, got 0"),
+        (["articles", "claim=9.9"], "claim must be one of 1.1, 1.2"),
+        (["articles", "publish=true"], "publish must come with a budget"),
+        (["list", "nothing"], "the ledger must be one of articles"),
+        (["articles", "rejudge=true", "results_dir=/no/such"], "the study must be a folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence(arguments, said, capsys):
+    assert reproduce.main(arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and said in lines[0]
+
+
+def test_the_list_shows_every_claim(capsys):
+    assert reproduce.main(["list", "articles"]) == 0
+    out = capsys.readouterr().out
+    for claim in load("articles").claims.values():
+        assert f"\n{claim.id} " in out
+
+
+def test_rates_are_those_of_a_tuned_sweep():
+    rates = reproduce.learning_rates("adam")
+    assert len(rates) == len(shares("grid", 9, 1))
+    assert rates[0] == pytest.approx(1e-5) and rates[4] == pytest.approx(1e-3) and rates[-1] == pytest.approx(0.1)
+
+
+def test_what_counts_by_its_times_is_made_first_and_alone():
+    work = reproduce.jobs(load("articles").chosen(budget="quick"), n_jobs=2)
+    alone = [job.alone for job in work]
+    assert alone == sorted(alone, reverse=True)
+    for job in work:
+        assert ("launcher=pool" in job.overrides) == (not job.alone)
+        metrics = [part for part in job.overrides if part.startswith("metrics=")]
+        assert job.alone or not any("latency" in part for part in metrics)
+
+
+def test_no_run_is_asked_for_twice():
+    work = reproduce.jobs(load("articles").chosen(budget="full"), n_jobs=2)
+    asked = [(job.workload, job.at, side) for job in work if not job.times_count for side in job.sides]
+    assert len(asked) == len(set(asked))
