@@ -568,7 +568,8 @@ S, R, N, C, X, T = "supported", "refuted", "no difference", "cannot tell", "not 
         ([C, C], ["unclear", "unclear"], C, "unclear"),
         ([C, C], ["no", "unclear"], C, "no"),
         ([C, C, C], ["no", "unclear", "unclear"], C, "unclear"),
-        ([S, C, C, C], ["yes", "no", "no", "no"], C, "unclear"),
+        ([S, C, C, C], ["yes", "no", "no", "no"], "mixed", "no"),
+        ([S, C], ["yes", "no"], "mixed", "no"),
         ([R, C, C, X], ["no", "no", "unclear", "unclear"], C, "no"),
         ([X, X], ["unclear", "unclear"], X, "unclear"),
         ([X, T], ["unclear", "unclear"], T, "unclear"),
@@ -577,9 +578,9 @@ S, R, N, C, X, T = "supported", "refuted", "no difference", "cannot tell", "not 
 )
 def test_a_claim_from_its_comparisons(verdicts: list[str], held: list[str], word: str, general: str) -> None:
     for order in (list(range(len(verdicts))), list(range(len(verdicts)))[::-1]):
-        assert judge.whole([verdicts[i] for i in order]) == word
+        assert judge.whole([verdicts[i] for i in order], holds=[held[i] for i in order]) == word
         assert judge.whole_holds([verdicts[i] for i in order], [held[i] for i in order]) == general
-    assert judge.whole([*verdicts, X]) == word
+    assert judge.whole([*verdicts, X], holds=[*held, "unclear"]) == word
     assert judge.whole_holds([*verdicts, X], [*held, "unclear"]) == general
     assert word in judge.VERDICTS
     assert general in judge.HOLDS

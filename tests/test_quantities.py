@@ -220,6 +220,26 @@ def test_times_of_disturbed_runs_decide_nothing(name: str, changes: Mapping[str,
         quantity.sample(pair(evidence(a=made, b=made), b=None if quantity.one_sided else "b"))
 
 
+def test_a_few_disturbed_runs_are_left_out_of_times() -> None:
+    def made(ms: float, disturbed: Sequence[int]) -> list[dict[str, Any]]:
+        return [
+            {"latency_ms": 9.0 if i in disturbed else ms, "timing_quality": "contended" if i in disturbed else "clean"}
+            for i in range(6)
+        ]
+
+    sample = QUANTITIES["latency"].sample(pair(evidence(a=made(2.0, [1]), b=made(1.0, []))))
+    assert sample.low == pytest.approx([math.log(2)] * 5)
+    with pytest.raises(NotMeasured, match="busy"):
+        QUANTITIES["latency"].sample(pair(evidence(a=made(2.0, [1, 2]), b=made(1.0, []))))
+
+
+def test_after_equal_time_a_run_that_diverged_is_no_better_than_it_began() -> None:
+    a = [*trained([0.04] * 3), {"status": "diverged", "final_val_loss": math.nan, "first_train_loss": 4.0}]
+    tables = with_costs(evidence(a=a, b=trained([0.04] * 4)), costs({"a": [100.0] * 5, "b": [100.0] * 5}))
+    sample = QUANTITIES["loss_at_equal_time"].sample(pair(tables))
+    assert sample.low == pytest.approx([0, 0, 0, 4.0]) and sample.high[3] == math.inf
+
+
 # --- training -----------------------------------------------------------------------------------------
 
 

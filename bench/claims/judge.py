@@ -31,13 +31,13 @@ HOLDS = ("yes", "no", "unclear")
 """Whether what was said is so."""
 
 RULE = (
-    "A claim that rests on several comparisons is mixed if some support it and others, as surely, do not (refuted or no"
-    " difference). Otherwise it has the verdict of those that are decided if they are at least half of those that were"
-    " run, refuted counting before no difference; else it cannot be told. A claim is a general statement: it holds only if it is supported, and does not hold if it is"
-    " refuted, makes no difference or is mixed, or if at least half of its comparisons show that it does not hold there"
-    " and none that it does; else that is unclear. A claim that something can be is supported, and holds, if one of its"
-    " comparisons supports it, and is refuted, and does not hold, if every one that was run shows that it does not hold"
-    " there; else it cannot be told."
+    "A claim that rests on several comparisons is mixed if some support it and in others it does not hold. Otherwise it"
+    " has the verdict of those that are decided if they are at least half of those that were run, refuted counting"
+    " before no difference; else it cannot be told. A claim is a general statement: it holds only if it is supported,"
+    " and does not hold if it is refuted, makes no difference or is mixed, or if at least half of its comparisons show"
+    " that it does not hold there and none that it does; else that is unclear. A claim that something can be is"
+    " supported, and holds, if one of its comparisons supports it, and is refuted, and does not hold, if every one that"
+    " was run shows that it does not hold there; else it cannot be told."
 )
 """How the verdict on a claim follows from its comparisons; `whole` and `whole_holds` carry it out."""
 
@@ -565,7 +565,7 @@ def whole(verdicts: Sequence[str], rule: str = "everywhere", holds: Sequence[str
     Args:
         verdicts: Of VERDICTS but `mixed`, one a comparison.
         rule: Of RULES.
-        holds: Whether it holds in each of them, of HOLDS; for "somewhere".
+        holds: Whether it holds in each of them, of HOLDS; none given: as the verdicts say.
 
     Returns:
         One of VERDICTS; where nothing was run, `not testable here` if that is why, else `not run`.
@@ -580,12 +580,12 @@ def whole(verdicts: Sequence[str], rule: str = "everywhere", holds: Sequence[str
     run = [word for word in verdicts if word not in _NOT_RUN]
     if not run:
         return "not testable here" if "not testable here" in verdicts else "not run"
+    own = ["yes" if word == "supported" else "no" if word in DECIDED else "unclear" for word in verdicts]
+    answers = [held for word, held in zip(verdicts, holds or own, strict=True) if word not in _NOT_RUN]
     if rule == "somewhere":
-        answers = [held for word, held in zip(verdicts, holds, strict=True) if word not in _NOT_RUN]
-        never = all(held == "no" for held in answers)
-        return "supported" if "supported" in run else "refuted" if never else "cannot tell"
+        return "supported" if "supported" in run else "refuted" if set(answers) == {"no"} else "cannot tell"
     decided = [word for word in run if word in DECIDED]
-    if "supported" in decided and set(decided) != {"supported"}:
+    if "supported" in decided and "no" in answers:
         return "mixed"
     if not decided or 2 * len(decided) < len(run):
         return "cannot tell"

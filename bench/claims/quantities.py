@@ -130,6 +130,7 @@ def _joined(a: pd.Series, b: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _known(differences: np.ndarray) -> Sample:
+    differences = differences[np.isfinite(differences)]
     if len(differences) < 2:
         raise NotMeasured("fewer than two seeds have it on both sides")
     return Sample(differences, differences)
@@ -180,7 +181,7 @@ def _target(pair: Pair) -> float:
 
 def steps_to_target(pair: Pair) -> Sample:
     """Gradient evaluations until the validation loss is at most the target: steps, but several a step for L-BFGS."""
-    return _reached(pair, "step")
+    return _reached(pair, pair.sides(), "step")
 
 
 def time_to_target(pair: Pair) -> Sample:
@@ -192,23 +193,21 @@ def time_to_target(pair: Pair) -> Sample:
     try:
         ratio, error, df = _step_time_ratio(pair, a, b, "train_step_us")
     except NotMeasured:
-        if all(_alone(runs).all() for runs in (a, b)):
-            return _reached(pair, "train_time_s")
         if all((runs["launcher"].fillna("local") == "local").all() for runs in (a, b)):
-            raise NotMeasured(BUSY) from None
+            return _reached(pair, (undisturbed(a), undisturbed(b)), "train_time_s")
         raise
-    steps = _reached(pair, "step")
+    steps = _reached(pair, (a, b), "step")
     return replace(steps, low=steps.low + ratio, high=steps.high + ratio, errors=((error, df),))
 
 
-def _reached(pair: Pair, axis: str) -> Sample:
-    """Differences of the logs of where both sides reach the target, on an axis of the curves.
+def _reached(pair: Pair, sides: tuple[pd.DataFrame, pd.DataFrame], axis: str) -> Sample:
+    """Differences of the logs of where runs of both sides reach the target, on an axis of the curves.
 
     Between two evaluations log loss is interpolated, so that equal evaluation points make no ties.
     """
     target = _target(pair)
     bounds = []
-    for runs in pair.sides():
+    for runs in sides:
         each = stats.steps_to_target(runs.assign(series="one"), pair.evidence.curves_of(runs), target)
         made = runs.set_index("run_id").loc[each["run_id"]]
         points = dict(tuple(pair.points(runs, "val", "loss").groupby("run_id", sort=False)))
@@ -249,10 +248,20 @@ def _crossing(points: pd.DataFrame, target: float, axis: str) -> float:
 
 BUSY = "the machine was busy, or runs were made side by side, while it was measured"
 
+LEAST_UNDISTURBED = 5
+"""Runs whose times nothing disturbed from which a time is taken."""
 
-def _alone(runs: pd.DataFrame) -> np.ndarray:
-    clean = runs["timing_quality"].fillna("") != "contended"
-    return np.asarray(clean & (runs["launcher"].fillna("local") == "local"), dtype=bool)
+
+def undisturbed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Those runs whose own times count: made one at a time, with the processor to themselves.
+
+    Raises:
+        NotMeasured: They are fewer than half, or than LEAST_UNDISTURBED where there are as many.
+    """
+    clean = (runs["timing_quality"].fillna("") != "contended") & (runs["launcher"].fillna("local") == "local")
+    if 2 * clean.sum() < len(runs) or clean.sum() < min(LEAST_UNDISTURBED, len(runs)):
+        raise NotMeasured(BUSY)
+    return runs[clean.astype(bool)]
 
 
 def _sessions(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> np.ndarray:
@@ -301,29 +310,38 @@ def loss_at_equal_time(pair: Pair) -> Sample:
     a, b = pair.sides()
     ratio, error, _ = _step_time_ratio(pair, a, b, "train_step_us")
 
-    def logs(shift: float) -> np.ndarray:
-        """Log losses less each other, where a's step takes e^shift times b's."""
+    def logs(shift: float) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds of the log losses less each other, where a's step takes e^shift times b's."""
         steps_a, steps_b = (float(runs["num_steps_budget"].iloc[0]) for runs in (a, b))
-        equal_a, equal_b = min(steps_a, steps_b / math.exp(shift)), min(steps_b, steps_a * math.exp(shift))
-        first, second = _joined(_loss_at(pair, a, equal_a), _loss_at(pair, b, equal_b))
-        return np.asarray(first - second)
+        low_a, high_a = _loss_at(pair, a, min(steps_a, steps_b / math.exp(shift)))
+        low_b, high_b = _loss_at(pair, b, min(steps_b, steps_a * math.exp(shift)))
+        first, last = _joined(low_a, high_b)
+        upper, lower = _joined(high_a, low_b)
+        return first - last, upper - lower
 
-    differences = logs(ratio)
-    if len(differences) < 2:
+    low, high = logs(ratio)
+    if len(low) < 2:
         raise NotMeasured("fewer than two seeds ended on both sides")
-    spread = abs(float((logs(ratio + error) - logs(ratio - error)).mean())) / 2
-    return Sample(differences, differences, errors=((spread, stats.MIN_PROCESSES - 1.0),))
+    known = low == high
+    moved = [bounds[0][known] for bounds in (logs(ratio + error), logs(ratio - error))]
+    spread = abs(float((moved[0] - moved[1]).mean())) / 2 if known.any() else 0.0
+    return Sample(low, high, errors=((spread, stats.MIN_PROCESSES - 1.0),))
 
 
-def _loss_at(pair: Pair, runs: pd.DataFrame, step: float) -> pd.Series:
-    """Log validation loss of each seed at a step, interpolated between evaluations."""
-    points = pair.points(runs[runs["status"] == "ok"], "val", "loss")
-    seeds = runs.set_index("run_id")["seed"]
-    found = {
-        int(seeds[run]): float(np.interp(step, group["step"].astype(float), np.log(group["value"].astype(float))))
-        for run, group in points.groupby("run_id", sort=False)
-    }
-    return pd.Series(found, dtype=float)
+def _loss_at(pair: Pair, runs: pd.DataFrame, step: float) -> tuple[pd.Series, pd.Series]:
+    """Bounds of the log validation loss of each seed at a step, interpolated between evaluations.
+
+    A run that diverged is known to be no better than it began.
+    """
+    points = dict(tuple(pair.points(runs[runs["status"] == "ok"], "val", "loss").groupby("run_id", sort=False)))
+    low, high = {}, {}
+    for run, seed, status, first in runs[["run_id", "seed", "status", "first_train_loss"]].itertuples(index=False):
+        if status == "diverged":
+            low[int(seed)], high[int(seed)] = math.log(first), math.inf
+        elif run in points:
+            steps, logs = points[run]["step"].to_numpy(float), np.log(points[run]["value"].to_numpy(float))
+            low[int(seed)] = high[int(seed)] = float(np.interp(step, steps, logs))
+    return pd.Series(low, dtype=float), pd.Series(high, dtype=float)
 
 
 # --- memory, latency, training ------------------------------------------------------------------------
@@ -343,10 +361,10 @@ def peak_memory(pair: Pair) -> Sample:
 
 def latency(pair: Pair) -> Sample:
     """A forward pass of the trained model for one example."""
-    sides = pair.sides()
-    if not all(_alone(runs).all() for runs in sides):
-        raise NotMeasured(BUSY)
-    return _column("latency_ms")(pair)
+    first, second = _joined(
+        *(np.log(undisturbed(runs).set_index("seed")["latency_ms"].astype(float)) for runs in pair.sides())
+    )
+    return _known(first - second)
 
 
 def roughness(pair: Pair) -> Sample:
@@ -556,9 +574,7 @@ def loss_fall(pair: Pair) -> Sample:
 
 def epoch_time(pair: Pair) -> Sample:
     """Time of a step in the last quarter of training over that in the first, by the run's own clock."""
-    runs = pair.evidence.of(pair.workload, pair.a, pair.at)
-    if not _alone(runs).all():
-        raise NotMeasured(BUSY)
+    runs = undisturbed(pair.evidence.of(pair.workload, pair.a, pair.at))
     found = []
     for _, group in pair.points(runs, "val", "loss").groupby("run_id"):
         step, seconds = group["step"].to_numpy(float), group["train_time_s"].to_numpy(float)
