@@ -362,7 +362,8 @@ class Overall:
 
         self._jobs, self._n_jobs = list(jobs), n_jobs
         self._left_s = sum(map(self._seconds, jobs)) + more_s
-        self._expected_s, self._began = 0.0, time.monotonic()
+        self._expected_s = self._made_s = 0.0  # of runs that were made, not found
+        self._last = time.monotonic()
         self._each_s = 0.0
         self._bar = tqdm(
             total=sum(job.num_runs for job in jobs),
@@ -386,8 +387,7 @@ class Overall:
 
     def left(self) -> str:
         """How long all may still take, from what runs were expected to take and took."""
-        elapsed = time.monotonic() - self._began
-        pace = elapsed / self._expected_s if self._expected_s > 5 else 1.0
+        pace = self._made_s / self._expected_s if self._expected_s > 5 else 1.0
         return f"about {duration(self._left_s * pace)} left"
 
     def start(self, label: str) -> Callable[[int, int, float], None]:
@@ -397,8 +397,11 @@ class Overall:
     def end(self, label: str, outcome: str) -> None:
         """A run ended, or was found done."""
         self._left_s = max(0.0, self._left_s - self._each_s)
+        now, before = time.monotonic(), self._last
+        self._last = now
         if not outcome.startswith("exists already"):
             self._expected_s += self._each_s
+            self._made_s += now - before
         self._bar.set_description(self.left(), refresh=False)
         self._bar.update()
 
@@ -528,7 +531,7 @@ def _runnable(ledger: Ledger) -> tuple[Ledger, dict[str, str]]:
     ), absent
 
 
-STEP_COST_S = 40.0
+STEP_COST_S = 30.0
 """What timing the steps of one workload takes, about."""
 
 
@@ -542,6 +545,7 @@ def _run(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: int) -> 
     from bench import app, tables
     from bench.progress import overall
 
+    facts = _facts(ledger)
     place = [f"study={options.study}", f"results_dir={options.results_dir}", "report=false"]
     if any(not job.alone for job in work):
         app.prepare_pool()
@@ -566,7 +570,7 @@ def _run(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: int) -> 
             pool.close(now=True)
     tables.build(options.study_dir)
     _time_steps(options, ledger)
-    _check_facts(options.study_dir, ledger)
+    _check_facts(options.study_dir, facts)
     tables.build(options.study_dir)
 
 
@@ -670,9 +674,25 @@ def _is_timed(runs: pd.DataFrame, costs: pd.DataFrame, entries: Sequence[str]) -
     return bool((sessions >= len(entries)).any())
 
 
-def _check_facts(study_dir: Path, ledger: Ledger) -> None:
+def _facts(ledger: Ledger) -> list[str]:
+    """The checks that its claims name.
+
+    Raises:
+        Mistake: There is no such check.
+    """
+    wanted = {claim.fact: claim.id for claim in ledger.claims.values() if claim.fact is not None}
+    if wanted:
+        from bench.claims.facts import FACTS
+
+        for name in set(wanted) - set(FACTS):
+            raise Mistake(
+                f"fact of claim {wanted[name]} must be one of {', '.join(FACTS)}, got {name}; choose one of these"
+            )
+    return sorted(wanted)
+
+
+def _check_facts(study_dir: Path, wanted: Sequence[str]) -> None:
     """Carry out the checks of statements of fact."""
-    wanted = {claim.fact for claim in ledger.claims.values() if claim.fact is not None}
     if not wanted:
         return
     import torch
@@ -680,9 +700,7 @@ def _check_facts(study_dir: Path, ledger: Ledger) -> None:
     from bench import tables
     from bench.claims.facts import FACTS
 
-    for name in sorted(wanted):
-        if name not in FACTS:
-            raise Mistake(f"fact must be one of {', '.join(FACTS)}, got {name}; choose one of these")
+    for name in wanted:
         found = FACTS[name]()
         row = {
             "fact": name,

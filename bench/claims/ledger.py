@@ -60,7 +60,7 @@ class Workload(Strict):
     run: Annotated[list[Text], Field(min_length=1, description="a list of what is typed, such as model=mlp")]
     seeds: Annotated[int, Field(ge=2, le=1000, description="a whole number from 2 to 1000")] = 10
     rate_seeds: Annotated[int, Field(ge=2, le=1000, description="a whole number from 2 to 1000")] = 5
-    target: Annotated[float, Field(gt=0, description="a loss above 0")] | None = None
+    target: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a loss above 0")] | None = None
     seconds: Annotated[float, Field(gt=0, description="a number of seconds above 0")] = 10.0
     alone: bool = False
 
@@ -123,7 +123,7 @@ class Claim(Strict):
     measures: Annotated[list[Measure], Field(description="a list of measures, each {quantity: , says: , delta: }")] = []
     a: Side | None = None
     against: Annotated[list[Side], Field(description="a list of sides, such as [sgd, momentum]")] = []
-    reference: Annotated[float, Field(gt=0, description="a number above 0")] | None = None
+    reference: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number above 0")] | None = None
     settings: dict[str, list[Text]] = {}
     workloads: Annotated[
         list[str | dict[str, Workload]], Field(description="a list of names of workloads, such as [digits_mlp]")

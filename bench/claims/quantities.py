@@ -40,7 +40,11 @@ COLUMNS = [
 
 
 class NotMeasured(Exception):
-    """Why a quantity cannot be had from these tables; `decides` tells whether runs are there all the same."""
+    """Why a quantity cannot be had from these tables.
+
+    Attributes:
+        there: Whether runs are there all the same, so that it cannot be told; otherwise it was not run.
+    """
 
     def __init__(self, why: str, there: bool = True) -> None:
         super().__init__(why)
@@ -137,31 +141,37 @@ def _known(differences: np.ndarray) -> Sample:
 
 
 def _column(name: str, scale: float = 1.0, log: bool = True) -> Callable[[Pair], Sample]:
-    """A quantity that stands in `runs`: a run that diverged is known to be no better than it began."""
+    """A quantity that stands in `runs`.
+
+    Of a run that diverged, what was best on the way is known, where it was evaluated; else a loss is at least that of
+    the first step, and an accuracy something from 0 to 1.
+    """
 
     def sample(pair: Pair) -> Sample:
         bounds = []
         for runs in pair.sides():
             by_seed = runs.set_index("seed")
             diverged = (by_seed["status"] == "diverged").to_numpy(bool)
-            is_bounded = diverged.all() and name.endswith("_loss")
-            if name not in runs or (by_seed.loc[~diverged, name].isna().all() and not is_bounded):
-                raise NotMeasured(f"{name} was not recorded")
+            if name not in runs or (by_seed.loc[~diverged, name].isna().all() and not diverged.all()):
+                raise NotMeasured(f"{name} was not recorded", there=False)
             values = by_seed[name].astype(float)
-            at_least = by_seed["first_train_loss"].astype(float) if name.endswith("_loss") else values
-            low = values.where(~diverged, at_least)
-            high = values.where(~diverged, math.inf)
+            unknown = diverged & (values.isna().to_numpy(bool) | ("at_best_val" not in name))
+            least = by_seed["first_train_loss"].astype(float) if "loss" in name else 0.0 * values.fillna(0.0)
+            low = values.where(~unknown, least)
+            high = values.where(~unknown, math.inf if "loss" in name else 1.0)
             if log and (low <= 0).any():
                 raise NotMeasured(f"{name} is 0 in some run, so that it has no ratio")
             bounds.append((np.log(low), np.log(high)) if log else (scale * low, scale * high))
         (low_a, high_a), (low_b, high_b) = bounds
         first, last = _joined(low_a, high_b)
-        low = first - last
-        first, last = _joined(high_a, low_b)
-        high = first - last
-        if len(low) < 2:
-            raise NotMeasured("fewer than two seeds have it on both sides")
+        upper, lower = _joined(high_a, low_b)
+        with np.errstate(invalid="ignore"):
+            low, high = first - last, upper - lower
+        if log:  # both diverged: the one may be as much worse than the other as one likes
+            low, high = np.where(np.isposinf(last), -math.inf, low), np.where(np.isposinf(upper), math.inf, high)
         usable = ~(np.isnan(low) | np.isnan(high))
+        if usable.sum() < 2:
+            raise NotMeasured("fewer than two seeds have it on both sides")
         return Sample(low[usable], high[usable])
 
     return sample
@@ -187,7 +197,7 @@ def steps_to_target(pair: Pair) -> Sample:
 def time_to_target(pair: Pair) -> Sample:
     """Steps to the target times the separately measured, interleaved time of a training step; else the runs' own time.
 
-    A step counts once, whatever it evaluates: only that of L-BFGS evaluates more, and it cannot be timed alone.
+    A step whose time was measured alone computes one gradient; that of L-BFGS, which computes more, cannot be.
     """
     a, b = pair.sides()
     try:
@@ -196,11 +206,13 @@ def time_to_target(pair: Pair) -> Sample:
         if all((runs["launcher"].fillna("local") == "local").all() for runs in (a, b)):
             return _reached(pair, (undisturbed(a), undisturbed(b)), "train_time_s")
         raise
-    steps = _reached(pair, (a, b), "step")
+    steps = _reached(pair, (a, b), "step", counts_evaluations=False)
     return replace(steps, low=steps.low + ratio, high=steps.high + ratio, errors=((error, df),))
 
 
-def _reached(pair: Pair, sides: tuple[pd.DataFrame, pd.DataFrame], axis: str) -> Sample:
+def _reached(
+    pair: Pair, sides: tuple[pd.DataFrame, pd.DataFrame], axis: str, counts_evaluations: bool = True
+) -> Sample:
     """Differences of the logs of where runs of both sides reach the target, on an axis of the curves.
 
     Between two evaluations log loss is interpolated, so that equal evaluation points make no ties.
@@ -219,7 +231,7 @@ def _reached(pair: Pair, sides: tuple[pd.DataFrame, pd.DataFrame], axis: str) ->
         )
         at_end = each["censored_at"].to_numpy(float) if axis == "step" else made["train_s"].to_numpy(float)
         low, high = np.where(each["reached"], crossed, at_end), crossed
-        if axis == "step":
+        if axis == "step" and counts_evaluations:
             evaluations = (made["num_evaluations"].astype(float) / made["num_steps"].astype(float)).fillna(1.0)
             scale = evaluations.clip(lower=1.0).to_numpy()
             low, high = low * scale, high * scale
@@ -361,9 +373,10 @@ def peak_memory(pair: Pair) -> Sample:
 
 def latency(pair: Pair) -> Sample:
     """A forward pass of the trained model for one example."""
-    first, second = _joined(
-        *(np.log(undisturbed(runs).set_index("seed")["latency_ms"].astype(float)) for runs in pair.sides())
-    )
+    sides = [undisturbed(runs).set_index("seed") for runs in pair.sides()]
+    if any("latency_ms" not in runs or runs["latency_ms"].isna().all() for runs in sides):
+        raise NotMeasured("latency_ms was not recorded", there=False)
+    first, second = _joined(*(np.log(runs["latency_ms"].astype(float)) for runs in sides))
     return _known(first - second)
 
 
@@ -413,7 +426,8 @@ def seed_spread(pair: Pair) -> Spread:
             raise NotMeasured(
                 "one side hardly trained: its loss fell by less than a fifth, so that its spread says nothing"
             )
-        values.append(np.log(runs["final_val_loss"].astype(float).to_numpy()))
+        losses = runs["final_val_loss"].astype(float).to_numpy()
+        values.append(np.log(losses[losses > 0]))
     if min(map(len, values)) < 3:
         raise NotMeasured("fewer than three seeds ended")
     return Spread(*values)
@@ -444,6 +458,8 @@ def generalization_gap(pair: Pair) -> Sample:
     """Test loss less training loss at the end."""
     gaps = []
     for runs in pair.sides():
+        if (runs["status"] == "diverged").any():
+            raise NotMeasured("some run diverged, so that it has no loss at the end")
         ok = runs[runs["status"] == "ok"].set_index("seed")
         gaps.append(ok["final_test_loss"].astype(float) - ok["final_train_loss"].astype(float))
     first, second = _joined(*gaps)
@@ -457,7 +473,10 @@ def _rates(pair: Pair, side: str) -> pd.DataFrame:
     """Final validation loss by seed and learning rate, of runs at every rate; infinite where a run diverged."""
     runs = pair.evidence.of(pair.workload, side, RATES)
     loss = runs["final_val_loss"].astype(float).where(runs["status"] == "ok", math.inf)
-    return runs.assign(value=loss, lr=runs["lr"].astype(float))[["seed", "lr", "value"]]
+    table = runs.assign(value=loss, lr=runs["lr"].astype(float))[["seed", "lr", "value"]]
+    if not (np.isfinite(table["value"]) & (table["value"] > 0)).groupby(table["seed"]).any().all():
+        raise NotMeasured("every run of a seed diverged")
+    return table
 
 
 def basin(pair: Pair) -> Sample:
@@ -479,6 +498,8 @@ def basin(pair: Pair) -> Sample:
         high.append(pd.Series(np.where(found["open"] != "", math.inf, widths), seeds))
     first, last = _joined(low[0], high[1])
     upper, lower = _joined(high[0], low[1])
+    if len(first) < 2:
+        raise NotMeasured("fewer than two seeds have it on both sides")
     return Sample(first - last, upper - lower)
 
 
@@ -541,9 +562,9 @@ def best_of_three(pair: Pair) -> Sample:
 
 def _expected_best(losses: np.ndarray) -> float:
     """Expected lowest of three of these; a run that diverged counts as no better than any that did not."""
+    if len(losses) < 3:
+        raise NotMeasured("fewer than three learning rates were tried")
     finite = losses[np.isfinite(losses)]
-    if len(losses) < 3 or not len(finite):
-        raise NotMeasured("fewer than three learning rates were tried, or every run of a seed diverged")
     return float(best_of_k(np.where(np.isfinite(losses), losses, finite.max()), [3])["expected"].iloc[0])
 
 
@@ -568,6 +589,8 @@ def untuned_choice(pair: Pair) -> Sample:
 def loss_fall(pair: Pair) -> Sample:
     """Training loss of the first step over that at the end."""
     runs = pair.evidence.of(pair.workload, pair.a, pair.at)
+    if (runs["status"] == "diverged").any():
+        raise NotMeasured("some run diverged, so that it has no loss at the end")
     ok = runs[runs["status"] == "ok"]
     return _known(np.log(ok["first_train_loss"].astype(float)) - np.log(ok["final_train_loss"].astype(float)))
 

@@ -261,10 +261,9 @@ REASONS = (
         r"one side hardly trained: its loss fell by less than a fifth, so that its spread says nothing",
         "有一方几乎没有训练起来：损失下降不到五分之一，其离散程度没有意义",
     ),
-    (
-        r"fewer than three learning rates were tried, or every run of a seed diverged",
-        "试过的学习率不足三个，或某个种子的训练全部发散",
-    ),
+    (r"fewer than three learning rates were tried", "试过的学习率不足三个"),
+    (r"every run of a seed diverged", "某个种子的训练全部发散"),
+    (r"some run diverged, so that it has no loss at the end", "有训练发散，因而没有最终损失"),
     (r"no run of the untuned optimizers ended ok", "未调优的优化器没有一次训练正常结束"),
     (r"no learning rate a decade off the best was tried", "没有试验偏离最佳值十倍的学习率"),
 )
