@@ -12,7 +12,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bench import tables
+from bench import reproduce, tables
+from bench.claims.ledger import load
 from bench.config import CONF_DIR, parse_step_cost
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +61,24 @@ def test_step_cost_commands_of_the_readme_are_taken() -> None:
             node = OmegaConf.to_container(compose("step_cost", shlex.split(command)), resolve=True)
             assert isinstance(node, dict)
             assert parse_step_cost({str(key): value for key, value in node.items()}).optimizers
+
+
+def test_commands_about_claims_are_taken_and_the_readers_own_claim_is_one(
+    folder: Path,
+) -> None:
+    for path, text in re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", README, re.DOTALL):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text(text)
+    commands = re.findall(r"^python -m bench\.reproduce (.*?)(?:  +#.*)?$", README, re.MULTILINE)
+    assert len(commands) >= 6
+    for command in commands:
+        words = shlex.split(command)
+        if words[0] == "list":
+            assert reproduce.main(words) == 0
+            continue
+        options = reproduce.parse(words)
+        ledger = load(options.ledger).chosen(budget=options.budget or "quick")
+        assert options.rejudge or reproduce.jobs(ledger, n_jobs=2)
 
 
 def test_columns_named_in_the_readme_exist() -> None:

@@ -1,0 +1,72 @@
+"""What is published: the verdicts in `reports/` follow from the tables in `results/`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench import reproduce, tables
+from bench.claims.ledger import load
+from bench.claims.verdicts import comparisons, verdicts
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED = [name for name in ("articles", "papers") if (ROOT / "results" / name).is_dir()]
+MAX_BYTES = 10 * 2**20
+
+
+def test_the_articles_are_published() -> None:
+    assert "articles" in PUBLISHED
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_verdicts_follow_from_the_published_tables(name: str) -> None:
+    evidence, facts = reproduce.tables_of(ROOT / "results" / name)
+    whole = load(name)
+    ledger = whole.chosen(budget=reproduce.budget_of(whole, evidence))
+    judged = comparisons(ledger, evidence)
+    found = verdicts(ledger, judged, facts)
+    report = ROOT / "reports" / name
+    written = pd.read_csv(report / "verdicts.csv", dtype={"claim": str})
+    columns = ["claim", "at", "verdict", "holds"]
+    assert found[columns].fillna("").to_numpy().tolist() == written[columns].fillna("").to_numpy().tolist()
+    kept = pd.read_csv(report / "comparisons.csv", dtype={"claim": str})
+    assert kept["verdict"].tolist() == judged["verdict"].tolist()
+    for column in ("estimate", "low", "high"):
+        pd.testing.assert_series_equal(kept[column].astype(float), judged[column].astype(float), rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_claim_stands_in_the_published_reports(name: str) -> None:
+    for file in ("index.html", "report.md", "report.zh.md"):
+        text = (ROOT / "reports" / name / file).read_text(encoding="utf-8")
+        for claim in load(name).claims:
+            assert f'id="claim-{claim.replace(".", "_")}"' in text
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_tables_are_small_and_tell_nothing_of_the_machine(name: str) -> None:
+    folder = ROOT / "results" / name
+    assert {path.name for path in folder.iterdir()} == {f"{table}.parquet" for table in reproduce.TABLES}
+    assert sum(path.stat().st_size for path in folder.iterdir()) < MAX_BYTES
+    study = tables.load(folder)
+    assert study.runs[["hostname", "git_commit", "command"]].isna().all(axis=None)
+    texts = study.runs.select_dtypes(["string", "object"]).astype(str)
+    paths = texts.apply(lambda column: column.str.contains(r"/(?:tmp|home|root|work|Users)/").any())
+    assert not paths.any(), paths[paths]
+    for path in (ROOT / "reports" / name).rglob("*.*"):
+        if path.suffix in (".md", ".html", ".csv", ".svg"):
+            assert not re.search(r"/(?:tmp|home|root|work|Users)/", path.read_text(encoding="utf-8")), path
+
+
+def test_the_readme_shows_the_published_verdicts() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- verdicts -->\n(.*?)<!-- /verdicts -->", readme, re.DOTALL)
+    assert shown is not None
+    published = pd.read_csv(ROOT / "reports" / "articles" / "verdicts.csv", dtype={"claim": str})
+    for claim in load("articles").claims:
+        words = published[published["claim"] == claim]["verdict"].tolist()
+        (line,) = [line for line in shown[1].splitlines() if re.match(rf"\|? ?{re.escape(claim)} ", line)]
+        assert all(word in line for word in words), line
