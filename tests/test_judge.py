@@ -361,7 +361,7 @@ def test_verdicts_by_hand(low: float, high: float, less_or_more: str, held: str,
         found = judge.verdict(direction, low, high, 1.0, 0.01)
         assert found == word, direction
         expected = {"supported": "yes", "refuted": "no"}.get(word, "unclear")
-        assert judge.holds(direction, found, high, 1.0) == (held if direction in ("less", "more") else expected)
+        assert judge.holds(direction, found, found, high, 1.0) == (held if direction in ("less", "more") else expected)
         assert judge.verdict(direction, low, high, 1.0, 0.06) in (
             {"no difference"} if word == "no difference" else {"cannot tell", "supported"}
         )
@@ -601,6 +601,12 @@ def test_a_claim_that_something_can_be(verdicts: list[str], held: list[str], wor
         said, answers = [*verdicts, *more], [*held, *["unclear"] * len(more)]
         assert judge.whole(said, "somewhere", answers) == word
         assert judge.whole_holds(said, answers, "somewhere") == general
+
+
+def test_what_its_own_interval_refutes_does_not_hold_though_it_cannot_be_told() -> None:
+    assert judge.holds("not_more", "cannot tell", "refuted", -2.0, 1.0) == "no"
+    assert judge.holds("same", "cannot tell", "refuted", -2.0, 1.0) == "no"
+    assert judge.holds("not_more", "cannot tell", "cannot tell", 0.0, 1.0) == "unclear"
 
 
 def test_a_comparison_that_several_claims_tell_counts_once() -> None:

@@ -461,15 +461,17 @@ def verdict(direction: str, low: float, high: float, delta: float, p_holm: float
     return found if p_holm < 1 - stats.LEVEL else "cannot tell"
 
 
-def holds(direction: str, verdict: str, high: float, delta: float) -> str:
+def holds(direction: str, verdict: str, alone: str, high: float, delta: float) -> str:
     """Whether what was said is so: `yes`, `no` or `unclear`.
 
     Of `less` and `more`, `no` is that the comparison's own interval, unadjusted, holds no advantage above delta. That is
-    so where it is refuted or makes no difference, and also where the interval reaches from below -delta to within it.
+    so where it is refuted or makes no difference, and also where the interval reaches from below -delta to within it. Of
+    the other directions, `no` is that its own interval refutes it.
 
     Args:
         direction: One of DIRECTIONS.
         verdict: That on the comparison.
+        alone: That of its own interval, unadjusted.
         high: Upper limit of the interval of the advantage.
         delta: In the same units, >= 0.
     """
@@ -477,7 +479,7 @@ def holds(direction: str, verdict: str, high: float, delta: float) -> str:
         return "yes"
     if direction in ("less", "more"):
         return "no" if high <= delta else "unclear"
-    return "no" if verdict == "refuted" else "unclear"
+    return "no" if alone == "refuted" else "unclear"
 
 
 def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -527,8 +529,8 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
         elif not isinstance(sample, Sample | Spread):
             words.append(("not run", "unclear", "not run"))
         else:
-            found = verdict(direction, low, high, delta, p_holm)
-            words.append((found, holds(direction, found, high, delta), verdict(direction, low, high, delta, 0.0)))
+            found, alone = (verdict(direction, low, high, delta, p) for p in (p_holm, 0.0))
+            words.append((found, holds(direction, found, alone, high, delta), alone))
     return table.assign(**{name: [row[i] for row in words] for i, name in enumerate(("verdict", "holds", "alone"))})
 
 
