@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bench.claims.ledger import BUDGETS, Claim, Ledger, Workload, ledgers, load
-from bench.claims.quantities import DEFAULT, QUANTITIES, RATES, TUNED, Evidence
+from bench.claims.quantities import DEFAULT, NUM_TRIALS, QUANTITIES, RATES, TUNED, Evidence
 from bench.claims.verdicts import ats, comparisons, made_for, pairs, verdicts
 from bench.config import CONF_DIR
 from bench.environment import num_cores
+from bench.report.stats import MIN_PROCESSES
 from bench.tuning import Range
 
 if TYPE_CHECKING:
@@ -244,6 +245,10 @@ class Job:
     alone: bool
     times_count: bool
 
+    def wall_s(self, n_jobs: int) -> float:
+        """About how long they take, so many at a time where that may be."""
+        return self.seconds / (1 if self.alone else n_jobs)
+
 
 def needs(ledger: Ledger) -> dict[tuple[str, str, str], Need]:
     """What the claims of a ledger need: by workload, side and `at`."""
@@ -322,10 +327,6 @@ def _job(workload: Workload, name: str, at: str, sides: Sequence[str], need: Nee
     )
 
 
-NUM_TRIALS = 9
-"""Learning rates that are tried: every half decade of four."""
-
-
 def learning_rates(optimizer: str) -> list[float]:
     """Rates half a decade apart, around the documented one of an optimizer: those of a tuned sweep.
 
@@ -361,7 +362,7 @@ class Overall:
         from tqdm import tqdm
 
         self._jobs, self._n_jobs = list(jobs), n_jobs
-        self._left_s = sum(map(self._seconds, jobs)) + more_s
+        self._left_s = sum(job.wall_s(n_jobs) for job in jobs) + more_s
         self._expected_s = self._made_s = 0.0  # of runs that were made, not found
         self._last = time.monotonic()
         self._each_s = 0.0
@@ -373,12 +374,9 @@ class Overall:
             dynamic_ncols=True,
         )
 
-    def _seconds(self, job: Job) -> float:
-        return job.seconds / (1 if job.alone else self._n_jobs)
-
     def begin(self, number: int, job: Job) -> None:
         """A sweep begins."""
-        self._each_s = self._seconds(job) / job.num_runs
+        self._each_s = job.wall_s(self._n_jobs) / job.num_runs
         line = f"[{number}/{len(self._jobs)}] {job.workload}, {WHY[job.at]}: {', '.join(job.sides)} ({job.num_runs} runs); {self.left()}"
         if self._bar.disable:
             print(line, file=sys.stderr, flush=True)
@@ -492,10 +490,10 @@ def budget_of(ledger: Ledger, evidence: Evidence) -> str:
 
 def _plan(work: Sequence[Job], n_jobs: int, ledger: Ledger, absent: Mapping[str, str]) -> str:
     lines = [
-        f"{job.num_runs:5} runs, about {duration(job.seconds / (1 if job.alone else n_jobs)):>7}: python -m bench {shlex.join(job.overrides)} -m"
+        f"{job.num_runs:5} runs, about {duration(job.wall_s(n_jobs)):>7}: python -m bench {shlex.join(job.overrides)} -m"
         for job in work
     ]
-    seconds = sum(job.seconds / (1 if job.alone else n_jobs) for job in work) + STEP_COST_S * len(timed(ledger))
+    seconds = sum(job.wall_s(n_jobs) for job in work) + STEP_COST_S * len(timed(ledger))
     lines += [f"not here: {name}: {why}" for name, why in absent.items()]
     total = sum(job.num_runs for job in work)
     return "\n".join(
@@ -670,7 +668,7 @@ def _is_timed(runs: pd.DataFrame, costs: pd.DataFrame, entries: Sequence[str]) -
     ]
     quiet = here[(here["status"] == "ok") & (here["timing_quality"] != "contended")]
     processes = quiet.groupby(["session_id", "step_cost_id"])["process"].nunique()
-    sessions = processes[processes >= 5].groupby("session_id").size()
+    sessions = processes[processes >= MIN_PROCESSES].groupby("session_id").size()
     return bool((sessions >= len(entries)).any())
 
 

@@ -26,7 +26,7 @@ import bench
 from bench.claims import figures
 from bench.claims.judge import HOLDS, RULE, VERDICTS, Sample, Spread, detectable
 from bench.claims.ledger import Claim, Ledger, Measure
-from bench.claims.quantities import DEFAULT, MIXED, QUANTITIES, RATES, TUNED, Evidence
+from bench.claims.quantities import DEFAULT, MIXED, NUM_TRIALS, QUANTITIES, RATES, TUNED, Evidence
 from bench.claims.verdicts import FACT, UNTESTABLE, ats, numbers_of
 from bench.claims.words import Words, number
 from bench.report import stats
@@ -40,9 +40,6 @@ FILES = {"en": "report.md", "zh": "report.zh.md"}
 
 CURVES_OF = ("steps_to_target", "time_to_target", "loss_at_equal_time")
 """Quantities that curves of the validation loss show."""
-
-NUM_TRIALS = 9
-"""Trials of each side where it is tuned, see `bench.reproduce`."""
 
 MOST_OPEN = 8
 """Comparisons of a claim whose table stands open."""

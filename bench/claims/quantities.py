@@ -23,6 +23,9 @@ from bench.report.tuning import basin_width, best_of_k
 DEFAULT, TUNED, RATES = "default", "tuned", "rates"
 """Why a run was made: at a side's settings, with the best learning rate of equally many trials, at every rate."""
 
+NUM_TRIALS = 9
+"""Learning rates that are tried: every half decade of four."""
+
 MIXED = "mixed"
 """What is judged from one side (or several, with | between them) as they come and the other tuned."""
 
@@ -133,6 +136,24 @@ def _joined(a: pd.Series, b: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     return first.to_numpy(float), second.to_numpy(float)
 
 
+Bounds = tuple[pd.Series, pd.Series]
+"""What a number is at least and at most, by seed."""
+
+
+def _between(a: Bounds, b: Bounds) -> Sample:
+    """Differences of two numbers that are known to bounds, at the seeds they have in common.
+
+    Raises:
+        NotMeasured: Fewer than two have both.
+    """
+    low = np.subtract(*_joined(a[0], b[1]))
+    high = np.subtract(*_joined(a[1], b[0]))
+    usable = ~(np.isnan(low) | np.isnan(high))
+    if usable.sum() < 2:
+        raise NotMeasured("fewer than two seeds have it on both sides")
+    return Sample(low[usable], high[usable])
+
+
 def _known(differences: np.ndarray) -> Sample:
     differences = differences[np.isfinite(differences)]
     if len(differences) < 2:
@@ -162,17 +183,7 @@ def _column(name: str, scale: float = 1.0, log: bool = True) -> Callable[[Pair],
             if log and (low <= 0).any():
                 raise NotMeasured(f"{name} is 0 in some run, so that it has no ratio")
             bounds.append((np.log(low), np.log(high)) if log else (scale * low, scale * high))
-        (low_a, high_a), (low_b, high_b) = bounds
-        first, last = _joined(low_a, high_b)
-        upper, lower = _joined(high_a, low_b)
-        with np.errstate(invalid="ignore"):
-            low, high = first - last, upper - lower
-        if log:  # both diverged: the one may be as much worse than the other as one likes
-            low, high = np.where(np.isposinf(last), -math.inf, low), np.where(np.isposinf(upper), math.inf, high)
-        usable = ~(np.isnan(low) | np.isnan(high))
-        if usable.sum() < 2:
-            raise NotMeasured("fewer than two seeds have it on both sides")
-        return Sample(low[usable], high[usable])
+        return _between(*bounds)
 
     return sample
 
@@ -239,12 +250,7 @@ def _reached(
             raise NotMeasured(f"the target, {target:g}, was reached before training")
         index = each["seed"].astype(int).to_numpy()
         bounds.append((pd.Series(np.log(low), index), pd.Series(np.log(high), index)))
-    (low_a, high_a), (low_b, high_b) = bounds
-    first, last = _joined(low_a, high_b)
-    upper, lower = _joined(high_a, low_b)
-    if len(first) < 2:
-        raise NotMeasured("fewer than two seeds have it on both sides")
-    return Sample(first - last, upper - lower)
+    return _between(*bounds)
 
 
 def _crossing(points: pd.DataFrame, target: float, axis: str) -> float:
@@ -322,25 +328,21 @@ def loss_at_equal_time(pair: Pair) -> Sample:
     a, b = pair.sides()
     ratio, error, _ = _step_time_ratio(pair, a, b, "train_step_us")
 
-    def logs(shift: float) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds of the log losses less each other, where a's step takes e^shift times b's."""
+    def differences(shift: float) -> Sample:
+        """Where a's step takes e^shift times b's."""
         steps_a, steps_b = (float(runs["num_steps_budget"].iloc[0]) for runs in (a, b))
-        low_a, high_a = _loss_at(pair, a, min(steps_a, steps_b / math.exp(shift)))
-        low_b, high_b = _loss_at(pair, b, min(steps_b, steps_a * math.exp(shift)))
-        first, last = _joined(low_a, high_b)
-        upper, lower = _joined(high_a, low_b)
-        return first - last, upper - lower
+        at_a = _loss_at(pair, a, min(steps_a, steps_b / math.exp(shift)))
+        at_b = _loss_at(pair, b, min(steps_b, steps_a * math.exp(shift)))
+        return _between(at_a, at_b)
 
-    low, high = logs(ratio)
-    if len(low) < 2:
-        raise NotMeasured("fewer than two seeds ended on both sides")
-    known = low == high
-    moved = [bounds[0][known] for bounds in (logs(ratio + error), logs(ratio - error))]
-    spread = abs(float((moved[0] - moved[1]).mean())) / 2 if known.any() else 0.0
-    return Sample(low, high, errors=((spread, stats.MIN_PROCESSES - 1.0),))
+    found = differences(ratio)
+    known = found.low == found.high
+    slower, faster = (differences(ratio + sign * error).low[known] for sign in (1, -1))
+    spread = abs(float((slower - faster).mean())) / 2 if known.any() else 0.0
+    return replace(found, errors=((spread, stats.MIN_PROCESSES - 1.0),))
 
 
-def _loss_at(pair: Pair, runs: pd.DataFrame, step: float) -> tuple[pd.Series, pd.Series]:
+def _loss_at(pair: Pair, runs: pd.DataFrame, step: float) -> Bounds:
     """Bounds of the log validation loss of each seed at a step, interpolated between evaluations.
 
     A run that diverged is known to be no better than it began.
@@ -484,7 +486,7 @@ def basin(pair: Pair) -> Sample:
 
     A basin that reaches the lowest or highest rate tried is at least as wide.
     """
-    low, high = [], []
+    bounds = []
     for side in (pair.a, pair.b):
         assert side is not None
         table = _rates(pair, side)
@@ -494,13 +496,9 @@ def basin(pair: Pair) -> Sample:
         found = basin_width(table)
         widths = found["decades"].to_numpy(float)
         seeds = found["optimizer"].astype(int).to_numpy()
-        low.append(pd.Series(widths, seeds))
-        high.append(pd.Series(np.where(found["open"] != "", math.inf, widths), seeds))
-    first, last = _joined(low[0], high[1])
-    upper, lower = _joined(high[0], low[1])
-    if len(first) < 2:
-        raise NotMeasured("fewer than two seeds have it on both sides")
-    return Sample(first - last, upper - lower)
+        at_most = np.where(found["open"] != "", math.inf, widths)
+        bounds.append((pd.Series(widths, seeds), pd.Series(at_most, seeds)))
+    return _between(*bounds)
 
 
 def best_rate(pair: Pair) -> Sample:
