@@ -85,33 +85,23 @@ class Outcome:
     refusal: str | None
 
 
-_session = Session()
+MULTIRUN = ("-m", "--multirun")
+"""Flags of Hydra's command line that ask for a sweep."""
 
 
-def main() -> int:
-    """Carry out the command line; return the exit status."""
-    _put_multirun_last()
-    return _command()
-
-
-def _put_multirun_last() -> None:
-    """Hydra takes overrides on one side of `-m` only."""
-    flags = [argument for argument in sys.argv[1:] if argument in ("-m", "--multirun")]
-    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in flags] + flags[:1]
-
-
-def compose(config_name: str, job: Callable[[DictConfig], Any], is_sweep: bool = False) -> str | None:
-    """Have Hydra compose the command line, and call a job with each configuration.
+def compose(config_name: str, job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> str | None:
+    """Have Hydra compose a command line, and call a job with each configuration.
 
     Args:
         config_name: A file of `conf/`, without suffix.
-        job: What is called.
-        is_sweep: Whether the command was given with -m.
+        job: What is called. Launchers and sweepers find its attributes on their task function.
+        arguments: The command line: overrides and Hydra's flags, in any order.
 
     Returns:
         The sentence about what is wrong with the command, or None.
     """
-    import hydra
+    from hydra import version
+    from hydra._internal.utils import _run_hydra, get_args_parser
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -130,9 +120,14 @@ def compose(config_name: str, job: Callable[[DictConfig], Any], is_sweep: bool =
             refusals.append(str(error))
             return float("inf")
 
+    is_sweep = any(flag in arguments for flag in MULTIRUN)
+    parser = get_args_parser()
+    # Hydra takes overrides on one side of `-m` only.
+    ordered = [argument for argument in arguments if argument not in MULTIRUN] + ["-m"] * is_sweep
     try:
+        version.setbase("1.3")
         with _claims_are_no_group():
-            hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(guarded)()
+            _run_hydra(parser.parse_args(ordered), parser, guarded, str(CONF_DIR), config_name)
     except (Refused, HydraException, OmegaConfBaseException) as error:
         if full_error == "1":
             raise
@@ -165,30 +160,39 @@ def _claims_are_no_group() -> Iterator[None]:
         Hydra.list_all_config_groups = listed  # type: ignore[method-assign]
 
 
-def _command() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out the command `python -m bench`.
+
+    Args:
+        arguments: The command line; by default that of this process.
+
+    Returns:
+        The exit status.
+    """
+    typed = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _show_warning
-    begin(is_sweep=any(flag in sys.argv for flag in ("-m", "--multirun")))
-    if "launcher=pool" in sys.argv and _session.is_sweep:
+    session = Session(is_sweep=any(flag in typed for flag in MULTIRUN))
+    if "launcher=pool" in typed and session.is_sweep:
         prepare_pool()
     try:
-        _session.refusal = compose("config", job, _session.is_sweep)
+        session.refusal = compose("config", hydra_job(session), typed)
     except KeyboardInterrupt:
-        _session.interrupted = True
+        session.interrupted = True
     finally:
-        if _session.pool is not None:
-            _session.pool.close(now=True)
+        if session.pool is not None:
+            session.pool.close(now=True)
     status = OK
     try:
-        status = _finish()
+        status = _finish(session)
     except KeyboardInterrupt:
-        _session.interrupted = True
+        session.interrupted = True
     except Refused as error:
-        _session.refusal = _session.refusal or str(error)
-    if _session.interrupted:
-        print("bench: interrupted; what was done is kept, and the same command goes on from here", file=sys.stderr)
+        session.refusal = session.refusal or str(error)
+    if session.interrupted:
+        print("bench: interrupted; finished runs are saved, run the same command again to resume", file=sys.stderr)
         return INTERRUPTED
-    if _session.refusal:
-        print(f"bench: {_session.refusal}", file=sys.stderr)
+    if session.refusal:
+        print(f"bench: {session.refusal}", file=sys.stderr)
         return REFUSED
     return status
 
@@ -208,29 +212,31 @@ def _show_warning(
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
-def job(node: DictConfig) -> float:
-    """One Hydra job, under any launcher: the runs of one cell.
+def hydra_job(session: Session) -> Callable[[DictConfig], float]:
+    """Return the function that Hydra calls for each job, under any launcher: it makes the runs of one cell.
 
-    Returns:
-        The cell's objective: the mean over seeds of what `sweep.select` names, infinite unless every run ended ok.
-
-    Raises:
-        Refused: It cannot be carried out.
+    The function has the session as its attribute `session`, which our launchers and sweeper use. It returns
+    the cell's objective, see `objective`, and raises `Refused` where the cell cannot be run.
     """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
-    config = config_of(node, typed_overrides())
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
-        if config.plan:
-            show_plan([config])
-            return float("inf")
-        for key, default in (("sweep", "product"), ("launcher", "local")):
-            if (chosen := getattr(config, key).name) != default:
-                raise Refused(f"{key} must be {default} without -m, got {chosen}; add -m")
-    elif not str(HydraConfig.get().launcher._target_).startswith("hydra_plugins.bench_"):
-        config = config.model_copy(update={"launcher": LauncherConfig(name="other")})
-    return run_cells([config])[0]
+    def job(node: DictConfig) -> float:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        config = config_of(node, typed_overrides())
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            if config.plan:
+                show_plan([config])
+                return float("inf")
+            for key, default in (("sweep", "product"), ("launcher", "local")):
+                if (chosen := getattr(config, key).name) != default:
+                    raise Refused(f"{key} must be {default} without -m, got {chosen}; add -m")
+        elif not str(HydraConfig.get().launcher._target_).startswith("hydra_plugins.bench_"):
+            config = config.model_copy(update={"launcher": LauncherConfig(name="other")})
+        return run_cells([config], session)[0]
+
+    job.session = session  # type: ignore[attr-defined]
+    return job
 
 
 def typed_overrides() -> list[str]:
@@ -275,8 +281,12 @@ def plain(node: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
-def run_cells(configs: Sequence[Config]) -> list[float]:
+def run_cells(configs: Sequence[Config], session: Session) -> list[float]:
     """Make all runs of these cells that do not exist yet, one after the other.
+
+    Args:
+        configs: The cells.
+        session: The command at hand; it is told of every run.
 
     Returns:
         The objective of each cell, as `job` gives it.
@@ -289,16 +299,9 @@ def run_cells(configs: Sequence[Config]) -> list[float]:
 
     shown = progress(sum(len(seeds_of(config)) for config in configs))
     try:
-        return [_run_cell(config, shown) for config in configs]
+        return [_run_cell(config, session, shown) for config in configs]
     finally:
         shown.close()
-
-
-def begin(is_sweep: bool) -> Session:
-    """Begin a command: nothing is recorded yet."""
-    global _session
-    _session = Session(is_sweep=is_sweep)
-    return _session
 
 
 def sweep(overrides: Sequence[str], pool: Pool | None = None) -> Session:
@@ -316,20 +319,9 @@ def sweep(overrides: Sequence[str], pool: Pool | None = None) -> Session:
     Raises:
         KeyboardInterrupt: After the run in flight was recorded.
     """
-    session = begin(is_sweep=True)
-    session.pool = pool
-    typed = sys.argv
-    sys.argv = [typed[0], *overrides, "-m"]
-    try:
-        session.refusal = compose("config", job, is_sweep=True)
-    finally:
-        sys.argv = typed
+    session = Session(is_sweep=True, pool=pool)
+    session.refusal = compose("config", hydra_job(session), [*overrides, "-m"])
     return session
-
-
-def pool_of_session() -> Pool | None:
-    """The processes of launcher=pool that the sweep at hand began or took over, once there are any."""
-    return _session.pool
 
 
 def prepare_pool() -> None:
@@ -340,7 +332,7 @@ def prepare_pool() -> None:
     forkserver.ensure_running()
 
 
-def run_in_pool(configs: Sequence[Config]) -> list[float]:
+def run_in_pool(configs: Sequence[Config], session: Session) -> list[float]:
     """`run_cells`, with several cells at a time, each in a process of the pool.
 
     Raises:
@@ -349,12 +341,12 @@ def run_in_pool(configs: Sequence[Config]) -> list[float]:
     from bench.pool import Pool, check
 
     check(configs)
-    if _session.pool is None:
-        _session.pool = Pool(configs[0].launcher.n_jobs)
-    return _session.pool.run_cells(configs, _session)
+    if session.pool is None:
+        session.pool = Pool(configs[0].launcher.n_jobs)
+    return session.pool.run_cells(configs, session)
 
 
-def collect(configs: Sequence[Config]) -> None:
+def collect(configs: Sequence[Config], session: Session) -> None:
     """Take over what jobs of these cells recorded that a launcher not of ours made, in whatever processes.
 
     Raises:
@@ -364,22 +356,23 @@ def collect(configs: Sequence[Config]) -> None:
     from bench.environment import device_name
 
     for config in configs:
-        open_study(config, _session)
+        open_study(config, session)
         cell = cell_id(config, device_name(config)[0])
         for seed in seeds_of(config):
             found = tables.latest(config.study_dir, cell, seed)
             if found is None:
-                _session.lost.append(f"{label_of(config, seed)} left no row; see what its job printed")
+                session.lost.append(f"{label_of(config, seed)} left no row; see what its job printed")
             else:
-                _session.rows[found[0]["run_id"]] = found[0]
+                session.rows[found[0]["run_id"]] = found[0]
 
 
-def tuned(configs: Sequence[Config], launch: Callable[[list[list[str]]], list[float]]) -> None:
+def tuned(configs: Sequence[Config], launch: Callable[[list[list[str]]], list[float]], session: Session) -> None:
     """Carry out a tuned sweep over these cells.
 
     Args:
         configs: One of each cell.
         launch: Makes jobs, given by their overrides, and gives the objective of each.
+        session: The command at hand.
 
     Raises:
         Refused: They cannot be tuned.
@@ -391,7 +384,7 @@ def tuned(configs: Sequence[Config], launch: Callable[[list[list[str]]], list[fl
     except ValueError as error:
         raise Refused(str(error)) from None
     sweep.carry_out(launch)
-    _session.notes += sweep.sentences()
+    session.notes += sweep.sentences()
 
 
 def show_plan(configs: Sequence[Config]) -> None:
@@ -408,12 +401,13 @@ def show_plan(configs: Sequence[Config]) -> None:
         raise Refused(str(error)) from None
 
 
-def run_on_slurm(configs: Sequence[Config], params: Mapping[str, Any]) -> list[float]:
+def run_on_slurm(configs: Sequence[Config], params: Mapping[str, Any], session: Session) -> list[float]:
     """`run_cells`, each run as a job of a Slurm cluster.
 
     Args:
         configs: The cells.
         params: The keys of `hydra.launcher`.
+        session: The command at hand.
 
     Raises:
         Refused: As `run_cells`, or Slurm does not take the jobs.
@@ -421,7 +415,7 @@ def run_on_slurm(configs: Sequence[Config], params: Mapping[str, Any]) -> list[f
     """
     from bench import slurm
 
-    return slurm.run_cells(configs, params, _session)
+    return slurm.run_cells(configs, params, session)
 
 
 def work(config: Config, given_up: frozenset[str], progress: Shown) -> Outcome:
@@ -432,15 +426,13 @@ def work(config: Config, given_up: frozenset[str], progress: Shown) -> Outcome:
         given_up: Its runs that are not tried again.
         progress: Told of each run.
     """
-    global _session
     warnings.showwarning = _show_warning
-    _session = Session(is_sweep=True, configs={config.study_dir: config}, given_up=given_up)
+    did = Session(is_sweep=True, configs={config.study_dir: config}, given_up=given_up)
     value, refusal = float("inf"), None
     try:
-        value = _run_cell(config, progress)
+        value = _run_cell(config, did, progress)
     except Refused as error:
         refusal = str(error)
-    did = _session
     return Outcome(value, did.rows, did.num_found, did.num_elsewhere, did.memory, did.no_memory, did.measured, refusal)
 
 
@@ -463,16 +455,17 @@ def open_study(config: Config, session: Session) -> None:
             print(f"bench: run {row['run_id']} is recorded as failed: {row['reason']}", file=sys.stderr)
 
 
-def _run_cell(config: Config, progress: Shown) -> float:
+def _run_cell(config: Config, session: Session, progress: Shown) -> float:
     from bench.environment import device_name, environment, environment_id
 
-    open_study(config, _session)
+    open_study(config, session)
     device, lacking = device_name(config)
-    if lacking and not _session.is_sweep:
+    if lacking and not session.is_sweep:
         raise Refused(lacking)
     where = environment(device if not lacking else "cpu")
     ids = cell_id(config, device), environment_id(where)
-    rows = [_run(config, seed, (*ids, where, device), lacking, progress) for seed in seeds_of(config)]
+    known = (*ids, where, device)
+    rows = [_run(config, seed, known, lacking, session, progress) for seed in seeds_of(config)]
     return objective(config, rows)
 
 
@@ -505,6 +498,7 @@ def _run(
     seed: int,
     known: tuple[str, str, dict[str, Any], str],
     lacking: str | None,
+    session: Session,
     progress: Shown,
 ) -> dict[str, Any] | None:
     """The row of one run: as it stands where it is done, else made now; None where another process is at it."""
@@ -513,19 +507,19 @@ def _run(
     label, study_dir = label_of(config, seed), config.study_dir
     run_id = f"{known[0]}-{seed}-{known[1]}"
     with writing(study_dir):
-        row = _done(config, run_id)
+        row = _done(config, run_id, session)
         if row is None:
             import bench.run  # noqa: F401  (seconds; not while a run is claimed)
         claim = None if row else tables.Claim.take(study_dir, run_id)
     if claim is None and row is None:
-        _session.num_elsewhere += 1
+        session.num_elsewhere += 1
         progress.end(label, "left to another process, which is working on it")
         return None
     if claim is not None:
         try:
-            row = _done(config, run_id)  # another process may have finished it since
+            row = _done(config, run_id, session)  # another process may have finished it since
             if row is None:
-                row = _session.rows[run_id] = _make(config, seed, known, lacking, progress.start(label), claim)
+                row = session.rows[run_id] = _make(config, seed, known, lacking, progress.start(label), claim, session)
                 progress.end(label, _outcome(row))
                 if row["status"] == "interrupted":
                     raise KeyboardInterrupt
@@ -533,19 +527,19 @@ def _run(
         finally:
             claim.release()
     assert row is not None
-    _session.rows[run_id] = row
-    _session.num_found += 1
+    session.rows[run_id] = row
+    session.num_found += 1
     if row["status"] == "ok":
-        _memory(config, row)  # a study from before there was any has none
+        _memory(config, row, session)  # a study from before there was any has none
     progress.end(label, f"exists already ({row['status']})")
     return row
 
 
-def _done(config: Config, run_id: str) -> dict[str, Any] | None:
+def _done(config: Config, run_id: str, session: Session) -> dict[str, Any] | None:
     """The row of a run that need not be made again."""
     from bench import tables
 
-    if run_id in _session.given_up:
+    if run_id in session.given_up:
         given_up: dict[str, Any] = tables.read_record(tables.run_folder(config.study_dir, run_id))["run"]
         return given_up
     row = None if config.force else tables.find(config.study_dir, run_id)
@@ -588,6 +582,7 @@ def _make(
     lacking: str | None,
     tell: Callable[[int, int, float], None],
     claim: Claim,
+    session: Session,
 ) -> dict[str, Any]:
     """Make a run, whatever becomes of it, and record it."""
     from bench import tables
@@ -601,7 +596,7 @@ def _make(
         claim.describe(planned)
         num_beside = tables.num_in_flight(Path(config.results_dir), planned["run_id"])
     try:
-        memory = None if lacking else _memory(config, planned)
+        memory = None if lacking else _memory(config, planned, session)
         if memory is not None:
             planned |= {"peak_tensors_mib": memory["peak_mib"], "optimizer_state_mib": memory["optimizer_state_mib"]}
         if lacking:
@@ -613,10 +608,10 @@ def _make(
             give_up = pruner(config.trial.history) if config.trial.history else None
             result = run(config, planned, tell, num_beside, give_up)
     except (ValueError, Unavailable) as error:
-        if not _session.is_sweep:
-            if not _session.rows:
+        if not session.is_sweep:
+            if not session.rows:
                 with writing(config.study_dir):
-                    tables.remove_side(config.study_dir, "memory", _session.measured)
+                    tables.remove_side(config.study_dir, "memory", session.measured)
             raise Refused(str(error)) from error
         status = "skipped" if isinstance(error, Unavailable) else "failed"
         result = Result(planned | {"status": status, "reason": str(error)}, [], {})
@@ -630,7 +625,7 @@ def _make(
     return result.row
 
 
-def _memory(config: Config, planned: dict[str, Any]) -> dict[str, Any] | None:
+def _memory(config: Config, planned: dict[str, Any], session: Session) -> dict[str, Any] | None:
     """The row of `memory` of a cell: as it stands, else measured now; None where it is not wanted or fails.
 
     A run goes on without it; what is wrong with the cell, the run itself will say.
@@ -641,8 +636,8 @@ def _memory(config: Config, planned: dict[str, Any]) -> dict[str, Any] | None:
     if not (config.memory or predicted):
         return None
     part = f"{planned['cell_id']}-{planned['environment_id']}"
-    if part in _session.memory or part in _session.no_memory:
-        return _session.memory.get(part)
+    if part in session.memory or part in session.no_memory:
+        return session.memory.get(part)
     row = None if config.force else tables.find_side(config.study_dir, "memory", part)
     if row is None:
         from bench.build import first_line
@@ -653,12 +648,12 @@ def _memory(config: Config, planned: dict[str, Any]) -> dict[str, Any] | None:
         except Exception as error:
             if predicted:
                 raise
-            _session.no_memory[part] = f"{type(error).__name__}: {first_line(error)}"
+            session.no_memory[part] = f"{type(error).__name__}: {first_line(error)}"
             return None
         with writing(config.study_dir):
             tables.write_side(config.study_dir, "memory", part, [row])
-        _session.measured.append(part)
-    _session.memory[part] = row
+        session.measured.append(part)
+    session.memory[part] = row
     return row
 
 
@@ -688,18 +683,18 @@ def _outcome(row: dict[str, Any]) -> str:
     return f"val loss {row['final_val_loss']:.4g}{shown}, {row['train_s']:.2f} s of training"
 
 
-def _finish() -> int:
+def _finish(session: Session) -> int:
     """Build the tables of every study touched, print what came out, and write the reports."""
-    if not _session.configs:
+    if not session.configs:
         return OK
-    if _session.refusal and not _session.rows:
-        for study_dir in _session.configs:
+    if session.refusal and not session.rows:
+        for study_dir in session.configs:
             remove_empty(study_dir)
         return REFUSED
     from bench import tables
     from bench.report.words import summary_text
 
-    for study_dir, config in _session.configs.items():
+    for study_dir, config in session.configs.items():
         with writing(study_dir):
             study = tables.build(study_dir)
         for problem in study.problems:
@@ -708,25 +703,25 @@ def _finish() -> int:
             continue
         print(f"\n{summary_text(study.runs, tables.load_side(study_dir, 'memory'))}\n")
         print(f"tables: {study_dir}{os.sep}")
-        if config.report and not (_session.interrupted or _session.refusal):
+        if config.report and not (session.interrupted or session.refusal):
             from bench.report.render import write_report
 
             report_dir = Path(config.reports_dir) / config.study
             with writing(report_dir, "reports_dir"):
                 write_report(study, study_dir, report_dir)
             print(f"report: {report_dir / 'index.html'}")
-    ran = {f"{row['cell_id']}-{row['environment_id']}": row for row in _session.rows.values() if row["status"] == "ok"}
-    for part, why in _session.no_memory.items():
+    ran = {f"{row['cell_id']}-{row['environment_id']}": row for row in session.rows.values() if row["status"] == "ok"}
+    for part, why in session.no_memory.items():
         if part in ran:
             print(f"bench: peak memory of {ran[part]['optimizer']} was not measured: {why}", file=sys.stderr)
-    for sentence in (*_session.notes, *_session.lost):
+    for sentence in (*session.notes, *session.lost):
         print(f"bench: {sentence}", file=sys.stderr)
-    if _session.num_found:
-        print(f"{_session.num_found} of these runs existed already and were not repeated (force=true repeats them).")
-    if _session.num_elsewhere:
-        print(f"{_session.num_elsewhere} runs were left to another process that is working on them.")
-    fine = all(row["status"] in ("ok", "skipped", "pruned") for row in _session.rows.values())
-    return OK if fine and not _session.lost else NOT_ALL_OK
+    if session.num_found:
+        print(f"{session.num_found} of these runs existed already and were not repeated (force=true repeats them).")
+    if session.num_elsewhere:
+        print(f"{session.num_elsewhere} runs were left to another process that is working on them.")
+    fine = all(row["status"] in ("ok", "skipped", "pruned") for row in session.rows.values())
+    return OK if fine and not session.lost else NOT_ALL_OK
 
 
 def remove_empty(study_dir: Path) -> None:

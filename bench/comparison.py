@@ -438,10 +438,10 @@ def _run(configs: Sequence[Config]) -> list[str]:
         ValueError: None could be made.
         KeyboardInterrupt: After the tables were built of what was done.
     """
-    session = app.begin(is_sweep=True)
+    session = app.Session(is_sweep=True)
     study_dir = configs[0].study_dir
     try:
-        app.run_cells(configs)
+        app.run_cells(configs, session)
     except app.Refused as refused:
         raise ValueError(_in_arguments(str(refused), "optimizers")) from None
     except KeyboardInterrupt:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.app import Session
-    from bench.pool import Pool
 
 USAGE = """\
 python -m bench.reproduce <ledger> [key=value ...]     run what its claims need, judge them, write the report
@@ -139,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return app.REFUSED
     except KeyboardInterrupt:
         print(
-            "bench.reproduce: interrupted; what was done is kept, and the same command goes on from here",
+            "bench.reproduce: interrupted; finished runs are saved, run the same command again to resume",
             file=sys.stderr,
         )
         return app.INTERRUPTED
@@ -541,6 +540,7 @@ def _run(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: int) -> 
         KeyboardInterrupt: After the run in flight was recorded.
     """
     from bench import app, tables
+    from bench.pool import Pool
     from bench.progress import overall
 
     facts = _facts(ledger)
@@ -548,17 +548,14 @@ def _run(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: int) -> 
     if any(not job.alone for job in work):
         app.prepare_pool()
     shown = Overall(work, n_jobs, STEP_COST_S * len(timed(ledger)))
-    pool: Pool | None = None
+    pool = Pool(n_jobs) if any(not job.alone for job in work) else None
     try:
         with overall(shown):
             for number, job in enumerate(work, 1):
                 shown.begin(number, job)
-                try:
-                    session = app.sweep([*job.overrides, *place], pool)
-                    if job.times_count and _contended(session):
-                        session = app.sweep([*job.overrides, *place, "force=true"], pool)
-                finally:
-                    pool = app.pool_of_session()
+                session = app.sweep([*job.overrides, *place], pool)
+                if job.times_count and _contended(session):
+                    session = app.sweep([*job.overrides, *place, "force=true"], pool)
                 if session.refusal:
                     raise app.Refused(f"{job.workload}: {session.refusal}")
                 _record(options.study_dir, job, session)
@@ -646,15 +643,11 @@ def _time_steps(options: Options, ledger: Ledger) -> None:
             if part.startswith(groups) and not part.startswith("data.order")
         ]
         kinds = sorted(set(runs["implementation"].dropna())) or ["forloop"]
-        typed = sys.argv
-        sys.argv = [
-            "bench.step_cost", *own, f"optimizers=[{','.join(entries)}]", f"implementations=[{','.join(kinds)}]", "builds=2",
+        typed = [
+            *own, f"optimizers=[{','.join(entries)}]", f"implementations=[{','.join(kinds)}]", "builds=2",
             f"study={options.study}", f"results_dir={options.results_dir}", "report=false",
         ]  # fmt: skip
-        try:
-            refusal = app.compose("step_cost", lambda node: measure(node))
-        finally:
-            sys.argv = typed
+        refusal = app.compose("step_cost", lambda node: measure(node), typed)
         if refusal:
             raise app.Refused(f"{workload}: {refusal}")
 

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,17 +29,19 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit status (see `bench.app`)."""
     from bench import app
 
-    if any(flag in sys.argv[1:] for flag in ("-m", "--multirun")):
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+
+    if any(flag in typed for flag in app.MULTIRUN):
         sentence = "step costs must be measured in one go, got -m; name what to compare in optimizers=[...] and implementations=[...]"
         print(f"bench.step_cost: {sentence}", file=sys.stderr)
         return app.REFUSED
     statuses: list[int] = []
     try:
-        refusal = app.compose("step_cost", lambda node: statuses.append(measure(node)))
+        refusal = app.compose("step_cost", lambda node: statuses.append(measure(node)), typed)
     except KeyboardInterrupt:
         print("bench.step_cost: interrupted; the processes that had finished are kept", file=sys.stderr)
         return app.INTERRUPTED

@@ -3,7 +3,10 @@
 Here all jobs are composed and checked before the first of them runs.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
@@ -11,6 +14,9 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from bench.config import Config
 from hydra_plugins.bench_compose import Composer
+
+if TYPE_CHECKING:
+    from bench.app import Session
 
 for _name in ("Local", "Pool"):
     ConfigStore.instance().store(
@@ -38,10 +44,16 @@ class LocalLauncher(BasicLauncher):
             returns.append(result)
         return returns
 
+    @property
+    def session(self) -> Session:
+        """The command at hand, which its job carries."""
+        session: Session = self.task_function.session  # type: ignore[union-attr]
+        return session
+
     def _run(self, configs: Sequence[Config]) -> list[float]:
         from bench.app import run_cells
 
-        return run_cells(configs)
+        return run_cells(configs, self.session)
 
 
 class PoolLauncher(LocalLauncher):
@@ -50,4 +62,4 @@ class PoolLauncher(LocalLauncher):
     def _run(self, configs: Sequence[Config]) -> list[float]:
         from bench.app import run_in_pool
 
-        return run_in_pool(configs)
+        return run_in_pool(configs, self.session)

@@ -22,4 +22,4 @@ class SlurmLauncher(LocalLauncher):
     def _run(self, configs: Sequence[Config]) -> list[float]:
         from bench.app import run_on_slurm
 
-        return run_on_slurm(configs, self._params)
+        return run_on_slurm(configs, self._params, self.session)

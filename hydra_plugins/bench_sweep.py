@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 from hydra_plugins.bench_compose import Composer
 from hydra_plugins.bench_launchers import LocalLauncher
+
+if TYPE_CHECKING:
+    from bench.app import Session
 
 ConfigStore.instance().store(
     group="hydra/sweeper",
@@ -28,6 +33,11 @@ ConfigStore.instance().store(
 
 class BenchSweeper(BasicSweeper):
     """Launches what the values given span, once each or as the cells of a tuned sweep."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep the session that the job carries."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self._session: Session = task_function.session  # type: ignore[attr-defined]
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch every combination that the overrides span."""
@@ -56,7 +66,7 @@ class BenchSweeper(BasicSweeper):
         if self.config.plan:
             show_plan(configs)
         else:
-            tuned(configs, self._launch)
+            tuned(configs, self._launch, self._session)
         return []
 
     def _launch(self, jobs: Sequence[Sequence[str]]) -> list[float]:
@@ -79,4 +89,4 @@ class BenchSweeper(BasicSweeper):
 
         assert self.hydra_context is not None and self.config is not None
         compose = Composer(self.hydra_context, self.config)
-        collect([config_of(compose(job), list(job)) for job in jobs])
+        collect([config_of(compose(job), list(job)) for job in jobs], self._session)

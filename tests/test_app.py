@@ -224,7 +224,7 @@ def test_an_interrupt_marks_the_run_in_flight_and_keeps_the_rest(cli: Cli) -> No
     cut = runs[runs["status"] == "interrupted"].iloc[0]
     assert cut["num_steps"] == 19
     assert curves[curves["run_id"] == cut["run_id"]]["step"].max() == 17
-    assert "the same command goes on from here" in done.err
+    assert "run the same command again to resume" in done.err
     assert "Traceback" not in done.err
 
 

@@ -100,7 +100,7 @@ def test_ctrl_c_marks_the_run_in_flight(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "the same command goes on from here" in err
+    assert "run the same command again to resume" in err
     runs, curves = tables.load(tmp_path / "results" / "s")
     assert runs["status"].tolist() == ["interrupted"]
     assert runs.loc[0, "num_steps"] == 24

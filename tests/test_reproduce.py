@@ -179,7 +179,7 @@ def test_interrupted_anywhere_it_goes_on_from_there(tmp_path, done):
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == 130, said
-    assert "goes on from here" in said
+    assert "run the same command again to resume" in said
     kept = {path.name for path in study.iterdir()}
     assert kept
     result = run(tmp_path, str(folder / "mine"), "claim=speed")

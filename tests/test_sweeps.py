@@ -163,7 +163,7 @@ def test_ctrl_c_in_a_pool_keeps_what_was_done(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "the same command goes on from here" in err
+    assert "run the same command again to resume" in err
     runs = tables.load(tmp_path / "results" / "s").runs
     assert set(runs["status"]) <= {"ok", "interrupted"}
     assert 1 <= (runs["status"] == "ok").sum() < 10
