@@ -1,6 +1,6 @@
 """`python -m bench.compare STUDY_A STUDY_B`: did anything get worse from one study to another?
 
-The function of the same name, `from bench import compare`, is that of `bench.comparison`.
+The function of the same name, `from bench import compare`, is that of `bench.api.comparison`.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from bench.__main__ import find_packages
+from bench.base.bootstrap import find_packages
 
 
 class _Command(ModuleType):
     """This module, where something has imported it: then `bench.compare` names it, and it can still be called."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Carry out `bench.comparison.compare`."""
-        from bench.comparison import compare
+        """Carry out `bench.api.comparison.compare`."""
+        from bench.api.comparison import compare
 
         return compare(*arguments, **options)
 
 
 if __name__ == "__main__":
     find_packages()
-    from bench.report.two_studies import main
+    from bench.cli.compare import main
 
     sys.exit(main())
 

@@ -2,109 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from bench.config import CONF_DIR, group_options
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A named workload: an option of the config group `experiment`.
-
-    Attributes:
-        name: What to put after `experiment=`.
-        about: What it is, and its source.
-        model: Name of its model.
-        data: Name of its data.
-        num_parameters: Trained parameters; None where they depend on data that is not here.
-        num_train: Training examples; None likewise.
-        lacking: Why it cannot run here now, or None.
-    """
-
-    name: str
-    about: str
-    model: str
-    data: str
-    num_parameters: int | None
-    num_train: int | None
-    lacking: str | None
-
-
-def main() -> int:
-    """Print the list that the command line asks for; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.workloads",
-        description="List the named workloads, and try whether each can run here: its data is read, its model called with an example.",
-    )
-    parser.add_argument("name", nargs="*", help="which of them; all, if none is named")
-    names = parser.parse_args().name
-    known = group_options("experiment")
-    for name in names:
-        if name not in known:
-            print(f"bench.workloads: a workload must be one of {', '.join(known)}, got {name}", file=sys.stderr)
-            return 2
-    print("python -m bench experiment=<workload> optimizer=adam,sgd -m\n")
-    width = max(map(len, known))
-    print(f"{'workload':{width}}  {'parameters':>10}  {'examples':>9}  model on data")
-    for workload in workloads(names or known):
-        numbers = (f"{n:,}" if n is not None else "" for n in (workload.num_parameters, workload.num_train))
-        size, examples = numbers
-        print(f"{workload.name:{width}}  {size:>10}  {examples:>9}  {workload.model} on {workload.data}")
-        for text in (workload.about, workload.lacking and f"not here: {workload.lacking}"):
-            if text:
-                print(textwrap.fill(text, 110, initial_indent=" " * 4, subsequent_indent=" " * 4), flush=True)
-    if not names:
-        print(f"\nmodel={' '.join(group_options('model'))}\ndata={' '.join(group_options('data'))}")
-        print("Any model with any data that fits: python -m bench model=<model> data=<data>")
-    return 0
-
-
-def workloads(names: Sequence[str]) -> Iterator[Workload]:
-    """The named workloads, each tried on this machine.
-
-    Args:
-        names: Options of the config group `experiment`.
-    """
-    import torch
-    from hydra import compose, initialize_config_dir
-
-    from bench.app import plain
-    from bench.build import build_model, checked_outputs
-    from bench.config import parse
-    from bench.device import Unavailable
-    from bench.run import check_batch_size, dataset
-    from bench.update import trained
-
-    for name in names:
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = parse(plain(compose("config", [f"experiment={name}"])))
-        num_parameters = num_train = lacking = None
-        try:
-            data = dataset(config.data, torch.device("cpu"))
-            num_train = data.size("train")
-            model = build_model(config.model, data.spec)
-            num_parameters = sum(param.numel() for param in trained(model))
-            check_batch_size(config, data)
-            with torch.no_grad():
-                checked_outputs(config, data.spec, model.eval(), data.first(1)[0])
-        except (ValueError, Unavailable) as error:
-            lacking = str(error)
-        yield Workload(name, about(name), config.model.name, config.data.name, num_parameters, num_train, lacking)
-
-
-def about(name: str) -> str:
-    """What a workload is: the comment at the head of its config."""
-    lines = (CONF_DIR / "experiment" / f"{name}.yaml").read_text().splitlines()
-    comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
-    return " ".join(line for line in comments if not line.startswith("@package"))
-
+from bench.base.bootstrap import find_packages
 
 if __name__ == "__main__":
-    from bench.__main__ import find_packages
-
     find_packages()
+    from bench.cli.workloads import main
+
     sys.exit(main())

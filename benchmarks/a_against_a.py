@@ -24,8 +24,9 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bench.config import CONF_DIR, parse_step_cost
-from bench.report import stats
+from bench.analysis import inference, step_costs
+from bench.base.paths import CONF_DIR
+from bench.config.parse import parse_step_cost
 
 PER_PROCESS = 10
 BUSY = "while True:\n    sum(range(10000))"
@@ -36,10 +37,10 @@ def worker() -> None:
     """Take part in some comparisons: rows of `step_costs` to a file, session_id the comparison."""
     import torch
 
-    from bench import replicate
-    from bench.config import StepCostConfig
-    from bench.device import autocast, reset
-    from bench.run import dataset
+    from bench.config.schema import StepCostConfig
+    from bench.execution.workload import dataset
+    from bench.measure.device import autocast, reset
+    from bench.step_cost import worker as step_cost_worker
 
     spec = json.load(sys.stdin)
     config = StepCostConfig(**spec["config"])
@@ -54,7 +55,7 @@ def worker() -> None:
                 "process": spec["process"] + 1000 * comparison, "build": build, "bandwidth_gib_per_s": None,
                 "last_cache_mib": None,
             }  # fmt: skip
-            made = replicate.build_and_time(config, data, device, autocast(device, "fp32"), known, set())
+            made = step_cost_worker.build_and_time(config, data, device, autocast(device, "fp32"), known, set())
             rows += [row | {"process": spec["process"]} for row in made]
     Path(spec["out"]).write_text(json.dumps(rows))
 
@@ -108,9 +109,9 @@ def main() -> None:
         for _, comparison in table[table["optimizer"] == twins[1].name].groupby("session_id"):
             used = comparison[comparison["timing_quality"] != "contended"]
             logs = np.log(used[column].astype(float)).groupby(used["process"]).mean()
-            if len(logs) < stats.MIN_PROCESSES:
+            if len(logs) < step_costs.MIN_PROCESSES:
                 continue
-            _, low, high = stats.mean_interval(logs)
+            _, low, high = inference.mean_interval(logs)
             compared += 1
             excluded += low > 0 or high < 0
             halves.append((math.exp(high) - math.exp(low)) / 2)

@@ -35,7 +35,8 @@ import yaml
 from scipy import stats
 
 from bench import tables
-from bench.config import CONF_DIR, OPTIMIZERS
+from bench.base.paths import CONF_DIR
+from bench.config.schema import OPTIMIZERS
 
 EPOCHS, BATCH_SIZE = 10, 64
 VERSION = "1.10.*"

@@ -28,10 +28,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from bench.clock import Stopwatch
-from bench.data import Dataset, as_dataset, digits, image_folder
-from bench.report.stats import mean_interval
-from bench.train import Plan, Trace, train
+from bench.analysis.inference import mean_interval
+from bench.data import digits, image_folder
+from bench.data.dataset import Dataset, as_dataset
+from bench.measure.clock import Stopwatch
+from bench.training.loop import Plan, Trace, train
 from models import torchvision
 from models.cnn import Conv64, MnistCNN
 from models.mlp import MLP

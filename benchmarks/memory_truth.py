@@ -21,12 +21,13 @@ import torch
 import yaml
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from bench.build import build_data
-from bench.config import Config, parse
-from bench.data import Dataset
-from bench.device import Unavailable
-from bench.footprint import Steps, footprint
-from bench.memory import CUDA_BLOCK, MIB, PHASES
+from bench.build.targets import build_data
+from bench.config.parse import parse
+from bench.config.schema import Config
+from bench.data.dataset import Dataset
+from bench.execution.memory_pass import Steps, footprint
+from bench.measure.device import Unavailable
+from bench.measure.memory_tracker import CUDA_BLOCK, MIB, PHASES
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 OPTIMIZERS = ("sgd", "adam", "rmsprop", "nadam", "adamax", "adadelta")

@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench import tables
-from bench.report.stats import mean_interval
+from bench.analysis.inference import mean_interval
 
 SWEEP = [
     "optimizer=adam,sgd,rmsprop,nadam,adamax,adadelta", "optimizer.lr=1e-4,1e-3,3e-3,1e-2,3e-2,1e-1,1", "seeds=[0,1,2,3,4]",

@@ -12,11 +12,11 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 
-from bench.config import Config
-from hydra_plugins.bench_compose import Composer
+from bench.compose.composer import Composer
+from bench.config.schema import Config
 
 if TYPE_CHECKING:
-    from bench.app import Session
+    from bench.execution.session import Session
 
 for _name in ("Local", "Pool"):
     ConfigStore.instance().store(
@@ -32,7 +32,7 @@ class LocalLauncher(BasicLauncher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Compose and check every job, then run them."""
-        from bench.app import config_of
+        from bench.compose.nodes import config_of
 
         assert self.hydra_context is not None and self.config is not None
         compose = Composer(self.hydra_context, self.config)
@@ -51,7 +51,7 @@ class LocalLauncher(BasicLauncher):
         return session
 
     def _run(self, configs: Sequence[Config]) -> list[float]:
-        from bench.app import run_cells
+        from bench.execution.cell import run_cells
 
         return run_cells(configs, self.session)
 
@@ -60,6 +60,6 @@ class PoolLauncher(LocalLauncher):
     """`launcher.n_jobs` jobs at a time, in processes that live through many of them."""
 
     def _run(self, configs: Sequence[Config]) -> list[float]:
-        from bench.app import run_in_pool
+        from bench.execution.launchers.pool import run_in_pool
 
         return run_in_pool(configs, self.session)

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from bench.config import Config
+from bench.config.schema import Config
 from hydra_plugins.bench_launchers import LocalLauncher
 
 
@@ -20,6 +20,6 @@ class SlurmLauncher(LocalLauncher):
         }
 
     def _run(self, configs: Sequence[Config]) -> list[float]:
-        from bench.app import run_on_slurm
+        from bench.execution.launchers.slurm import run_on_slurm
 
         return run_on_slurm(configs, self._params, self.session)

@@ -17,11 +17,11 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.bench_compose import Composer
+from bench.compose.composer import Composer
 from hydra_plugins.bench_launchers import LocalLauncher
 
 if TYPE_CHECKING:
-    from bench.app import Session
+    from bench.execution.session import Session
 
 ConfigStore.instance().store(
     group="hydra/sweeper",
@@ -59,7 +59,8 @@ class BenchSweeper(BasicSweeper):
         if self.config.sweep.name == "product" and not self.config.plan:
             return [self._launch(batch) for batch in batches]
 
-        from bench.app import config_of, show_plan, tuned
+        from bench.compose.nodes import config_of
+        from bench.sweep.launch import show_plan, tuned
 
         compose = Composer(self.hydra_context, self.config)
         configs = [config_of(compose(job), list(job)) for job in chain.from_iterable(batches)]
@@ -85,7 +86,8 @@ class BenchSweeper(BasicSweeper):
 
     def _collect(self, jobs: Sequence[Sequence[str]]) -> None:
         """Learn from the tables what was done where a launcher not of ours ran the jobs, in whatever processes."""
-        from bench.app import collect, config_of
+        from bench.compose.nodes import config_of
+        from bench.execution.cell import collect
 
         assert self.hydra_context is not None and self.config is not None
         compose = Composer(self.hydra_context, self.config)

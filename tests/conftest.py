@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from bench import app
+from bench.cli import main
 
 settings.register_profile("bench", deadline=None, derandomize=True)
 settings.load_profile("bench")
@@ -131,7 +131,7 @@ def cli(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     def call(*arguments: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["bench", *arguments])
         try:
-            status = app.main()
+            status = main.main()
         except SystemExit as stop:
             status = int(stop.code or 0)
         captured = capsys.readouterr()

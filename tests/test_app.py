@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from bench import tables
-from bench.config import group_options
+from bench.config.parse import group_options
 
 Cli = Callable[..., Any]
 CUSTOM = ["optimizer=custom", "optimizer._target_=mine.Mine"]
@@ -270,7 +270,7 @@ def test_force_and_an_interrupt_keep_the_earlier_result(cli: Cli, monkeypatch: p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("bench.run.train", interrupted)
+        patch.setattr("bench.execution.run.train", interrupted)
         assert cli(*arguments, "force=true").status == 130
     pd.testing.assert_frame_equal(study("s").runs, before)
 
@@ -440,7 +440,6 @@ def test_times_of_a_run_that_diverged_late_are_of_the_steps_it_made(cli: Cli) ->
 
 def test_trouble_before_training_is_a_row_too(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lack of memory while the data moves to the device, an interrupt while it loads."""
-    from bench import run
 
     for error, status in ((MemoryError("no room"), "oom"), (KeyboardInterrupt(), "interrupted")):
 
@@ -448,7 +447,7 @@ def test_trouble_before_training_is_a_row_too(cli: Cli, monkeypatch: pytest.Monk
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr(run, "_dataset", raising)
+            patch.setattr("bench.execution.workload._dataset", raising)
             done = cli("seeds=[0]", *SHORT, f"study={status}")
         assert done.status == (130 if status == "interrupted" else 1)
         assert study(status).runs["status"].tolist() == [status]
@@ -476,7 +475,7 @@ def test_a_full_disk_is_one_sentence_and_earlier_runs_are_intact(cli: Cli, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tables.pq, "write_table", full)
+        patch.setattr("pyarrow.parquet.write_table", full)
         done = cli("optimizer=sgd", "seeds=[0]", *SHORT, "-m")
     assert done.status == 2
     assert "No space left on device" in done.err
@@ -568,12 +567,11 @@ def test_data_of_shapes_is_not_trained_on(cli: Cli) -> None:
 
 
 def test_memory_that_cannot_be_measured_does_not_stop_a_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import footprint
 
     def failing(*_: Any) -> None:
         raise RuntimeError("no tracker today")
 
-    monkeypatch.setattr(footprint, "footprint", failing)
+    monkeypatch.setattr("bench.execution.memory_pass.footprint", failing)
     done = cli("seeds=[0,1]", *SHORT)
     assert done.status == 0
     assert done.err.count("was not measured: RuntimeError: no tracker today") == 1

@@ -11,8 +11,8 @@ import torch
 import yaml
 from torchvision.transforms import InterpolationMode, v2
 
-from bench.augment import OPTIONS, Crop, Flip, Move, ResizedCrop, Rotation, Standard, build
-from bench.config import CONF_DIR
+from bench.base.paths import CONF_DIR
+from bench.training.augmentation import OPTIONS, Crop, Flip, Move, ResizedCrop, Rotation, Standard, build
 
 SHAPES = [(1, 8, 8), (3, 32, 32), (3, 20, 33), (3, 80, 72)]
 

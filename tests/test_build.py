@@ -9,10 +9,12 @@ import pytest
 import torch
 
 import optimizers
-from bench.build import build_data, build_model, build_optimizer, checked_outputs
-from bench.config import Component, Config, OptimizerConfig
-from bench.data import DataSpec
-from bench.device import Unavailable
+from bench.build.model import build_model, checked_outputs
+from bench.build.optimizer import build_optimizer
+from bench.build.targets import build_data
+from bench.config.schema import Component, Config, OptimizerConfig
+from bench.data.dataset import DataSpec
+from bench.measure.device import Unavailable
 
 SPEC = DataSpec((1, 8, 8), 10, "classification")
 TORCH_NAMES = ["SGD", "Adam", "RMSprop", "NAdam", "Adamax", "Adadelta"]

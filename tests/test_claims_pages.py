@@ -20,12 +20,17 @@ import pandas as pd
 import pytest
 import yaml
 
-from bench.claims import figures, pages, words
-from bench.claims.judge import HOLDS, VERDICTS, Sample
+from bench.analysis.bounds import Sample
+from bench.claims.effects import evidence
+from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED, Evidence, NotMeasured, Pair
+from bench.claims.effects.registry import QUANTITIES
+from bench.claims.evaluate import FACT, UNTESTABLE, comparisons, verdicts
 from bench.claims.ledger import CLAIMS_DIR, Ledger, load
-from bench.claims.quantities import DEFAULT, MIXED, QUANTITIES, RATES, TUNED, Evidence, NotMeasured, Pair
-from bench.claims.verdicts import FACT, UNTESTABLE, comparisons, verdicts
-from bench.claims.words import WORDS, Words, number
+from bench.claims.report import claim_page, forest
+from bench.claims.report import page as report_page
+from bench.claims.report import table as report_table
+from bench.claims.report.i18n import WORDS, Words, number
+from bench.claims.verdict import HOLDS, VERDICTS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 INF = math.inf
@@ -134,7 +139,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ledger, pd.DataFram
         ledger = ledger_of(folder / "mine", CLAIMS)
         judged = comparisons(ledger, NOTHING)
         table = verdicts(ledger, judged, FACTS)
-        pages.write_report(ledger, NOTHING, judged, table, FACTS, folder / "report", Typed())
+        report_page.write_report(ledger, NOTHING, judged, table, FACTS, folder / "report", Typed())
     return ledger, judged, table, folder / "report"
 
 
@@ -181,7 +186,7 @@ def test_every_claim_has_a_row_and_a_section_and_links_lead_somewhere(found: Any
     assert len(page.ids) == len(set(page.ids))
     assert set(page.links) <= set(page.ids)
     for claim in ledger.claims:
-        anchor = pages.anchor(claim)
+        anchor = claim_page.anchor(claim)
         assert re.search(f'<th scope="row" role="rowheader"><a href="#{anchor}">{re.escape(claim)}</a>', html)
         assert f'<h3 id="{anchor}">{claim} ' in html
         assert f"again {claim}<" in html
@@ -199,7 +204,7 @@ def test_figures_of_the_markdown_are_there_and_old_ones_are_not(found: Any, tmp_
     (tmp_path / "figures").mkdir()
     for name in ("claim-old-forest.svg", "claim-old-forest.png", "mine.svg"):
         (tmp_path / "figures" / name).write_text("")
-    pages.write_report(ledger, NOTHING, judged[judged["claim"] == "1"], table, FACTS, tmp_path, Typed())
+    report_page.write_report(ledger, NOTHING, judged[judged["claim"] == "1"], table, FACTS, tmp_path, Typed())
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"claim-1-forest.svg", "mine.svg"}
 
 
@@ -208,7 +213,7 @@ def test_nothing_that_is_no_number_is_shown_as_one(found: Any) -> None:
     svg = re.compile(r"data:image[^\"]+")
     shown = [svg.sub("", text_of(report, name)) for name in ("index.html", "report.md", "report.zh.md")]
     shown += [path.read_text() for path in (report / "figures").glob("*.svg")]
-    for text in [*shown, pages.verdict_text(ledger, judged, table)]:
+    for text in [*shown, report_table.verdict_text(ledger, judged, table)]:
         assert not re.search(r"(?<![A-Za-z])[+-]?(inf|nan|None|NaN)(?![A-Za-z])", text)
 
 
@@ -225,14 +230,16 @@ def test_nothing_that_is_no_number_is_shown_as_one(found: Any) -> None:
 )
 def test_effects_in_words(found: Any, claim: str, at: str, effect: str) -> None:
     ledger, judged, _, _ = found
-    lines = pages.shown(ledger, judged)
+    lines = report_table.shown(ledger, judged)
     (row,) = lines[(lines["claim"] == claim) & (lines["at"] == at)].itertuples()
     assert Words("en").effect(row) == effect
 
 
 def test_an_upper_bound_has_no_lower_limit(found: Any) -> None:
     ledger, judged, _, _ = found
-    lines = pages.shown(ledger.chosen("1"), judged[judged["claim"] == "1"].head(1).assign(bound="at most", low=0.0))
+    lines = report_table.shown(
+        ledger.chosen("1"), judged[judged["claim"] == "1"].head(1).assign(bound="at most", low=0.0)
+    )
     (row,) = lines.itertuples()
     assert Words("en").effect(row) == "at most 0.607 [no limit, 0.609]"
     assert Words("zh").effect(row) == "至多 0.607 [无下限, 0.609]"
@@ -264,7 +271,7 @@ def test_every_verdict_is_among_these() -> None:
 def test_verdicts_in_words(found: Any, language: str) -> None:
     ledger, judged, table, _ = found
     say = Words(language)
-    texts = pages.verdict_table(ledger, judged, table, language).set_index(say("claim"))
+    texts = report_table.verdict_table(ledger, judged, table, language).set_index(say("claim"))
     for (claim, at), (verdict, holds) in EXPECTED.items():
         text = texts.loc[claim, say.at(TUNED if at == TUNED else DEFAULT)]
         wanted = say(verdict) if holds is None else say("short", verdict=say(verdict), answer=say(holds))
@@ -275,10 +282,10 @@ def test_verdicts_in_words(found: Any, language: str) -> None:
 
 def test_a_claim_of_several_comparisons_counts_them(found: Any) -> None:
     ledger, judged, table, report = found
-    texts = pages.verdict_table(ledger, judged, table).set_index("claim")
+    texts = report_table.verdict_table(ledger, judged, table).set_index("claim")
     assert texts.loc["6", "as given"] == "mixed (no) digits_mlp 0.607 [0.604, 0.609]; digits_cnn 1.65 [1.64, 1.66]"
     assert re.search(
-        r"^6 +All differ\. +mixed \(no\) 1 of 2 supported", pages.verdict_text(ledger, judged, table), re.M
+        r"^6 +All differ\. +mixed \(no\) 1 of 2 supported", report_table.verdict_text(ledger, judged, table), re.M
     )
     assert "Of 2 comparisons: 1 supported, 1 refuted." in text_of(report, "report.md")
     assert "Not run in this budget: cifar10_conv64." in text_of(report, "report.md")
@@ -295,7 +302,7 @@ def test_why_a_claim_is_not_judged_is_said(found: Any) -> None:
         ("13", "As given: not judged; it compares what is not tuned with what is."),
         ("14", "Tuned: not judged; the learning rate does not change it."),
     ):
-        assert said in sections(text)[pages.anchor(claim)], claim
+        assert said in sections(text)[claim_page.anchor(claim)], claim
     assert "机器繁忙" in sections(text_of(found[3], "report.zh.md"))["claim-4"]
 
 
@@ -316,7 +323,7 @@ def test_a_check_says_its_numbers_and_shows_them_plainly_where_its_sentence_does
 
 def test_a_pair_that_contradicts_itself_is_shown_once(found: Any) -> None:
     ledger, _, _, report = found
-    assert pages.contradictions(ledger) == [("1", "2")]
+    assert report_page.contradictions(ledger) == [("1", "2")]
     html = text_of(report, "index.html")
     assert html.count('<div class="pair">') == 1
     assert "As given: 1 holds, 2 does not." in html
@@ -327,7 +334,7 @@ def test_a_pair_that_contradicts_itself_is_shown_once(found: Any) -> None:
 
 def test_pairs_of_a_shipped_ledger() -> None:
     ledger = load("articles")
-    pairs = pages.contradictions(ledger)
+    pairs = report_page.contradictions(ledger)
     assert len({frozenset(pair) for pair in pairs}) == len(pairs)
     assert {frozenset((claim.id, other)) for claim in ledger.claims.values() for other in claim.contradicts} == set(
         map(frozenset, pairs)
@@ -339,8 +346,8 @@ NUMBER = re.compile(r"[+-]?\d[\d,.]*(?:e[+-]?\d+)?")
 
 def test_the_same_numbers_in_both_languages(found: Any) -> None:
     ledger, judged, _, report = found
-    lines = pages.shown(ledger, judged)
-    both = [pages.readable_comparisons(lines, Words(language)) for language in ("en", "zh")]
+    lines = report_table.shown(ledger, judged)
+    both = [claim_page.readable_comparisons(lines, Words(language)) for language in ("en", "zh")]
     assert both[0].shape == both[1].shape
     for english, chinese in zip(*(each.to_numpy().ravel() for each in both), strict=True):
         assert NUMBER.findall(english) == NUMBER.findall(chinese)
@@ -353,7 +360,9 @@ def test_the_same_numbers_in_both_languages(found: Any) -> None:
         ]
         assert [NUMBER.findall(row) for row in tables[0]] == [NUMBER.findall(row) for row in tables[1]]
         assert (
-            tables[0] or not lines["claim"].map(pages.anchor).isin([anchor]).any() or anchor in ("claim-5", "claim-14")
+            tables[0]
+            or not lines["claim"].map(claim_page.anchor).isin([anchor]).any()
+            or anchor in ("claim-5", "claim-14")
         )
 
 
@@ -366,7 +375,7 @@ def test_where_there_is_no_chinese_the_english_stands(found: Any) -> None:
 
 def test_the_terminal_has_130_columns_and_every_claim(found: Any) -> None:
     ledger, judged, table, _ = found
-    lines = pages.verdict_text(ledger, judged, table).splitlines()
+    lines = report_table.verdict_text(ledger, judged, table).splitlines()
     assert max(map(len, lines)) <= 130
     assert {line.split(" ")[0] for line in lines} >= set(ledger.claims)
     assert lines[-1].startswith("In brackets: does the claim hold?")
@@ -377,11 +386,11 @@ def test_a_shipped_ledger_of_which_nothing_was_run(name: str, tmp_path: Path) ->
     ledger = load(name)
     judged = comparisons(ledger, NOTHING)
     table = verdicts(ledger, judged, pd.DataFrame())
-    pages.write_report(ledger, NOTHING, judged, table, pd.DataFrame(), tmp_path, Typed())
-    assert max(map(len, pages.verdict_text(ledger, judged, table).splitlines())) <= 130
+    report_page.write_report(ledger, NOTHING, judged, table, pd.DataFrame(), tmp_path, Typed())
+    assert max(map(len, report_table.verdict_text(ledger, judged, table).splitlines())) <= 130
     page = Reader(text_of(tmp_path, "index.html"))
-    assert {pages.anchor(claim) for claim in ledger.claims} <= set(page.ids)
-    assert set(sections(text_of(tmp_path, "report.zh.md"))) == {pages.anchor(claim) for claim in ledger.claims}
+    assert {claim_page.anchor(claim) for claim in ledger.claims} <= set(page.ids)
+    assert set(sections(text_of(tmp_path, "report.zh.md"))) == {claim_page.anchor(claim) for claim in ledger.claims}
     assert "not run" in text_of(tmp_path, "report.md")
 
 
@@ -390,9 +399,9 @@ def test_a_folder_of_one_claim_that_no_race_decides(kept: str, tmp_path: Path) -
     ledger = ledger_of(tmp_path / "own", [claim for claim in CLAIMS if claim["id"] == kept])
     judged = comparisons(ledger, NOTHING)
     table = verdicts(ledger, judged, FACTS)
-    pages.write_report(ledger, NOTHING, judged, table, FACTS, tmp_path / "report", Typed())
+    report_page.write_report(ledger, NOTHING, judged, table, FACTS, tmp_path / "report", Typed())
     assert "1 claim from 1 source." in text_of(tmp_path / "report", "index.html")
-    assert kept in pages.verdict_text(ledger, judged, table)
+    assert kept in report_table.verdict_text(ledger, judged, table)
 
 
 # --- numbers --------------------------------------------------------------------------------------------
@@ -447,11 +456,11 @@ def test_amounts_have_units(value: float, unit: str, english: str) -> None:
 
 
 def test_the_smallest_difference_stands_the_strictest_of_holms_steps(found: Any) -> None:
-    from bench.claims.judge import detectable
+    from bench.analysis.bounds import detectable
 
     ledger, judged, _, _ = found
-    lines = pages.shown(ledger, judged)
-    num = pages.num_tests(judged)
+    lines = report_table.shown(ledger, judged)
+    num = report_table.num_tests(judged)
     assert 5 < num < int(judged["p"].notna().sum())
     (row,) = lines[(lines["claim"] == "1") & (lines["at"] == DEFAULT)].itertuples()
     assert row.detectable == pytest.approx(math.exp(detectable(row.sample, math.log(1.1), 0.05 / num)))
@@ -462,8 +471,8 @@ def test_what_serves_two_claims_is_tested_once(found: Any) -> None:
     _, judged, _, _ = found
     mine = judged[judged["claim"] == "1"]
     mirrored = mine.assign(claim="m", a=mine["b"], b=mine["a"])
-    assert pages.num_tests(pd.concat([mine, mirrored])) == pages.num_tests(mine) == 2
-    assert pages.num_tests(mine.assign(method="exact")) == 0
+    assert report_table.num_tests(pd.concat([mine, mirrored])) == report_table.num_tests(mine) == 2
+    assert report_table.num_tests(mine.assign(method="exact")) == 0
 
 
 # --- plots ----------------------------------------------------------------------------------------------
@@ -471,23 +480,23 @@ def test_what_serves_two_claims_is_tested_once(found: Any) -> None:
 
 def test_every_estimate_and_the_band_lie_on_the_axis(found: Any) -> None:
     ledger, judged, _, _ = found
-    lines = pages.shown(ledger, judged)
+    lines = report_table.shown(ledger, judged)
     for _, group in lines.groupby(["claim", "unit"]):
-        far = figures.reach(group)
+        far = forest.reach(group)
         for row in group.itertuples():
             if not math.isnan(row.estimate):
-                assert abs(figures.position(row.estimate, row)) <= far
-            assert -far < figures.position(row.band_low, row) < 0 < figures.position(row.band_high, row) < far
+                assert abs(forest.position(row.estimate, row)) <= far
+            assert -far < forest.position(row.band_low, row) < 0 < forest.position(row.band_high, row) < far
 
 
 def test_small_plots_tell_verdicts_apart_without_colour_and_clip_with_arrows(found: Any) -> None:
     ledger, judged, _, _ = found
-    lines = pages.shown(ledger, judged)
+    lines = report_table.shown(ledger, judged)
     arrow, square = re.compile(r"l-?5 -?[\d.]+v[\d.]+z"), re.compile(r'<rect x="[^"]+" y="[^"]+" width="6.4"')
 
     def plot(claim: str, at: str) -> str:
         rows = lines[(lines["claim"] == claim) & (lines["at"] == at)]
-        return figures.small_forest(rows, {"ratio": figures.reach(rows)}, "a < b", Words("en"))
+        return forest.small_forest(rows, {"ratio": forest.reach(rows)}, "a < b", Words("en"))
 
     assert 'aria-label="a &lt; b"' in plot("1", DEFAULT)
     assert not arrow.search(plot("1", DEFAULT))
@@ -502,8 +511,8 @@ def test_small_plots_tell_verdicts_apart_without_colour_and_clip_with_arrows(fou
 @pytest.mark.parametrize("says", ["less", "more", "not_more", "not_less", "same"])
 def test_where_a_claim_has_the_difference(found: Any, says: str) -> None:
     ledger, judged, _, _ = found
-    row = next(pages.shown(ledger, judged).assign(says=says).itertuples())
-    low, high = figures.claimed(row, 1.0)
+    row = next(report_table.shown(ledger, judged).assign(says=says).itertuples())
+    low, high = forest.claimed(row, 1.0)
     band = math.log(1.1)
     wanted = {
         "less": (-1, -band),
@@ -525,14 +534,14 @@ def test_curves_are_medians_as_far_as_all_runs_came() -> None:
     curves = pd.DataFrame(points, columns=["run_id", "split", "metric", "step", "value"])
     claimed = pd.DataFrame({"workload": "digits_mlp", "side": "adam", "at": DEFAULT, "run_id": runs["run_id"]})
     evidence = Evidence(runs, curves, pd.DataFrame(), claimed)
-    figure = figures.curves_figure(evidence, "digits_mlp", {DEFAULT: ["adam", "sgd"]}, 0.5, Words("en"))
+    figure = forest.curves_figure(evidence, "digits_mlp", {DEFAULT: ["adam", "sgd"]}, 0.5, Words("en"))
     assert figure is not None
     (axis,) = figure.axes
     line, target = axis.lines
     assert line.get_xdata().tolist() == [0, 10]
     assert line.get_ydata().tolist() == pytest.approx([2.0, 2.1])
     assert set(target.get_ydata()) == {0.5}
-    assert figures.curves_figure(NOTHING, "digits_mlp", {DEFAULT: ["adam"]}, None, Words("en")) is None
+    assert forest.curves_figure(NOTHING, "digits_mlp", {DEFAULT: ["adam"]}, None, Words("en")) is None
 
 
 # --- words ----------------------------------------------------------------------------------------------
@@ -561,10 +570,11 @@ def test_an_unknown_language_is_refused() -> None:
 
 def reasons() -> list[str]:
     """Every text of NotMeasured in the source, with a number where something is filled in."""
-    source = ast.parse((Path(words.__file__).parent / "quantities.py").read_text())
+    effects = Path(evidence.__file__).parent
     calls = [
         node
-        for node in ast.walk(source)
+        for file in sorted(effects.glob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "NotMeasured"
     ]
     texts = []
@@ -579,12 +589,12 @@ def reasons() -> list[str]:
 
 @pytest.mark.parametrize("reason", reasons())
 def test_why_something_was_not_measured_is_said_in_chinese(reason: str) -> None:
-    assert re.search(r"[\u4e00-\u9fff]", Words("zh").why(reason)), "bench.claims.words.REASONS lacks it"
+    assert re.search(r"[\u4e00-\u9fff]", Words("zh").why(reason)), "bench.claims.report.i18n.REASONS lacks it"
     assert Words("en").why(reason) == reason
 
 
 def test_a_report_needs_neither_torch_nor_hydra() -> None:
-    code = "import sys, bench.claims.pages; print({'torch', 'hydra', 'omegaconf', 'sklearn'} & set(sys.modules))"
+    code = "import sys, bench.claims.report.page; print({'torch', 'hydra', 'omegaconf', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

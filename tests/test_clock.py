@@ -10,8 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import clock
-from bench.clock import Noise, Stopwatch, Yardstick, timing_quality
+from bench.measure.clock import Noise, Stopwatch, Yardstick, timing_quality
 
 
 def test_counters_add_up_to_the_whole() -> None:
@@ -69,7 +68,7 @@ def test_neighbours_share_a_reading_of_the_yardstick(monkeypatch: pytest.MonkeyP
 def test_noise_of_a_thread_that_sleeps_is_contended_and_of_one_that_works_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(clock, "YARDSTICK", Yardstick())
+    monkeypatch.setattr("bench.measure.clock.YARDSTICK", Yardstick())
     noise = Noise("cpu", 1, 4)
     time.sleep(0.05)
     asleep = noise.row()

@@ -24,11 +24,13 @@ from matplotlib import pyplot as plt
 from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
-from bench import build, compare, given, tables
+from bench import compare, tables
+from bench.analysis.comparisons import summary
+from bench.analysis.sections import sections
+from bench.api import inline_targets
+from bench.build import targets
 from bench.data import digits
 from bench.report.__main__ import main as report_command
-from bench.report.sections import sections
-from bench.report.stats import summary
 from models.mlp import MLP
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,7 +86,7 @@ class Sign(torch.optim.Optimizer):
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     yield
-    assert build.GIVEN == {}
+    assert targets.GIVEN == {}
 
 
 # --- the same machinery ---------------------------------------------------------------------------
@@ -407,8 +409,8 @@ def test_functions_are_the_same_just_where_what_they_refer_to_is(a: float, b: fl
     def made(value: float) -> Callable[[Any], Any]:
         return lambda params: torch.optim.SGD(params, lr=value)
 
-    with given.resolvable():
-        same = given.target_of(made(a)) == given.target_of(made(b))
+    with inline_targets.resolvable():
+        same = inline_targets.target_of(made(a)) == inline_targets.target_of(made(b))
     assert same == (repr(a) == repr(b))
 
 
@@ -417,8 +419,8 @@ def test_a_global_that_a_function_uses_counts(monkeypatch: pytest.MonkeyPatch) -
         return FACTOR
 
     def target() -> str:
-        with given.resolvable():
-            return given.target_of(scaled)[0]
+        with inline_targets.resolvable():
+            return inline_targets.target_of(scaled)[0]
 
     before = target()
     assert target() == before
@@ -432,10 +434,10 @@ def test_a_class_of_a_program_is_the_same_class_next_time() -> None:
         def step(self, closure: Any = None) -> None:
             super().step(closure)
 
-    with given.resolvable():
-        first = given.target_of(Mine)
-    with given.resolvable():
-        assert given.target_of(functools.partial(Mine, lr=0.1)) == (first[0], {"lr": 0.1})
+    with inline_targets.resolvable():
+        first = inline_targets.target_of(Mine)
+    with inline_targets.resolvable():
+        assert inline_targets.target_of(functools.partial(Mine, lr=0.1)) == (first[0], {"lr": 0.1})
     found = quick(optimizers=[functools.partial(Mine, lr=0.1), functools.partial(Mine, lr=0.2)], seeds=[0])
     assert set(found.summary()["series"]) == {"Mine lr=0.1", "Mine lr=0.2"}
 
@@ -445,11 +447,11 @@ def test_code_without_source_is_new_each_time() -> None:
     exec("def f(params): return None", space)
     found = []
     for _ in range(2):
-        with given.resolvable():
-            found.append(given.target_of(space["f"])[0])
+        with inline_targets.resolvable():
+            found.append(inline_targets.target_of(space["f"])[0])
     assert found[0] != found[1]
 
 
 def test_a_class_of_a_package_is_itself() -> None:
-    assert given.target_of(torch.optim.AdamW) == ("torch.optim.AdamW", {})
-    assert given.target_of(functools.partial(MLP, hidden=[3])) == ("models.mlp.MLP", {"hidden": [3]})
+    assert inline_targets.target_of(torch.optim.AdamW) == ("torch.optim.AdamW", {})
+    assert inline_targets.target_of(functools.partial(MLP, hidden=[3])) == ("models.mlp.MLP", {"hidden": [3]})

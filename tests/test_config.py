@@ -16,8 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from bench import config as module
-from bench.config import CONF_DIR, Config, cell_id, content_of, group_options, parse
+from bench.base.hashing import content_of
+from bench.base.paths import CONF_DIR
+from bench.config import identity, schema
+from bench.config.identity import cell_id
+from bench.config.parse import group_options, has_default_hyperparameters, parse
+from bench.config.schema import Config
 
 
 def composed(*overrides: str) -> dict[str, Any]:
@@ -446,7 +450,7 @@ def test_epochs_do_not_count_where_steps_are_set() -> None:
 
 
 def test_a_key_added_later_leaves_old_ids_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Later(module.TrainConfig):
+    class Later(schema.TrainConfig):
         clip: float | None = None
 
     class LaterConfig(Config):
@@ -456,7 +460,7 @@ def test_a_key_added_later_leaves_old_ids_as_they_are(monkeypatch: pytest.Monkey
     new = LaterConfig(**old.model_dump())
     clipped = LaterConfig(**old.model_dump(exclude={"train"}), train={**old.train.model_dump(), "clip": 1.0})
     assert cell_id(new, "cpu") != cell_id(old, "cpu")
-    monkeypatch.setitem(module.ADDED_LATER, "train.clip", None)
+    monkeypatch.setitem(identity.ADDED_LATER, "train.clip", None)
     assert cell_id(new, "cpu") == cell_id(old, "cpu")
     assert cell_id(clipped, "cpu") != cell_id(old, "cpu")
 
@@ -482,7 +486,7 @@ def test_equal_settings_have_equal_ids(lr: float, seed: int) -> None:
 
 def test_default_settings_are_told_from_given_ones() -> None:
     def default(*overrides: str) -> bool:
-        return parse(composed(*overrides)).default_hyperparameters
+        return has_default_hyperparameters(parse(composed(*overrides)))
 
     assert default("optimizer=adam", "train.epochs=3")
     assert default("optimizer.implementation=foreach", "optimizer.name=a")

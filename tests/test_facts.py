@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench.claims import facts
-from bench.claims.facts import FACTS, Finding
+from bench.claims.checks import articles, harness, papers
+from bench.claims.checks.articles import FACTS
+from bench.claims.checks.harness import Finding
 from models.textcnn import TextCNN
 
 Numbers = dict[str, Any]
@@ -71,7 +72,7 @@ def test_as_many_threads_as_a_person_has_change_no_training() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(1 + before % 2)
     try:
-        assert facts.printed_cross_entropy().numbers == pytest.approx(expected.numbers)
+        assert articles.printed_cross_entropy().numbers == pytest.approx(expected.numbers)
     finally:
         torch.set_num_threads(before)
 
@@ -153,7 +154,7 @@ def test_no_gradients_take_adamax_beyond_the_stated_bound() -> None:
     at = torch.arange(-299.0, 1.0, dtype=torch.float64).unsqueeze(1)
     rates = 1 + 0.02 * torch.randn(5000, generator=generator, dtype=torch.float64)
     noise = 1 + 0.01 * torch.randn(300, 5000, generator=generator, dtype=torch.float64)
-    longest = facts._longest_step(rates.clamp(min=0.9) ** at * noise)
+    longest = harness.longest_step(rates.clamp(min=0.9) ** at * noise)
     assert 1.0 < longest < numbers("adamax_step_bound")["least_upper_bound"]
 
 
@@ -161,22 +162,24 @@ def test_no_gradients_take_adamax_beyond_the_stated_bound() -> None:
 
 
 def test_a_rule_that_learns_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "PredictionAsPrinted", torch.optim.Adam)
-    finding = facts.printed_adam_ignores_gradient()
+    monkeypatch.setattr("bench.claims.checks.articles.PredictionAsPrinted", torch.optim.Adam)
+    finding = articles.printed_adam_ignores_gradient()
     assert finding.holds is True
     assert finding.numbers["printed_loss_after"] == finding.numbers["adam_loss_after"]
 
 
 def test_a_rule_that_is_moved_and_does_not_learn_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "PredictionAsPrinted", functools.partial(torch.optim.SGD, lr=1e-2, maximize=True))
-    finding = facts.printed_adam_ignores_gradient()
+    monkeypatch.setattr(
+        "bench.claims.checks.articles.PredictionAsPrinted", functools.partial(torch.optim.SGD, lr=1e-2, maximize=True)
+    )
+    finding = articles.printed_adam_ignores_gradient()
     assert finding.holds is False
     assert float(finding.numbers["printed_difference_by_gradient"]) > 0
 
 
 def test_an_update_that_learns_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "ThetasAsPrinted", functools.partial(torch.optim.SGD, lr=1e-2))
-    assert facts.printed_update_ignores_gradient().holds is True
+    monkeypatch.setattr("bench.claims.checks.articles.ThetasAsPrinted", functools.partial(torch.optim.SGD, lr=1e-2))
+    assert articles.printed_update_ignores_gradient().holds is True
 
 
 class ThreeMoments(torch.optim.Adam):
@@ -195,7 +198,7 @@ class ThreeMoments(torch.optim.Adam):
 
 def test_three_moments_alone_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.optim, "Adam", functools.partial(torch.optim.Adam, amsgrad=True))
-    finding = facts.moments_kept()
+    finding = articles.moments_kept()
     assert (finding.numbers["num_moments"], finding.numbers["bytes_per_parameter"]) == (3, 12.0)
     assert finding.holds is False
     assert float(finding.numbers["rmsprop_difference"]) > 1e-5, "the largest mean square is not RMSprop's"
@@ -204,8 +207,8 @@ def test_three_moments_alone_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_the_claim_says_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.optim, "Adam", ThreeMoments)
     growing = torch.arange(1.0, 50.0, dtype=torch.float64).unsqueeze(1).expand(-1, 100)
-    monkeypatch.setattr(facts, "_gradients", lambda: growing)
-    finding = facts.moments_kept()
+    monkeypatch.setattr("bench.claims.checks.articles.gradients_of", lambda: growing)
+    finding = articles.moments_kept()
     assert finding.numbers["num_moments"] == 3
     assert float(finding.numbers["adam_coupling"]) > 0
     assert finding.holds is True, "growing gradients: the largest mean square is the present one"
@@ -214,21 +217,22 @@ def test_what_the_claim_says_would_be_found(monkeypatch: pytest.MonkeyPatch) -> 
 def test_another_rmsprop_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     torchs = torch.optim.RMSprop
     monkeypatch.setattr(torch.optim, "RMSprop", lambda params, alpha: torchs(params, alpha=0.9))
-    assert float(facts.moments_kept().numbers["rmsprop_difference"]) > 1e-2
-    assert facts.combines_sarsa().holds is True
+    assert float(articles.moments_kept().numbers["rmsprop_difference"]) > 1e-2
+    assert articles.combines_sarsa().holds is True
 
 
 def test_inputs_of_ones_make_the_residual_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, targets = torch.ones(64, 10), torch.arange(64.0).unsqueeze(1) + 1
-    monkeypatch.setattr(facts.regression, "load", lambda: ((inputs, targets),) * 3)
-    finding = facts.gradient_is_output_minus_target()
+    monkeypatch.setattr("bench.data.regression.load", lambda: ((inputs, targets),) * 3)
+    finding = articles.gradient_is_output_minus_target()
     assert finding.numbers["cosine"] == pytest.approx(1.0, abs=1e-6)
     assert finding.holds is True
 
 
 def test_a_usable_loss_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "as_printed", functional.cross_entropy)
-    finding = facts.printed_cross_entropy()
+    for module in ("articles", "harness"):
+        monkeypatch.setattr(f"bench.claims.checks.{module}.as_printed", functional.cross_entropy)
+    finding = articles.printed_cross_entropy()
     assert finding.holds is True
     assert finding.numbers["printed_accuracy"] == finding.numbers["cross_entropy_accuracy"]
     assert finding.numbers["pushed_down_before"] == 0
@@ -244,14 +248,14 @@ def test_an_adam_that_learns_from_rewards_or_values_would_be_found(monkeypatch: 
             return reward
 
     monkeypatch.setattr(torch.optim, "Adam", Sarsa)
-    finding = facts.combines_sarsa()
+    finding = articles.combines_sarsa()
     assert finding.holds is True
     assert float(finding.numbers["difference_by_value_and_reward"]) > 1e-9
 
 
 def test_a_real_textcnn_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "TextCNNAsPrinted", TextCNN)
-    finding = facts.printed_textcnn()
+    monkeypatch.setattr("bench.claims.checks.articles.TextCNNAsPrinted", TextCNN)
+    finding = articles.printed_textcnn()
     assert finding.holds is True
     assert finding.numbers["num_convolutions_printed"] == 3
 
@@ -259,6 +263,6 @@ def test_a_real_textcnn_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_adamax_within_its_bound_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     torchs = torch.optim.Adamax
     monkeypatch.setattr(torch.optim, "Adamax", lambda params, lr, betas, eps: torchs(params, lr, (0.0, betas[1]), eps))
-    finding = facts.adamax_step_bound()
+    finding = papers.adamax_step_bound()
     assert finding.holds is True, "without momentum, a step is the gradient over a norm that is at least as large"
     assert float(finding.numbers["longest_shrinking"]) <= 1.0

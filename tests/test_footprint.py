@@ -14,14 +14,15 @@ import pandas as pd
 import pytest
 import torch
 
-from bench import device as devices
 from bench import tables
-from bench.build import build_data, build_model
-from bench.config import Config, OptimizerConfig
-from bench.data import Dataset
-from bench.device import Unavailable
-from bench.footprint import footprint
-from bench.memory import CATEGORIES
+from bench.build.model import build_model
+from bench.build.targets import build_data
+from bench.config.schema import Config, OptimizerConfig
+from bench.data.dataset import Dataset
+from bench.execution.memory_pass import footprint
+from bench.measure import device
+from bench.measure.device import Unavailable
+from bench.measure.memory_tracker import CATEGORIES
 
 WITNESS = Path(__file__).resolve().parent.parent / "benchmarks" / "memory_truth.py"
 if not WITNESS.is_file():
@@ -152,7 +153,7 @@ def test_a_run_after_it_is_what_it_was_before(fake: bool) -> None:
     before = {split: (x.clone(), y.clone()) for split, (x, y) in data.splits.items()}
 
     def draws() -> torch.Tensor:
-        devices.reset(CPU, 1, "fp32", seed=3)
+        device.reset(CPU, 1, "fp32", seed=3)
         model = build_model(config.model, data.spec)
         return torch.cat([p.detach().flatten() for p in model.parameters()] + [torch.randn(10)])
 

@@ -15,12 +15,13 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from bench.app import plain
-from bench.claims.facts import FACTS
-from bench.claims.judge import DIRECTIONS
+from bench.base.paths import CONF_DIR
+from bench.claims.checks.articles import FACTS
+from bench.claims.effects.registry import QUANTITIES
 from bench.claims.ledger import BUDGETS, CLAIMS_DIR, Claim, Ledger, ledgers, load
-from bench.claims.quantities import QUANTITIES
-from bench.config import CONF_DIR, parse
+from bench.claims.verdict import DIRECTIONS
+from bench.compose.nodes import plain
+from bench.config.parse import parse
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 

@@ -9,8 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import memory
-from bench.memory import CATEGORIES, PeakMemory, StorageTracker, return_free_memory
+from bench.measure.memory_tracker import CATEGORIES, PeakMemory, StorageTracker, return_free_memory
 
 CPU = torch.device("cpu")
 
@@ -136,7 +135,7 @@ def test_the_tracker_keeps_nothing_alive() -> None:
 
 
 def test_the_peak_of_the_process_is_null_where_it_cannot_be_reset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_reset_peak", lambda: False)
+    monkeypatch.setattr("bench.measure.memory_tracker._reset_peak", lambda: False)
     assert PeakMemory(CPU).row() == {"baseline_rss_mib": None, "peak_rss_mib": None}
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from bench import paired
-from bench.paired import Arm, interleaved
+from bench.step_cost import interleave
+from bench.step_cost.interleave import Arm, interleaved
 
 CPU = torch.device("cpu")
 
@@ -26,8 +26,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
             once()
         return sum(spent), 0.5 * sum(spent)
 
-    monkeypatch.setattr(paired, "time_block", time_block)
-    monkeypatch.setattr(paired, "timer_cost", lambda: 1e-7)
+    monkeypatch.setattr("bench.step_cost.interleave.time_block", time_block)
+    monkeypatch.setattr("bench.step_cost.interleave.timer_cost", lambda: 1e-7)
     return spent
 
 
@@ -58,8 +58,8 @@ def test_a_disturbed_round_moves_no_median_and_a_drift_falls_on_all(clock: list[
 def test_blocks_are_long_enough_for_the_clock(clock: list[float]) -> None:
     for seconds in (1e-8, 1e-6, 1e-4, 1e-2):
         (timing,) = interleaved([Arm(lambda: None, lambda s=seconds: clock.append(s))], 0, 3, CPU)  # type: ignore[misc]
-        assert timing.calls_per_block * seconds >= paired.MIN_BLOCK_S
-        assert timing.timer_share < paired.MAX_TIMER_SHARE
+        assert timing.calls_per_block * seconds >= interleave.MIN_BLOCK_S
+        assert timing.timer_share < interleave.MAX_TIMER_SHARE
     assert timing.calls_per_block == 1
 
 
@@ -71,7 +71,7 @@ def test_reads_inside_a_call_count(clock: list[float]) -> None:
 def test_every_round_visits_all_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[int] = []
     arms = [Arm(lambda i=i: order.append(i), lambda: None) for i in range(3)]  # type: ignore[misc]
-    monkeypatch.setattr(paired, "_calls_per_block", lambda *_: 1)
+    monkeypatch.setattr("bench.step_cost.interleave._calls_per_block", lambda *_: 1)
     interleaved(arms, 0, 4, CPU)
     assert order == [0, 1, 2, 2, 1, 0] * 2
 
@@ -91,4 +91,4 @@ def test_the_collector_rests_during_blocks_and_is_left_as_it_was() -> None:
 
 
 def test_bandwidth_is_of_this_planet() -> None:
-    assert 1e8 < paired.bandwidth(CPU, 2**26) < 1e13
+    assert 1e8 < interleave.bandwidth(CPU, 2**26) < 1e13

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from bench import tables
-from bench.config import group_options
+from bench.config.parse import group_options
 
 ROOT = Path(__file__).resolve().parent.parent
 SWEEP = ["optimizer=adam,sgd", "seeds=[0,1,2]", "train.epochs=4", "report=false", "-m"]
@@ -169,7 +169,7 @@ def test_help_is_short_and_needs_no_torch(tmp_path: Path) -> None:
 
 
 def test_a_report_needs_neither_torch_nor_hydra(tmp_path: Path) -> None:
-    modules = imported("import bench.report.render, bench.report.__main__, bench.tables", tmp_path)
+    modules = imported("import bench.report.study.render, bench.report.__main__, bench.tables", tmp_path)
     assert not {"torch", "torchvision", "hydra", "omegaconf", "sklearn"} & modules
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench import reproduce, tables
+from bench import tables
+from bench.claims import publish
+from bench.claims.evaluate import comparisons, verdicts
 from bench.claims.ledger import load
-from bench.claims.verdicts import comparisons, verdicts
+from bench.cli import reproduce
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = [name for name in ("articles", "papers") if (ROOT / "results" / name).is_dir()]
@@ -23,7 +25,7 @@ def test_the_articles_are_published() -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_verdicts_follow_from_the_published_tables(name: str) -> None:
-    evidence, facts = reproduce.tables_of(ROOT / "results" / name)
+    evidence, facts = publish.tables_of(ROOT / "results" / name)
     whole = load(name)
     ledger = whole.chosen(budget=reproduce.budget_of(whole, evidence))
     judged = comparisons(ledger, evidence)
@@ -49,7 +51,7 @@ def test_every_claim_stands_in_the_published_reports(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_tables_are_small_and_tell_nothing_of_the_machine(name: str) -> None:
     folder = ROOT / "results" / name
-    assert {path.name for path in folder.iterdir()} == {f"{table}.parquet" for table in reproduce.TABLES}
+    assert {path.name for path in folder.iterdir()} == {f"{table}.parquet" for table in publish.TABLES}
     assert sum(path.stat().st_size for path in folder.iterdir()) < MAX_BYTES
     study = tables.load(folder)
     assert study.runs[["hostname", "git_commit", "command"]].isna().all(axis=None)

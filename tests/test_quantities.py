@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.claims import quantities
-from bench.claims.judge import Spread
-from bench.claims.quantities import DEFAULT, MIXED, QUANTITIES, RATES, TUNED, Evidence, NotMeasured, Pair
+from bench.analysis.bounds import Spread
+from bench.claims.effects import evidence as effects_evidence
+from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED, Evidence, NotMeasured, Pair
+from bench.claims.effects.registry import QUANTITIES
 
 SEEDS = (1, 2, 3, 4, 5, 6)
 STEPS = np.arange(0, 101, 10)
@@ -395,7 +396,7 @@ def test_swapping_the_sides_swaps_every_sample() -> None:
                 ("train", "grad_norm_first"): rng.uniform(1, 2, len(STEPS)),
                 ("train", "grad_norm_last"): rng.uniform(1, 2, len(STEPS)),
             }
-            numbers = {name: rng.uniform(0.1, 0.5) for name in quantities.COLUMNS if name.endswith("_loss")}
+            numbers = {name: rng.uniform(0.1, 0.5) for name in effects_evidence.COLUMNS if name.endswith("_loss")}
             numbers |= {
                 "first_train_loss": 4.0,
                 "test_loss_at_best_val": rng.uniform(0.1, 0.5),

@@ -12,9 +12,10 @@ import pytest
 import test_quantities as q
 import test_verdicts as v
 
-from bench.claims.judge import Spread
-from bench.claims.quantities import DEFAULT, MIXED, QUANTITIES, RATES, TUNED, Evidence, NotMeasured
-from bench.claims.verdicts import comparisons, verdicts
+from bench.analysis.bounds import Spread
+from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED, Evidence, NotMeasured
+from bench.claims.effects.registry import QUANTITIES
+from bench.claims.evaluate import comparisons, verdicts
 
 LOST = {"status": "diverged"}
 ACCURACY = "test_accuracy_at_best_val"

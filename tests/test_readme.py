@@ -12,9 +12,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bench import reproduce, tables
+from bench import tables
+from bench.base.paths import CONF_DIR
+from bench.claims import needs
 from bench.claims.ledger import load
-from bench.config import CONF_DIR, parse_step_cost
+from bench.cli import reproduce
+from bench.config.parse import parse_step_cost
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -78,7 +81,7 @@ def test_commands_about_claims_are_taken_and_the_readers_own_claim_is_one(
             continue
         options = reproduce.parse(words)
         ledger = load(options.ledger).chosen(budget=options.budget or "quick")
-        assert options.rejudge or reproduce.jobs(ledger, n_jobs=2)
+        assert options.rejudge or needs.jobs(ledger, n_jobs=2)
 
 
 def test_columns_named_in_the_readme_exist() -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench import reproduce, tables
+from bench import tables
+from bench.claims import needs, publish
 from bench.claims.ledger import load
-from bench.tuning import shares
+from bench.cli import reproduce
+from bench.sweep.search_space import shares
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 
@@ -143,7 +145,7 @@ def test_published_tables_give_the_same_verdicts_and_tell_nothing_of_the_machine
     result = run(folder, "mine", "publish=true", "rejudge=true", "budget=quick")
     assert result.returncode == 0, result.stderr
     kept = folder / "results" / "mine"
-    assert sorted(path.name for path in kept.iterdir()) == [f"{name}.parquet" for name in sorted(reproduce.TABLES)]
+    assert sorted(path.name for path in kept.iterdir()) == [f"{name}.parquet" for name in sorted(publish.TABLES)]
     runs = tables.load(kept).runs
     assert runs[["hostname", "git_commit", "command"]].isna().all(axis=None)
     assert not any(str(folder) in str(value) for value in runs.to_numpy().ravel())
@@ -218,13 +220,13 @@ def test_the_list_shows_every_claim(capsys):
 
 
 def test_rates_are_those_of_a_tuned_sweep():
-    rates = reproduce.learning_rates("adam")
+    rates = needs.learning_rates("adam")
     assert len(rates) == len(shares("grid", 9, 1))
     assert rates[0] == pytest.approx(1e-5) and rates[4] == pytest.approx(1e-3) and rates[-1] == pytest.approx(0.1)
 
 
 def test_what_counts_by_its_times_is_made_first_and_alone():
-    work = reproduce.jobs(load("articles").chosen(budget="quick"), n_jobs=2)
+    work = needs.jobs(load("articles").chosen(budget="quick"), n_jobs=2)
     alone = [job.alone for job in work]
     assert alone == sorted(alone, reverse=True)
     for job in work:
@@ -234,6 +236,6 @@ def test_what_counts_by_its_times_is_made_first_and_alone():
 
 
 def test_no_run_is_asked_for_twice():
-    work = reproduce.jobs(load("articles").chosen(budget="full"), n_jobs=2)
+    work = needs.jobs(load("articles").chosen(budget="full"), n_jobs=2)
     asked = [(job.workload, job.at, side) for job in work if not job.times_count for side in job.sides]
     assert len(asked) == len(set(asked))

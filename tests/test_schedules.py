@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from bench import schedules, tables
-from bench.schedules import SCHEDULES, Plateau, Schedule
+from bench import tables
+from bench.training import schedules
+from bench.training.schedules import SCHEDULES, Plateau, Schedule
 
 Cli = Callable[..., Any]
 SHORT = ["train.epochs=4", "seeds=[0]", "report=false"]
@@ -100,8 +101,8 @@ def test_configs_and_functions_agree() -> None:
 
     import yaml
 
-    from bench.config import CONF_DIR
-    from bench.config import SCHEDULES as NAMES
+    from bench.base.paths import CONF_DIR
+    from bench.config.schema import SCHEDULES as NAMES
 
     assert set(NAMES) == set(SCHEDULES) == {path.stem for path in (CONF_DIR / "schedule").glob("*.yaml")}
     for name, function in SCHEDULES.items():
@@ -127,9 +128,10 @@ def test_a_cosine_over_the_budget_is_a_bare_loop_with_torchs(cli: Cli) -> None:
     """The same batches, by hand: lr of step t is cos at t."""
     from contextlib import nullcontext
 
-    from bench.clock import Stopwatch
-    from bench.data import as_dataset, digits
-    from bench.train import Plan, Trace, train
+    from bench.data import digits
+    from bench.data.dataset import as_dataset
+    from bench.measure.clock import Stopwatch
+    from bench.training.loop import Plan, Trace, train
     from models.logistic import LogisticRegression
 
     data = as_dataset(digits.load())
@@ -157,9 +159,10 @@ def test_plateau_falls_in_training() -> None:
     """Nothing is learnt at rate 0: every evaluation but the first is one too many."""
     from contextlib import nullcontext
 
-    from bench.clock import Stopwatch
-    from bench.data import as_dataset, digits
-    from bench.train import Plan, Trace, train
+    from bench.data import digits
+    from bench.data.dataset import as_dataset
+    from bench.measure.clock import Stopwatch
+    from bench.training.loop import Plan, Trace, train
     from models.logistic import LogisticRegression
 
     data = as_dataset(digits.load())
@@ -193,7 +196,7 @@ def test_what_has_no_learning_rate_and_what_is_compiled(cli: Cli, folder: Path) 
 
 
 def test_settings_tell_series_apart(cli: Cli) -> None:
-    from bench.report import sections
+    from bench.analysis import sections
 
     cli("schedule=constant,cosine", *SHORT, "-m")
     cli("schedule=cosine", "schedule.final=0.5", *SHORT)

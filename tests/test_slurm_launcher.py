@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from conftest import Outcome
 
-from bench import slurm, tables
+from bench import tables
+from bench.execution.launchers import slurm
 
 submitit = pytest.importorskip("submitit")
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
@@ -43,7 +44,7 @@ def no_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return {pid: "None" for pid, state in states.items() if ") Z " not in state}
 
     (folder / "dies.py").write_text(DIES)
-    paths = [str(Path(slurm.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(slurm.__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     monkeypatch.setattr(slurm, "_submit", submit)
     monkeypatch.setattr(slurm, "_queued", alive)

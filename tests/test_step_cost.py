@@ -16,9 +16,11 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bench import replicate, step_cost, tables
-from bench.config import CONF_DIR, parse_step_cost
-from bench.run import dataset
+from bench import tables
+from bench.base.paths import CONF_DIR
+from bench.config.parse import parse_step_cost
+from bench.execution.workload import dataset
+from bench.step_cost import session, worker
 
 FEW = [
     "optimizers=[adam,{name:sgd,momentum:0.9},sgd,rmsprop]",
@@ -112,7 +114,7 @@ def test_what_is_refused(
     sentence: str,
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["step_cost", *arguments])
-    assert step_cost.main() == 2
+    assert session.main() == 2
     err = capsys.readouterr().err
     assert sentence in err
     assert err.count("\n") == 1
@@ -136,7 +138,7 @@ def test_what_a_replicate_refuses(
     answers = io.StringIO()
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(spec)))
     monkeypatch.setattr(sys, "stdout", answers)
-    assert replicate.main() == 0
+    assert worker.main() == 0
     assert sentence in json.loads(answers.getvalue())["refused"]
 
 
@@ -156,7 +158,7 @@ def build(*overrides: str, known: dict[str, Any] | None = None) -> list[dict[str
     }  # fmt: skip
     device = torch.device("cpu")
     data = dataset(config.data, device)
-    return replicate.build_and_time(config, data, device, nullcontext(), row | (known or {}), set())
+    return worker.build_and_time(config, data, device, nullcontext(), row | (known or {}), set())
 
 
 def test_a_class_of_ones_own_is_measured_and_fails_alone(folder: Path) -> None:
@@ -218,8 +220,8 @@ def test_a_process_that_dies_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
     def dying(command: list[str], **options: Any) -> Any:
         return real([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], **options)
 
-    monkeypatch.setattr(step_cost.subprocess, "Popen", dying)
-    rows, failure = step_cost._one_process("", ENVIRONMENT, lambda: None)
+    monkeypatch.setattr("bench.step_cost.session.subprocess.Popen", dying)
+    rows, failure = session._one_process("", ENVIRONMENT, lambda: None)
     assert rows == []
     assert failure is not None
     assert "killed by signal 9" in failure
@@ -232,8 +234,8 @@ def test_names_of_settings() -> None:
 
 
 def test_a_step_that_needs_a_closure_is_skipped_with_the_reason() -> None:
-    from bench import replicate
-    from bench.config import OptimizerConfig
+    from bench.config.schema import OptimizerConfig
+    from bench.step_cost import worker
 
     config = OptimizerConfig(target="torch.optim.LBFGS", name="lbfgs", options={"lr": 1.0}, implementation="default")
     model = torch.nn.Linear(2, 2)
@@ -244,7 +246,7 @@ def test_a_step_that_needs_a_closure_is_skipped_with_the_reason() -> None:
         implementations = ["forloop"]
 
     known = {"workload_id": "w", "device": "cpu", "environment_id": "e"}
-    made, rows = replicate._candidates(Session(), model, torch.device("cpu"), known, 0, set(), lambda: None)  # type: ignore[arg-type]
+    made, rows = worker._candidates(Session(), model, torch.device("cpu"), known, 0, set(), lambda: None)  # type: ignore[arg-type]
     assert made == []
     assert [row["status"] for row in rows] == ["skipped"]
     assert rows[0]["reason"] == "a step of lbfgs cannot be timed alone: its gradients come from a closure"

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from bench import tables
-from bench.environment import num_cores
+from bench.measure.environment import num_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 POOL = ["launcher=pool", "launcher.n_jobs=2"]

@@ -229,7 +229,7 @@ def test_results_of_a_newer_version_are_refused(tmp_path: Path) -> None:
 def test_study_tables_of_a_newer_version_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "a-0-e")
     with monkeypatch.context() as patch:
-        patch.setattr(tables, "SCHEMA_VERSION", 99)
+        patch.setattr("bench.tables.write.SCHEMA_VERSION", 99)
         tables.build(tmp_path)
     with pytest.raises(ValueError, match="version 1 or older, got version 99"):
         tables.load(tmp_path)

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench.clock import Stopwatch
-from bench.data import Dataset, as_dataset, batch_order, digits, from_tensors
-from bench.probes import Probes
-from bench.train import Diverged, OutOfTime, Plan, Trace, evaluate, train
-from bench.update import StepOptions, trained
+from bench.data import digits
+from bench.data.dataset import Dataset, as_dataset, batch_order, from_tensors
+from bench.measure.clock import Stopwatch
+from bench.training.diagnostics import Probes
+from bench.training.loop import Diverged, OutOfTime, Plan, Trace, evaluate, train
+from bench.training.step import StepOptions, trained
 from models.mlp import MLP
 
 

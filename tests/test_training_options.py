@@ -73,8 +73,8 @@ def test_a_batch_in_parts_trains_alike_and_needs_less_memory(cli: Cli) -> None:
 
 def test_weight_decay_leaves_biases_alone_on_request(cli: Cli) -> None:
     """With plain SGD at learning rate r and decay d, a weight that has no gradient shrinks by 1 - r d a step."""
-    from bench.build import build_optimizer
-    from bench.config import OptimizerConfig
+    from bench.build.optimizer import build_optimizer
+    from bench.config.schema import OptimizerConfig
 
     config = OptimizerConfig(
         target="torch.optim.SGD", name="sgd", options={"lr": 0.1, "weight_decay": 0.5}, implementation="forloop"
@@ -223,8 +223,9 @@ def test_norms_of_layers_and_moved_images_change_no_curve_and_are_made_up_for(cl
 
 
 def test_accuracy_on_moved_images_is_that_of_the_trained_weights_and_below_the_clean_one(cli: Cli) -> None:
-    from bench.augment import Move
-    from bench.data import as_dataset, digits
+    from bench.data import digits
+    from bench.data.dataset import as_dataset
+    from bench.training.augmentation import Move
     from models.mlp import MLP
 
     base = ["seeds=[0]", "train.epochs=6", "optimizer.lr=0.01", "report=false", "memory=false", "train.save_best=true"]
@@ -298,8 +299,9 @@ def test_step_costs_and_compare_take_fewer_examples(folder: Path) -> None:
     from omegaconf import OmegaConf
 
     from bench import compare
-    from bench.config import CONF_DIR, parse_step_cost
-    from bench.run import dataset
+    from bench.base.paths import CONF_DIR
+    from bench.config.parse import parse_step_cost
+    from bench.execution.workload import dataset
 
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         node: Any = OmegaConf.to_container(compose("step_cost", ["+data.num_train=80"]), resolve=True)
@@ -478,11 +480,9 @@ def test_a_compiled_model_trains_alike_and_is_compiled_before_the_clock_runs(cli
     import torch._dynamo
     from torch._dynamo.utils import counters
 
-    from bench import run as run_module
-
     ok(cli(*SHORT, "memory=false"))
     graphs = []
-    train = run_module.train
+    from bench.training.loop import train
 
     def watched(*args: Any, **kwargs: Any) -> None:
         before = counters["stats"]["unique_graphs"]
@@ -490,7 +490,7 @@ def test_a_compiled_model_trains_alike_and_is_compiled_before_the_clock_runs(cli
         graphs.append((before, counters["stats"]["unique_graphs"]))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "train", watched)
+        patch.setattr("bench.execution.run.train", watched)
         done = cli(*SHORT, "train.compile=true", "train.accumulate=3", "memory=false", "train.save_best=true")
     ok(done)
     table = runs().set_index("compiled_model")
@@ -577,7 +577,7 @@ def test_a_gap_is_that_of_the_model_the_optimum_is_of(cli: Cli) -> None:
 
 
 def test_what_varies_is_in_the_names_and_titles_of_the_report(cli: Cli) -> None:
-    from bench.report.sections import sections
+    from bench.analysis.sections import sections
 
     base = ["seeds=[0]", "train.steps=5", "report=false", "memory=false", "study=s"]
     ok(cli(*base, "augment=rotation", "augment.degrees=5,30", "-m"))
@@ -600,8 +600,8 @@ def test_progress_tells_cells_apart(cli: Cli) -> None:
 
 
 def test_weight_decay_that_is_nobodys_setting_leaves_biases_alone_too() -> None:
-    from bench.build import build_optimizer
-    from bench.config import OptimizerConfig
+    from bench.build.optimizer import build_optimizer
+    from bench.config.schema import OptimizerConfig
 
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
     config = OptimizerConfig(target="torch.optim.AdamW", name="x", options={"lr": 0.1}, implementation="default")

@@ -18,9 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from bench import tables, tuning
-from bench.config import CONF_DIR, OPTIMIZERS, Config, OptimizerConfig, SweepConfig, cell_id, parse
-from bench.tuning import Range, Search, Trial, TunedSweep, shares, space, tried
+from bench import tables
+from bench.base.paths import CONF_DIR
+from bench.config.identity import cell_id
+from bench.config.parse import parse
+from bench.config.schema import OPTIMIZERS, Config, OptimizerConfig, SweepConfig
+from bench.execution import pruning
+from bench.sweep import tuned
+from bench.sweep.search import Search, Trial
+from bench.sweep.search_space import Range, shares, space
+from bench.sweep.tuned import TunedSweep, tried
 
 
 @functools.cache
@@ -255,7 +262,7 @@ def test_widening_ends_where_there_is_no_end() -> None:
     bowl = Bowl({"sgd": 1e30})
     sweep = TunedSweep([cell("sgd", "sweep.extend=true")])
     sweep.carry_out(bowl)
-    assert len(bowl.of("tune")) == 9 + 2 * tuning.MAX_WIDENED
+    assert len(bowl.of("tune")) == 9 + 2 * tuned.MAX_WIDENED
     assert bowl.of("final")[0].trial.edge == "lr high"
 
 
@@ -328,16 +335,16 @@ def test_trials_that_fail_do_not_end_a_search() -> None:
 @optuna
 def test_a_trial_above_the_median_of_those_before_is_given_up(tmp_path: Path) -> None:
     path = tmp_path / "history.json"
-    tuning.write_history(path, [{10: 1.0 + i, 20: 0.5 + i} for i in range(5)])
-    give_up = tuning.pruner(str(path))
+    pruning.write_history(path, [{10: 1.0 + i, 20: 0.5 + i} for i in range(5)])
+    give_up = pruning.pruner(str(path))
     assert not give_up(10, 2.9)
     assert not give_up(20, 2.4)
-    give_up = tuning.pruner(str(path))
+    give_up = pruning.pruner(str(path))
     assert give_up(10, 3.1)
-    tuning.write_history(path, [{10: 1.0 + i} for i in range(tuning.NUM_BEFORE_PRUNING - 1)])
-    assert not tuning.pruner(str(path))(10, 99.0)
+    pruning.write_history(path, [{10: 1.0 + i} for i in range(pruning.NUM_BEFORE_PRUNING - 1)])
+    assert not pruning.pruner(str(path))(10, 99.0)
     with pytest.raises(ValueError, match=r"^trial.history must be a file .*, got .*absent"):
-        tuning.pruner(str(tmp_path / "absent"))
+        pruning.pruner(str(tmp_path / "absent"))
 
 
 def test_the_newest_run_of_a_cell_is_found(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from bench.losses import LOSSES, as_printed, check_log_probabilities, cross_entropy, loss_name, nll
-from bench.update import StepOptions, Update
+from bench.training.losses import LOSSES, as_printed, check_log_probabilities, cross_entropy, loss_name, nll
+from bench.training.step import StepOptions, Update
 
 X = torch.randn(13, 6, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(13) % 4
@@ -197,7 +197,7 @@ def test_the_printed_loss_is_as_printed_and_falls_with_the_right_output() -> Non
 
 
 def test_which_loss() -> None:
-    from bench.data import DataSpec
+    from bench.data.dataset import DataSpec
 
     classes, values = DataSpec((3,), 2, "classification"), DataSpec((3,), 2, "regression")
     assert [loss_name("default", spec) for spec in (classes, values)] == ["cross_entropy", "mse"]

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED, Evidence
+from bench.claims.evaluate import comparisons, made_for, numbers_of, verdicts
 from bench.claims.ledger import Claim, Head, Ledger, Workload
-from bench.claims.quantities import DEFAULT, MIXED, RATES, TUNED, Evidence
-from bench.claims.verdicts import comparisons, made_for, numbers_of, verdicts
 
 WORKLOAD = {"budget": "quick", "words": "w", "run": ["model=mlp"]}
 CLAIM = {

@@ -12,13 +12,16 @@ from hydra import compose, initialize_config_dir
 from samples import write_cifar, write_idx, write_images, write_texts
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from bench import workloads
-from bench.app import plain
-from bench.build import build_model, build_optimizer, checked_outputs, needs_of, step_options
-from bench.config import CONF_DIR, Config, group_options, parse
-from bench.losses import LOSSES, loss_name
-from bench.run import check_batch_size, dataset
-from bench.update import Update
+from bench.base.paths import CONF_DIR
+from bench.build.model import build_model, checked_outputs
+from bench.build.optimizer import build_optimizer, needs_of, step_options
+from bench.cli import workloads
+from bench.compose.nodes import plain
+from bench.config.parse import group_options, parse
+from bench.config.schema import Config
+from bench.execution.workload import check_batch_size, dataset
+from bench.training.losses import LOSSES, loss_name
+from bench.training.step import Update
 
 SMALLER = {
     "imagenet": ["train.batch_size=2", "data.workers=0"],

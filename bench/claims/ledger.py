@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bench.claims.judge import DIRECTIONS
-from bench.claims.quantities import QUANTITIES
-from bench.config import CONF_DIR
+from bench.base.paths import CONF_DIR
+from bench.claims.effects.registry import QUANTITIES
+from bench.claims.verdict import DIRECTIONS
 
 CLAIMS_DIR = CONF_DIR / "claims"
 BUDGETS = ("quick", "standard", "full")

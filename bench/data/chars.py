@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data import SPLITS, Dataset, from_tensors
+from bench.data.dataset import SPLITS, Dataset, from_tensors
 from bench.data.text_sources import read_text, stdlib_folder
 
 STDLIB_CHARS = 1_000_000

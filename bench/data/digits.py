@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data import resized, stratified_order, with_channels
-from bench.data.images import Splits, pair
+from bench.data.dataset import stratified_order
+from bench.data.images import Splits, pair, resized, with_channels
 
 NUM_VAL = NUM_TEST = 360
 

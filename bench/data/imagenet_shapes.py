@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bench.data import Dataset, DataSpec
+from bench.data.dataset import Dataset, DataSpec
 
 SIZES = {"train": 1_281_167, "val": 50_000, "test": 50_000}
 

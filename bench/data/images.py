@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data import Batch, resized, stratified_order, with_channels
+from bench.data.dataset import Batch, stratified_order
 
 NUM_VAL = 5_000
 """Training examples that are held out as val, where a data set comes in two parts."""
@@ -125,3 +125,29 @@ def pair(images: Tensor, classes: Tensor, reconstruct: bool) -> Batch:
     if not isinstance(reconstruct, bool):
         raise ValueError(f"reconstruct must be true or false, got {reconstruct}; set one of them")
     return images, images.flatten(1) if reconstruct else classes
+
+
+def resized(images: Tensor, side: int | None) -> Tensor:
+    """Images (N, C, H, W) scaled to side x side by bilinear interpolation; unchanged for None.
+
+    Raises:
+        ValueError: The side is no whole number from 1 to 1024.
+    """
+    if side is None or images.shape[-2:] == (side, side):
+        return images
+    if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= 1024:
+        raise ValueError(f"resize must be a whole number of pixels from 1 to 1024, or null, got {side}")
+    return torch.nn.functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
+
+
+def with_channels(images: Tensor, channels: int | None) -> Tensor:
+    """Grey images (N, 1, H, W) as they are for None or 1; for 3, the grey channel three times.
+
+    Raises:
+        ValueError: Another number of channels.
+    """
+    if channels is None or (channels == 1 and channels is not True):
+        return images
+    if channels != 3:
+        raise ValueError(f"channels must be 1, 3 or null, got {channels}; leave it out for grey images")
+    return images.expand(-1, 3, -1, -1).contiguous()

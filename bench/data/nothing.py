@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bench.data import Dataset, from_tensors
+from bench.data.dataset import Dataset, from_tensors
 
 
 def load(examples: int = 1) -> Dataset:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data import Batch, Dataset, from_tensors
+from bench.data.dataset import Batch, Dataset, from_tensors
 from models.quadratic import DIMENSION, hessian
 
 NUM_EXAMPLES = 1_000

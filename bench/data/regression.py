@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from bench.data import Dataset, from_tensors
+from bench.data.dataset import Dataset, from_tensors
 
 
 def load(features: int = 10, size: int = 1000, noise: float = 0.1, condition: float = 1.0, seed: int = 0) -> Dataset:

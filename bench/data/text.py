@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.data import SPLITS, Dataset, from_tensors, stratified_order
+from bench.data.dataset import SPLITS, Dataset, from_tensors, stratified_order
 from bench.data.text_sources import (
     ENCODINGS,
     FILES,

@@ -27,8 +27,8 @@ def main() -> int:
     report_dir = arguments.out or Path("reports") / arguments.study.resolve().name
     try:
         study = tables.load(arguments.study)
-        from bench.report.render import write_report
-        from bench.report.stats import Goal
+        from bench.analysis.targets import Goal
+        from bench.report.study.render import write_report
 
         if arguments.target is not None and not math.isfinite(arguments.target):
             raise ValueError(f"--target must be a finite number, got {arguments.target}; give a loss")

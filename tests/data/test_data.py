@@ -14,22 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from bench.data import (
-    SPLITS,
-    Dataset,
-    as_dataset,
-    chars,
-    digits,
-    from_tensors,
-    imagenet_shapes,
-    mnist,
-    nothing,
-    quadratic_deep,
-    regression,
-    resized,
-    stratified_order,
-    with_channels,
-)
+from bench.data import chars, digits, imagenet_shapes, mnist, nothing, quadratic_deep, regression
+from bench.data.dataset import SPLITS, Dataset, as_dataset, from_tensors, stratified_order
+from bench.data.images import resized, with_channels
 
 
 def test_digits_are_real_fixed_and_stratified() -> None:

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset as MapDataset
 
-from bench.data import Dataset, DataSpec, as_dataset, batch_order
+from bench.data.dataset import Dataset, DataSpec, as_dataset, batch_order
 from bench.data.image_folder import IMAGENET_MEAN, IMAGENET_STD, Loaded, load
 
 CLASSES = ("ant", "bee", "cat")

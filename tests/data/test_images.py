@@ -18,8 +18,9 @@ import yaml
 from samples import NUM_TEST, NUM_TRAIN, idx, numbered, write_cifar, write_idx
 from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
-from bench.config import CONF_DIR
-from bench.data import as_dataset, cifar, digits, mnist
+from bench.base.paths import CONF_DIR
+from bench.data import cifar, digits, mnist
+from bench.data.dataset import as_dataset
 
 LOADERS: dict[str, Callable[..., Any]] = {
     "MNIST": mnist.load,

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
-from bench.data import as_dataset, regression
+from bench.data import regression
+from bench.data.dataset import as_dataset
 
 
 def _arrays(data: Any, split: str = "train") -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data import Dataset, as_dataset, chars, text, text_sources
+from bench.data import chars, text, text_sources
+from bench.data.dataset import Dataset, as_dataset
 
 
 def _write(path: Path, content: str | bytes) -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bench.data import digits
-from bench.losses import cross_entropy, nll
+from bench.training.losses import cross_entropy, nll
 from models.autoencoder import ConvAutoencoder
 from models.cnn import Conv64, MnistCNN
 from models.linear import LinearRegression

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data import quadratic_deep
-from bench.losses import mean
+from bench.training.losses import mean
 from models.quadratic import DIMENSION, Quadratic, eigenvalues, hessian, rotation
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from made_up import TUNING, row, side_tables, tuned_study, write
 
 from bench import tables
-from bench.report import answers, stats, tuning, words
-from bench.report.render import write_report
-from bench.report.sections import Section, leaders, sections
+from bench.analysis import targets as analysis_targets
+from bench.analysis import tuning
+from bench.analysis.sections import Section, leaders, sections
+from bench.report.study import findings, sentences
+from bench.report.study.render import write_report
 
-TARGET = stats.Target(0.5, "the median final one of b, the second lowest")
+TARGET = analysis_targets.Target(0.5, "the median final one of b, the second lowest")
 
 
 def runs_and_curves(steps: dict[str, list[float]], step_s: dict[str, float] | None = None) -> tuple[pd.DataFrame, ...]:
@@ -36,12 +38,12 @@ def runs_and_curves(steps: dict[str, list[float]], step_s: dict[str, float] | No
     times = None
     if step_s is not None:
         times = pd.DataFrame([{"series": n, "step_s": s, "log_se": 0.01, "df": 9.0} for n, s in step_s.items()])
-    targets = stats.time_to_target(table, curves, shown, 0.5, times)
-    return targets, stats.target_pairs(table, curves, shown, 0.5, times)
+    targets = analysis_targets.time_to_target(table, curves, shown, 0.5, times)
+    return targets, analysis_targets.target_pairs(table, curves, shown, 0.5, times)
 
 
 def fast(steps: dict[str, list[float]], step_s: dict[str, float] | None = None) -> str:
-    answer = answers.how_fast(TARGET, *runs_and_curves(steps, step_s), step_s is not None)
+    answer = findings.how_fast(TARGET, *runs_and_curves(steps, step_s), step_s is not None)
     assert answer is not None
     return answer.text
 
@@ -81,7 +83,7 @@ def test_runs_that_never_got_there_are_counted_and_have_no_interval() -> None:
     assert "Not all got there: sgd (3 of 5 seeds)." in said
     assert "at least" in said
     assert "interval" not in said
-    assert answers.how_fast(TARGET, *runs_and_curves({"adam": [math.inf] * 3, "sgd": [math.inf] * 3}), False) is None
+    assert findings.how_fast(TARGET, *runs_and_curves({"adam": [math.inf] * 3, "sgd": [math.inf] * 3}), False) is None
 
 
 def test_where_nothing_but_a_sign_test_can_compare_the_seeds_won_are_said() -> None:
@@ -99,13 +101,13 @@ def test_where_only_one_has_a_time_to_the_target_that_is_said() -> None:
 
 
 def test_one_seed_says_nothing_about_speed() -> None:
-    assert answers.how_fast(TARGET, *runs_and_curves({"adam": [10], "sgd": [40]}), False) is None
+    assert findings.how_fast(TARGET, *runs_and_curves({"adam": [10], "sgd": [40]}), False) is None
 
 
 @given(st.lists(st.floats(1, 1e5), min_size=2, max_size=6))
 def test_memory_names_the_lowest_and_every_other(peaks: list[float]) -> None:
     table = pd.DataFrame({"series": [f"o{i}" for i in range(len(peaks))], "peak_mib": peaks})
-    answer = answers.memory(table, "Peak memory in tensors")
+    answer = findings.memory(table, "Peak memory in tensors")
     assert answer is not None
     lowest, _, more = answer.text.partition("times as much")
     for name, peak in zip(table["series"], peaks, strict=True):
@@ -118,11 +120,11 @@ def test_memory_names_the_lowest_and_every_other(peaks: list[float]) -> None:
 
 def test_memory_that_is_alike_is_no_ranking() -> None:
     table = pd.DataFrame({"series": ["a", "b"], "peak_mib": [100.0, 100.5]})
-    answer = answers.memory(table, "Peak memory in tensors")
+    answer = findings.memory(table, "Peak memory in tensors")
     assert answer is not None
     assert "alike for all to 1 %, 100 MiB" in answer.text
-    assert answers.memory(table.head(1), "Peak memory in tensors") is None
-    assert answers.memory(table.assign(peak_mib=math.nan), "Peak memory in tensors") is None
+    assert findings.memory(table.head(1), "Peak memory in tensors") is None
+    assert findings.memory(table.assign(peak_mib=math.nan), "Peak memory in tensors") is None
 
 
 def against(*rows: tuple[str, float, bool]) -> pd.DataFrame:
@@ -138,7 +140,7 @@ def against(*rows: tuple[str, float, bool]) -> pd.DataFrame:
 
 
 def test_what_tuning_buys_and_whom_it_buys_nothing() -> None:
-    answer = answers.what_tuning_buys(against(("adam", 0.98, False), ("sgd", 0.1, True), ("rmsprop", 1.2, True)))
+    answer = findings.what_tuning_buys(against(("adam", 0.98, False), ("sgd", 0.1, True), ("rmsprop", 1.2, True)))
     assert answer is not None
     assert (
         "Tuning brings sgd to 0.1 times the final validation loss of its default (95% interval 0.0909 to 0.11)"
@@ -147,10 +149,10 @@ def test_what_tuning_buys_and_whom_it_buys_nothing() -> None:
     assert "cannot be told apart for adam (0.98)" in answer.text
     assert "worse than default for rmsprop (1.2)" in answer.text
     assert "did not end ok" not in answer.text
-    fewer = answers.what_tuning_buys(against(("adam", 0.5, True)).assign(num_default_lost=2))
+    fewer = findings.what_tuning_buys(against(("adam", 0.5, True)).assign(num_default_lost=2))
     assert fewer is not None
     assert fewer.text.endswith("Without pairs of which a run did not end ok: adam.")
-    assert answers.what_tuning_buys(against().reindex(columns=against(("a", 1.0, False)).columns)) is None
+    assert findings.what_tuning_buys(against().reindex(columns=against(("a", 1.0, False)).columns)) is None
 
 
 @pytest.fixture(scope="module")
@@ -166,11 +168,11 @@ def tuned(study: Path) -> Section:
 
 
 def test_trials_seeds_and_edges_are_said(tuned: Section) -> None:
-    assert answers.setting(tuned) == "Tuned, 6 trials each; the best of each on 5 fresh seeds."
-    fair = answers.how_fair(tuned)
+    assert findings.setting(tuned) == "Tuned, 6 trials each; the best of each on 5 fresh seeds."
+    fair = findings.how_fair(tuned)
     assert fair is not None
     assert TUNING in fair.text
-    limits = answers.limits(tuned, leaders(tuned.runs))
+    limits = findings.limits(tuned, leaders(tuned.runs))
     assert limits is not None
     assert limits.warns
     assert "The best setting of sgd (lr high) lies at the edge of what was tried" in limits.text
@@ -179,7 +181,7 @@ def test_trials_seeds_and_edges_are_said(tuned: Section) -> None:
 
 def test_unequal_budgets_are_said(tuned: Section) -> None:
     fewer = tuned.trials[~((tuned.trials["optimizer"] == "sgd") & (tuned.trials["trial"] > 2))]
-    limits = answers.limits(Section(tuned.title, tuned.runs, False, fewer, tuned.untuned), leaders(tuned.runs))
+    limits = findings.limits(Section(tuned.title, tuned.runs, False, fewer, tuned.untuned), leaders(tuned.runs))
     assert limits is not None
     assert "Not tuned alike: trials adam 6, nadam 6, rmsprop 6, sgd 3." in limits.text
 
@@ -193,7 +195,7 @@ def test_an_optimizer_of_which_no_trial_ended_ok_is_named(tuned: Section) -> Non
         tuned.trials.assign(status=lost),
         tuned.untuned,
     )
-    limits = answers.limits(section, leaders(section.runs))
+    limits = findings.limits(section, leaders(section.runs))
     assert limits is not None
     assert "No trial ended ok, so that nothing of it ranks: nadam." in limits.text
 
@@ -202,7 +204,7 @@ def test_unlike_ways_of_tuning_are_said(tuned: Section) -> None:
     other = {"tuning": tuned.trials["tuning"].where(tuned.trials["optimizer"] != "sgd", "random, 6 trials")}
     final = tuned.runs["tuning"].where(tuned.runs["optimizer"] != "sgd", "random, 6 trials")
     section = Section(tuned.title, tuned.runs.assign(tuning=final), False, tuned.trials.assign(**other), tuned.untuned)
-    limits = answers.limits(section, leaders(section.runs))
+    limits = findings.limits(section, leaders(section.runs))
     assert limits is not None
     assert f"Not tuned alike: adam ({TUNING})" in limits.text
     assert "sgd (random, 6 trials)." in limits.text
@@ -210,10 +212,10 @@ def test_unlike_ways_of_tuning_are_said(tuned: Section) -> None:
 
 def test_defaults_say_that_they_are_untuned(study: Path) -> None:
     (default,) = (part for part in sections(tables.load(study).runs) if not part.tuned)
-    fair = answers.how_fair(default)
+    fair = findings.how_fair(default)
     assert fair is not None
     assert fair.text == "Default settings, untuned; 5 seeds each. Tuned, the order can be another (sweep=tuned)."
-    assert answers.limits(default, leaders(default.runs)) is None
+    assert findings.limits(default, leaders(default.runs)) is None
 
 
 def test_lost_runs_and_settings_tried_by_hand_are_said() -> None:
@@ -223,11 +225,11 @@ def test_lost_runs_and_settings_tried_by_hand_are_said() -> None:
     runs = [made("adam", lr, seed) for lr in (0.1, 0.01) for seed in (0, 1)]
     runs += [made("sgd", 0.1, seed, status="diverged" if seed else "ok") for seed in (0, 1)]
     section = Section("t", pd.DataFrame(runs), False)
-    limits = answers.limits(section, ["adam 0.1", "sgd 0.1"])
+    limits = findings.limits(section, ["adam 0.1", "sgd 0.1"])
     assert limits is not None
     assert "Not tried alike: settings adam 2, sgd 1." in limits.text
     assert "have no final loss: sgd 0.1 1 of 2." in limits.text
-    assert answers.setting(section) == "Settings given by hand, tried: adam 2, sgd 1; 2 seeds each."
+    assert findings.setting(section) == "Settings given by hand, tried: adam 2, sgd 1; 2 seeds each."
 
 
 def test_three_to_six_answers_each_with_its_table(study: Path, tmp_path: Path) -> None:
@@ -248,19 +250,19 @@ def test_three_to_six_answers_each_with_its_table(study: Path, tmp_path: Path) -
 
 def test_over_several_workloads_with_the_order_when_one_is_left_out() -> None:
     times = pd.DataFrame({"x": [1.0, 2.0, 8.0], "y": [1.0, 2.0, 4.0], "z": [2.0, 1.0, 9.0]}, index=["a", "b", "c"])
-    answer = answers.overall(times, "steps")
+    answer = findings.overall(times, "steps")
     assert answer is not None
     assert answer.text.startswith("Over 3 workloads, by steps to each one's target")
     # a: ratios 1 1 2, so (3 + 3 + 2) / 9; b: 2 2 1, so (2 + 2 + 3) / 9
     assert "a 0.89 (" in answer.text
     assert "b 0.78 (" in answer.text
     assert "The order is the same whichever optimizer is left out." in answer.text
-    assert answers.overall(times[["x", "y"]], "steps") is None, "two workloads are no sample"
+    assert findings.overall(times[["x", "y"]], "steps") is None, "two workloads are no sample"
 
 
 def test_of_two_optimizers_none_can_be_left_out() -> None:
     times = pd.DataFrame({"x": [1.0, 2.0], "y": [1.0, 2.5], "z": [2.0, 1.0]}, index=["a", "b"])
-    answer = answers.overall(times, "steps")
+    answer = findings.overall(times, "steps")
     assert answer is not None
     assert answer.text.endswith(" (never within 4 times of it): a 0.89, b 0.72.")
 
@@ -269,10 +271,10 @@ def test_an_optimizer_that_was_not_run_everywhere_is_named() -> None:
     times = pd.DataFrame(
         {"x": [1.0, 2.0, math.nan], "y": [1.0, 2.0, math.nan], "z": [2.0, 9.0, 1.0]}, index=list("abc")
     )
-    answer = answers.overall(times, "steps")
+    answer = findings.overall(times, "steps")
     assert answer is not None
     assert "Not run there, which counts as never getting there: c on 2 of 3." in answer.text
-    whole = answers.overall(times.fillna(math.inf), "steps")
+    whole = findings.overall(times.fillna(math.inf), "steps")
     assert whole is not None
     assert "Not run there" not in whole.text
 
@@ -296,7 +298,7 @@ def test_of_many_workloads_the_first_screen_says_settings_and_limits(tmp_path: P
 def test_an_order_that_depends_on_who_takes_part_is_said() -> None:
     # with c, a's one bad workload is bad for all; without it, b is ahead there
     times = pd.DataFrame({"x": [1.0, 1.8, 9.0], "y": [1.0, 1.8, 9.0], "z": [20.0, 6.0, 1.0]}, index=["a", "b", "c"])
-    answer = answers.overall(times, "time")
+    answer = findings.overall(times, "time")
     assert answer is not None
     assert "The order depends on who takes part: without c, b passes a" in answer.text
 
@@ -309,7 +311,7 @@ def test_who_ends_lowest_is_said_of_whom_it_is_true() -> None:
             for seed, loss in enumerate(each)
         ]
         (section,) = sections(pd.DataFrame(runs).assign(hp_betas=None))
-        return words.verdict(section)
+        return sentences.verdict(section)
 
     lost = math.nan
     three = {"adam": [0.5, 0.51, 0.52], "sgd": [0.2, 0.21, lost]}

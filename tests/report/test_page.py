@@ -12,7 +12,7 @@ import pytest
 from made_up import side_tables, tuned_study
 
 from bench import tables
-from bench.report.render import write_report
+from bench.report.study.render import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

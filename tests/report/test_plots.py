@@ -11,10 +11,11 @@ from made_up import row
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bench.report import plots
+from bench.plots import comparisons, style, tuning
+from bench.plots import curves as plots_curves
 
 NAMES = ["adam", "sgd"]
-PALETTE = plots.colors(NAMES)
+PALETTE = style.colors(NAMES)
 
 
 def lines(figure: Figure, marker: str, panel: int = 0) -> list[tuple[float, ...]]:
@@ -43,7 +44,7 @@ EACH = pd.DataFrame(
 
 
 def test_a_censored_run_is_an_open_arrow_at_the_steps_it_had() -> None:
-    figure = plots.targets_figure(EACH, targets(), PALETTE, True)
+    figure = comparisons.targets_figure(EACH, targets(), PALETTE, True)
     assert figure is not None
     (arrow,) = (line for line in figure.axes[0].lines if line.get_marker() == ">" and len(line.get_xdata()))
     assert list(arrow.get_xdata()) == [100.0]
@@ -55,15 +56,15 @@ def test_a_censored_run_is_an_open_arrow_at_the_steps_it_had() -> None:
 
 
 def test_end_to_end_times_say_that_they_rank_nothing() -> None:
-    figure = plots.targets_figure(EACH, targets(), PALETTE, False)
+    figure = comparisons.targets_figure(EACH, targets(), PALETTE, False)
     assert figure is not None
     assert figure.axes[1].get_xlabel() == "end to end (s): ranks nothing"
     assert lines(figure, "D", 1) == []
-    assert plots.targets_figure(EACH.assign(reached=False), targets(), PALETTE, False) is None
+    assert comparisons.targets_figure(EACH.assign(reached=False), targets(), PALETTE, False) is None
 
 
 def test_every_status_has_a_letter_of_its_own() -> None:
-    letters = [letter for _, letter in plots.STATUS_CELLS.values()]
+    letters = [letter for _, letter in comparisons.STATUS_CELLS.values()]
     assert len(set(letters)) == len(letters)
     runs = pd.DataFrame(
         [
@@ -71,12 +72,12 @@ def test_every_status_has_a_letter_of_its_own() -> None:
             row("adam", 0.01, 0), row("sgd", 0.1, 0, status="oom"), row("sgd", 0.01, 0, status="pruned"),
         ]
     )  # fmt: skip
-    figure = plots.status_figure(runs, "lr", "learning rate")
+    figure = comparisons.status_figure(runs, "lr", "learning rate")
     assert figure is not None
     texts = {text.get_text() for text in figure.axes[0].texts if isinstance(text, Text)}
     assert texts == {"2D", "✓", "M", "P"}
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["0.01", "0.1"]
-    assert plots.status_figure(runs[runs["lr"] == 0.1], "lr", "learning rate") is None
+    assert comparisons.status_figure(runs[runs["lr"] == 0.1], "lr", "learning rate") is None
 
 
 def test_the_basin_is_open_where_nothing_was_tried_beyond() -> None:
@@ -91,11 +92,11 @@ def test_the_basin_is_open_where_nothing_was_tried_beyond() -> None:
         }
     )
     basin = pd.DataFrame([{"optimizer": "adam", "setting": "adam", "low_lr": 0.01, "high_lr": 0.02, "open": "low"}])
-    figure = plots.sensitivity_figure(table, basin, "val loss", PALETTE)
+    figure = tuning.sensitivity_figure(table, basin, "val loss", PALETTE)
     assert figure is not None
     assert lines(figure, "<") == [(0.01,)]
     assert lines(figure, "|") == [(0.02,)]
-    assert plots.sensitivity_figure(table.head(0), basin, "val loss", PALETTE) is None
+    assert tuning.sensitivity_figure(table.head(0), basin, "val loss", PALETTE) is None
 
 
 def test_trials_without_a_loss_leave_the_axis_finite() -> None:
@@ -105,41 +106,41 @@ def test_trials_without_a_loss_leave_the_axis_finite() -> None:
             "high": [math.inf, math.inf, 0.5],
         }
     )  # fmt: skip
-    figure = plots.budget_figure(curves, "val loss", PALETTE)
+    figure = tuning.budget_figure(curves, "val loss", PALETTE)
     assert figure is not None
     low, high = figure.axes[0].get_ylim()
     assert 0.1 < low < 0.4
     assert 0.5 < high < 1
     assert (1.0,) in lines(figure, "x")
-    assert plots.budget_figure(curves.head(1), "val loss", PALETTE) is None
+    assert tuning.budget_figure(curves.head(1), "val loss", PALETTE) is None
 
 
 def test_defaults_are_open_tuned_is_filled_and_the_ratio_has_its_interval() -> None:
     table = pd.DataFrame(
         [{"optimizer": "adam", "default": 0.4, "tuned": 0.2, "ratio": 0.5, "ratio_low": 0.4, "ratio_high": 0.6}]
     )
-    figure = plots.defaults_figure(table, PALETTE)
+    figure = tuning.defaults_figure(table, PALETTE)
     assert figure is not None
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o" and len(line.get_xdata())]
     assert [(float(d.get_xdata()[0]), d.get_markerfacecolor() == "white") for d in dots] == [(0.4, True), (0.2, False)]
     assert (0.4, 0.6) in lines(figure, "None", 1)
-    assert plots.defaults_figure(table.head(0), PALETTE) is None
+    assert tuning.defaults_figure(table.head(0), PALETTE) is None
 
 
 def test_the_pareto_front_is_filled() -> None:
     points = pd.DataFrame(
         {"series": NAMES, "optimizer": NAMES, "x": [1.0, 2.0], "y": [1.0, 3.0], "front": [True, False]}
     )
-    figure = plots.pareto_figure(points, "s", "MiB", PALETTE)
+    figure = comparisons.pareto_figure(points, "s", "MiB", PALETTE)
     assert figure is not None
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o" and len(line.get_xdata())]
     assert [d.get_markerfacecolor() == "white" for d in dots] == [False, True]
-    assert plots.pareto_figure(points.assign(y=[1.0, math.nan]), "s", "MiB", PALETTE) is None
+    assert comparisons.pareto_figure(points.assign(y=[1.0, math.nan]), "s", "MiB", PALETTE) is None
 
 
 def test_a_profile_steps_where_its_corners_are() -> None:
     profile = pd.DataFrame({"submission": ["adam"] * 3, "tau": [1.0, 2.0, 4.0], "share": [0.0, 0.5, 0.5]})
-    (line,) = plots.profile_figure(profile, PALETTE).axes[0].lines
+    (line,) = comparisons.profile_figure(profile, PALETTE).axes[0].lines
     assert line.get_drawstyle() == "steps-post"
     assert list(line.get_xdata()) == [1.0, 2.0, 4.0]
 
@@ -149,10 +150,10 @@ def test_of_many_seeds_some_are_drawn_and_the_median_is_over_all(num_seeds: int)
     runs = pd.DataFrame([{**row("adam", 0.1, seed), "series": "adam"} for seed in range(num_seeds)])
     points = [(run, step, "val", "loss", 1.0 + i) for i, run in enumerate(runs["run_id"]) for step in (0, 10)]
     curves = pd.DataFrame(points, columns=["run_id", "step", "split", "metric", "value"])
-    figure = plots.curves_figure(runs, curves, ["adam"], "loss", "step", PALETTE)
+    figure = plots_curves.curves_figure(runs, curves, ["adam"], "loss", "step", PALETTE)
     assert figure is not None
     (axis,) = figure.axes
     faint = max((c for c in axis.collections if hasattr(c, "get_segments")), key=lambda c: len(c.get_segments()))
-    assert len(faint.get_segments()) == min(num_seeds, plots.MAX_FAINT_RUNS)
+    assert len(faint.get_segments()) == min(num_seeds, style.MAX_FAINT_RUNS)
     (median,) = axis.lines
     assert list(median.get_ydata()) == [(1 + num_seeds) / 2] * 2

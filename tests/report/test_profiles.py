@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from made_up import tuned_study
 
 from bench import tables
-from bench.report import profiles
-from bench.report.sections import sections
+from bench.analysis import profiles
+from bench.analysis.sections import sections
 
 PUBLISHED = {
     "external": {

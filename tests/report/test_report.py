@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from bench import tables
+from bench.plots import style
 from bench.report import __main__ as command
-from bench.report import plots
-from bench.report.render import write_report
+from bench.report.study.render import write_report
 
 
 def make_study(folder: Path, runs: list[dict[str, Any]]) -> Path:
@@ -232,11 +232,11 @@ def test_the_same_tables_give_the_same_page(tmp_path: Path) -> None:
 
 def test_one_colour_an_optimizer_whatever_stands_beside_it() -> None:
     six = ["adam", "sgd", "rmsprop", "nadam", "adamax", "adadelta"]
-    assert len(set(plots.colors(six).values())) == 6
+    assert len(set(style.colors(six).values())) == 6
     for name in six:
-        assert plots.colors([name, "lion"])[name] == plots.colors(six)[name]
-    assert plots.colors(["lion"])["lion"] not in plots.colors(six).values()
-    many = plots.colors([*six, *(f"own{i}" for i in range(4))])
+        assert style.colors([name, "lion"])[name] == style.colors(six)[name]
+    assert style.colors(["lion"])["lion"] not in style.colors(six).values()
+    many = style.colors([*six, *(f"own{i}" for i in range(4))])
     assert len(set(many.values())) == 10
 
 

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import tables
-from bench.report import sections, stats, tuning, words
+from bench.analysis import comparisons, inference, sections, tuning
+from bench.report import formatting
+from bench.report.study import sentences
 
 
 def make_runs(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -47,20 +49,20 @@ def seeds(optimizer: str, values: list[float], **extra: Any) -> list[dict[str, A
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30).filter(lambda v: np.std(v) > 1e-6))
 def test_mean_interval_is_scipys(values: list[float]) -> None:
-    mean, low, high = stats.mean_interval(values)
+    mean, low, high = inference.mean_interval(values)
     expected = scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), scipy.stats.sem(values))
     assert (mean, low, high) == pytest.approx((np.mean(values), *expected), rel=1e-9, abs=1e-9)
 
 
 def test_mean_interval_of_few() -> None:
-    assert stats.mean_interval([2.0])[0] == 2.0
-    assert all(math.isnan(x) for x in stats.mean_interval([2.0])[1:])
-    assert all(math.isnan(x) for x in stats.mean_interval([math.nan]))
+    assert inference.mean_interval([2.0])[0] == 2.0
+    assert all(math.isnan(x) for x in inference.mean_interval([2.0])[1:])
+    assert all(math.isnan(x) for x in inference.mean_interval([math.nan]))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_properties(p: list[float]) -> None:
-    adjusted = stats.holm(np.array(p))
+    adjusted = inference.holm(np.array(p))
     assert (adjusted >= np.array(p) - 1e-15).all()
     assert (adjusted <= np.minimum(1, np.array(p) * len(p)) + 1e-15).all()
     order = np.argsort(p, kind="stable")
@@ -69,13 +71,13 @@ def test_holm_properties(p: list[float]) -> None:
 
 def test_holm_golden() -> None:
     """By hand: sorted .005 .01 .03 .04 times 4 3 2 1, then the running maximum."""
-    assert stats.holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert inference.holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
 def test_paired_ratios_are_a_paired_t_test_of_logs() -> None:
     a, b = [0.10, 0.12, 0.11, 0.09], [0.20, 0.21, 0.26, 0.18]
     runs = section(make_runs(*seeds("adam", a), *seeds("sgd", b))).runs
-    row = stats.paired_ratios(runs, ["sgd", "adam"]).iloc[0]
+    row = comparisons.paired_ratios(runs, ["sgd", "adam"]).iloc[0]
     test = scipy.stats.ttest_rel(np.log(a), np.log(b))
     low, high = test.confidence_interval(0.95)
     assert (row["a"], row["b"], row["num_pairs"]) == ("adam", "sgd", 4)
@@ -87,7 +89,7 @@ def test_paired_ratios_are_a_paired_t_test_of_logs() -> None:
 def test_only_seeds_that_both_finished_are_paired() -> None:
     runs = make_runs(*seeds("adam", [0.1, 0.1, 0.2]), *seeds("sgd", [0.3, 0.3, 0.3]))
     runs.loc[2, "status"] = "diverged"
-    table = stats.paired_ratios(section(runs).runs, ["adam", "sgd"])
+    table = comparisons.paired_ratios(section(runs).runs, ["adam", "sgd"])
     assert table["num_pairs"].tolist() == [2]
 
 
@@ -98,14 +100,16 @@ def test_a_against_a_is_told_apart_in_about_5_percent() -> None:
     for _ in range(500):
         a, b = np.exp(random.normal(size=(2, 5)) * 0.1)
         runs = pd.DataFrame({"series": ["x"] * 5 + ["y"] * 5, "seed": [*range(5)] * 2, "final_val_loss": [*a, *b]})
-        table = stats.paired_ratios(runs.assign(status="ok", environment_id="e"), ["x", "y"])
+        table = comparisons.paired_ratios(runs.assign(status="ok", environment_id="e"), ["x", "y"])
         found += int(table["told_apart"].sum())
     assert 10 <= found <= 37
 
 
 def test_swapping_the_sides_changes_nothing() -> None:
     runs = section(make_runs(*seeds("x", [1.0, 2.0, 1.5]), *seeds("y", [2.0, 2.5, 2.5]))).runs
-    pd.testing.assert_frame_equal(stats.paired_ratios(runs, ["x", "y"]), stats.paired_ratios(runs, ["y", "x"]))
+    pd.testing.assert_frame_equal(
+        comparisons.paired_ratios(runs, ["x", "y"]), comparisons.paired_ratios(runs, ["y", "x"])
+    )
 
 
 def test_series_are_named_by_what_tells_them_apart() -> None:
@@ -126,7 +130,7 @@ def test_series_are_named_by_what_tells_them_apart() -> None:
 def test_summary_counts_and_orders() -> None:
     runs = make_runs(*seeds("sgd", [0.5, 0.7]), *seeds("adam", [0.1, 0.3]), *seeds("bad", [0.01, 0.02]))
     runs.loc[5, "status"] = "diverged"
-    table = stats.summary(section(runs).runs).set_index("series")
+    table = comparisons.summary(section(runs).runs).set_index("series")
     assert list(table.index) == ["adam", "sgd", "bad"], "a series with a diverged run does not lead"
     assert table.loc["bad", "statuses"] == "1 ok, 1 diverged"
     assert table.loc["adam", "final_val_loss"] == pytest.approx(0.2)
@@ -196,7 +200,7 @@ def test_a_lost_run_stands_with_its_cell() -> None:
     assert list(sections.series_names(runs)) == ["adam lr=0.1"] * 2 + ["adam lr=0.01"] * 2
     only = section(runs)
     assert len(sections.leaders(only.runs)) == 1
-    assert stats.summary(only.runs)["statuses"].tolist() == ["2 ok", "1 ok, 1 failed"]
+    assert comparisons.summary(only.runs)["statuses"].tolist() == ["2 ok", "1 ok, 1 failed"]
 
 
 def test_bands_stop_where_the_first_seed_stops() -> None:
@@ -204,7 +208,7 @@ def test_bands_stop_where_the_first_seed_stops() -> None:
         [("r0", "a", s, float(s), 0.0) for s in (0, 10, 20)] + [("r1", "a", s, float(s + 2), 0.0) for s in (0, 10)],
         columns=["run_id", "series", "step", "value", "train_time_s"],
     )
-    band = stats.bands(curves, "step")
+    band = comparisons.bands(curves, "step")
     assert band["x"].tolist() == [0, 10]
     assert band["median"].tolist() == [1.0, 11.0]
     assert band["low"].tolist() == [0.0, 10.0]
@@ -222,18 +226,20 @@ def test_bands_stop_where_the_first_seed_stops() -> None:
     ],
 )
 def test_words_for_numbers(mean: float, half: float, text: str) -> None:
-    assert words.with_interval(mean, mean - half, mean + half) == text
+    assert formatting.with_interval(mean, mean - half, mean + half) == text
 
 
 def test_verdicts() -> None:
     one_seed = section(make_runs(*seeds("adam", [0.1]), *seeds("sgd", [0.2])))
-    assert words.verdict(one_seed) == "One seed cannot rank anything: run several, for example seeds=[0,1,2]."
+    assert sentences.verdict(one_seed) == "One seed cannot rank anything: run several, for example seeds=[0,1,2]."
     apart = section(make_runs(*seeds("adam", [0.1, 0.101, 0.1]), *seeds("sgd", [0.2, 0.202, 0.201])))
-    assert "Lowest final validation loss: adam. Told apart from it over 3 paired seeds: sgd (2" in words.verdict(apart)
+    assert "Lowest final validation loss: adam. Told apart from it over 3 paired seeds: sgd (2" in sentences.verdict(
+        apart
+    )
     together = section(make_runs(*seeds("adam", [0.1, 0.3, 0.2]), *seeds("sgd", [0.3, 0.1, 0.25])))
-    assert "Cannot be told apart from it over 3 paired seeds: " in words.verdict(together)
+    assert "Cannot be told apart from it over 3 paired seeds: " in sentences.verdict(together)
     alone = section(make_runs(*seeds("adam", [0.1, 0.3])))
-    assert "stands alone" in words.verdict(alone)
+    assert "stands alone" in sentences.verdict(alone)
     lost = make_runs(*seeds("adam", [0.1]))
     lost["status"] = "failed"
-    assert "No run ended ok" in words.verdict(section(lost))
+    assert "No run ended ok" in sentences.verdict(section(lost))

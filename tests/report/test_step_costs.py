@@ -12,7 +12,12 @@ import pytest
 import scipy.stats
 
 from bench import tables
-from bench.report import plots, stats, words
+from bench.analysis import memory, step_costs, targets
+from bench.plots import costs as plots_costs
+from bench.plots import style
+from bench.report import terminal
+from bench.report.study import tables as study_tables
+from bench.tables.frames import typed_frame
 
 COLUMNS = [c.name for c in tables.STEP_COSTS]
 
@@ -49,7 +54,7 @@ def make_rows(
     frame = pd.DataFrame(rows)
     missing = {name: None for name in COLUMNS if name not in frame}
     frame = pd.concat([frame, pd.DataFrame(missing, index=frame.index)], axis=1)
-    return tables._typed(frame, tables.STEP_COSTS)
+    return typed_frame(frame, tables.STEP_COSTS)
 
 
 SGD, ADAM, FUSED = ("sgd", "forloop"), ("adam", "forloop"), ("adam", "fused")
@@ -57,7 +62,7 @@ SGD, ADAM, FUSED = ("sgd", "forloop"), ("adam", "forloop"), ("adam", "fused")
 
 def test_ratios_are_over_processes_with_students_t() -> None:
     rows = make_rows({SGD: 20.0, ADAM: 100.0})
-    costs = stats.step_costs(rows).set_index("optimizer")
+    costs = step_costs.step_costs(rows).set_index("optimizer")
     adam = rows[rows["optimizer"] == "adam"]
     logs = np.log(adam["step_ratio"]).groupby(adam["process"]).mean()
     low, high = scipy.stats.t.interval(0.95, 4, logs.mean(), scipy.stats.sem(logs))
@@ -77,7 +82,7 @@ def test_a_against_a_is_told_apart_about_as_often_as_promised() -> None:
     excluded = 0
     for seed in range(200):
         row = (
-            stats.step_costs(make_rows({SGD: 20.0, ("copy", "forloop"): 20.0}, seed=seed))
+            step_costs.step_costs(make_rows({SGD: 20.0, ("copy", "forloop"): 20.0}, seed=seed))
             .set_index("optimizer")
             .loc["copy"]
         )
@@ -90,24 +95,24 @@ def test_contended_replicates_rank_nothing() -> None:
     spoilt = (rows["optimizer"] == "adam") & (rows["build"] == 0)
     rows.loc[spoilt, "step_ratio"] *= 50
     rows.loc[spoilt, "timing_quality"] = "contended"
-    costs = stats.step_costs(rows).set_index("optimizer")
+    costs = step_costs.step_costs(rows).set_index("optimizer")
     assert costs.loc["adam", "ratio"] == pytest.approx(5, rel=0.05)
     assert (costs.loc["adam", "num_replicates"], costs.loc["adam", "num_contended"]) == (10, 5)
     rows.loc[(rows["optimizer"] == "adam") & (rows["process"] == 0), "timing_quality"] = "contended"
-    row = stats.step_costs(rows).set_index("optimizer").loc["adam"]
+    row = step_costs.step_costs(rows).set_index("optimizer").loc["adam"]
     assert (row["quality"], row["told_apart"]) == ("contended", False)
     assert math.isnan(row["p"])
-    shown = words.readable_step_costs(stats.step_costs(rows)).set_index("optimizer")
+    shown = study_tables.readable_step_costs(step_costs.step_costs(rows)).set_index("optimizer")
     assert "(not ranked)" in shown.loc["adam", "× sgd forloop"]
     rows["timing_quality"] = "contended"
-    assert words.step_cost_text(rows)
-    assert plots.step_cost_figure(stats.step_costs(rows), plots.colors(["adam", "sgd"])) is not None
+    assert terminal.step_cost_text(rows)
+    assert plots_costs.step_cost_figure(step_costs.step_costs(rows), style.colors(["adam", "sgd"])) is not None
 
 
 def test_rule_and_implementation_come_apart() -> None:
     costs = {SGD: 20.0, ("sgd", "fused"): 10.0, ADAM: 100.0, FUSED: 30.0, ("adam", "reference"): 500.0}
     rows = make_rows(costs, spread=0.001)
-    parts = stats.rule_and_implementation(rows).set_index(["optimizer", "kind", "implementation"])["ratio"]
+    parts = step_costs.rule_and_implementation(rows).set_index(["optimizer", "kind", "implementation"])["ratio"]
     assert parts.to_dict() == pytest.approx(
         {
             ("adam", "rule", "forloop"): 5.0,
@@ -118,34 +123,36 @@ def test_rule_and_implementation_come_apart() -> None:
         rel=0.01,
     )
     rule, implementation = (
-        words.readable_parts(stats.rule_and_implementation(rows), k) for k in ("rule", "implementation")
+        study_tables.readable_parts(step_costs.rule_and_implementation(rows), k) for k in ("rule", "implementation")
     )
     assert (list(rule), list(rule["optimizer"])) == (["optimizer", "forloop", "fused"], ["adam"])
     assert (list(implementation), list(implementation["optimizer"])) == (["optimizer", "fused"], ["adam", "sgd"])
     rows.loc[rows["process"] == 0, "timing_quality"] = "contended"
-    assert stats.rule_and_implementation(rows).empty, "four processes rank nothing"
+    assert step_costs.rule_and_implementation(rows).empty, "four processes rank nothing"
 
 
 def test_the_smallest_difference_is_found_with_the_power_that_is_promised() -> None:
     spread, n = 0.02, 5
     smallest = np.median(
         [
-            stats.smallest_difference(stats.step_costs(make_rows({SGD: 20.0, ADAM: 20.0}, spread, seed=seed, builds=1)))
+            step_costs.smallest_difference(
+                step_costs.step_costs(make_rows({SGD: 20.0, ADAM: 20.0}, spread, seed=seed, builds=1))
+            )
             for seed in range(60)
         ]
     )
     random = np.random.default_rng(0)
     p = [scipy.stats.ttest_1samp(random.normal(math.log1p(smallest), spread, n), 0).pvalue < 0.05 for _ in range(4000)]
     assert 0.7 < np.mean(p) < 0.85
-    assert math.isnan(stats.smallest_difference(stats.step_costs(make_rows({SGD: 20.0}))))
+    assert math.isnan(step_costs.smallest_difference(step_costs.step_costs(make_rows({SGD: 20.0}))))
 
 
 def test_what_was_skipped_is_told() -> None:
     rows = make_rows({SGD: 20.0, ADAM: 100.0})
     rows.loc[rows["optimizer"] == "adam", ["status", "reason"]] = ["skipped", "there is none"]
-    assert "adam forloop: skipped, there is none." in words.step_cost_text(rows)
+    assert "adam forloop: skipped, there is none." in terminal.step_cost_text(rows)
     rows["status"] = "skipped"
-    assert "sgd forloop: skipped" in words.step_cost_text(rows)
+    assert "sgd forloop: skipped" in terminal.step_cost_text(rows)
 
 
 def test_a_session_cut_short_does_not_hide_a_whole_one() -> None:
@@ -153,15 +160,15 @@ def test_a_session_cut_short_does_not_hide_a_whole_one() -> None:
         make_rows({SGD: 20.0, ADAM: 9.0}),
         make_rows({SGD: 30.0}, processes=2, session_id="t", started_at="2027"),
     )
-    costs = stats.step_costs(pd.concat([whole, cut], ignore_index=True))
-    assert set(stats.latest_session(costs)["session_id"]) == {"s"}
+    costs = step_costs.step_costs(pd.concat([whole, cut], ignore_index=True))
+    assert set(step_costs.latest_session(costs)["session_id"]) == {"s"}
 
 
 def test_the_newest_session_is_shown() -> None:
     old, new = make_rows({SGD: 20.0}), make_rows({SGD: 30.0}, session_id="t", started_at="2026-02-01T00:00:00")
-    costs = stats.step_costs(pd.concat([new, old], ignore_index=True))
-    assert set(stats.latest_session(costs)["session_id"]) == {"t"}
-    assert stats.step_costs(old.iloc[:0]).empty
+    costs = step_costs.step_costs(pd.concat([new, old], ignore_index=True))
+    assert set(step_costs.latest_session(costs)["session_id"]) == {"t"}
+    assert step_costs.step_costs(old.iloc[:0]).empty
 
 
 # --- time to target -------------------------------------------------------------------------------
@@ -193,9 +200,9 @@ def make_study(first_steps: dict[str, list[int | None]], contended: bool = False
 def test_time_to_target_is_steps_times_step_time_with_both_uncertainties() -> None:
     runs, curves = make_study({"sgd": [40, 50, 60], "adam": [10, 20, 20]})
     rows = make_rows({SGD: 100.0, ADAM: 200.0})
-    times = stats.step_times(runs, ["sgd", "adam"], rows)
+    times = step_costs.step_times(runs, ["sgd", "adam"], rows)
     assert times is not None
-    table = stats.time_to_target(runs, curves, ["sgd", "adam"], 0.5, times).set_index("series")
+    table = targets.time_to_target(runs, curves, ["sgd", "adam"], 0.5, times).set_index("series")
     assert table["steps_to_target"].to_dict() == {"sgd": 50, "adam": 20}
     steps = np.log([10, 20, 20])
     process = rows[rows["optimizer"] == "adam"].groupby("process")["train_step_us"].apply(lambda v: np.log(v).mean())
@@ -209,58 +216,58 @@ def test_time_to_target_is_steps_times_step_time_with_both_uncertainties() -> No
 
 def test_one_seed_has_a_time_and_no_interval_and_a_series_without_step_cost_has_none() -> None:
     runs, curves = make_study({"sgd": [40], "adam": [10], "own": [20]})
-    times = stats.step_times(runs, ["sgd", "adam"], make_rows({SGD: 100.0, ADAM: 200.0}))
-    table = stats.time_to_target(runs, curves, ["sgd", "adam", "own"], 0.5, times)
-    shown = words.readable_targets(table).set_index("optimizer")["steps × step time, s"]
+    times = step_costs.step_times(runs, ["sgd", "adam"], make_rows({SGD: 100.0, ADAM: 200.0}))
+    table = targets.time_to_target(runs, curves, ["sgd", "adam", "own"], 0.5, times)
+    shown = study_tables.readable_targets(table).set_index("optimizer")["steps × step time, s"]
     assert "nan" not in " ".join(shown)
     assert shown["own"] == ""
 
 
 def test_runs_that_never_get_there_are_censored_not_dropped() -> None:
     runs, curves = make_study({"a": [10, None, 30], "b": [10, None, None], "c": [None] * 3})
-    table = stats.time_to_target(runs, curves, ["a", "b", "c"], 0.5, None).set_index("series")
+    table = targets.time_to_target(runs, curves, ["a", "b", "c"], 0.5, None).set_index("series")
     assert table["num_reached"].to_dict() == {"a": 2, "b": 1, "c": 0}
     assert table.loc["a", "steps_to_target"] == 30
     assert table.loc[["b", "c"], "steps_to_target"].isna().all()
     assert table["time_to_target_s"].isna().all()
-    shown = words.readable_targets(table.reset_index())
+    shown = study_tables.readable_targets(table.reset_index())
     assert shown["steps"].tolist() == ["30", "not reached", "not reached"]
 
 
 def test_no_contended_time_is_shown() -> None:
     runs, curves = make_study({"a": [10, 20, 30], "b": [10, 20, 30]}, contended=True)
-    table = stats.time_to_target(runs, curves, ["a", "b"], 0.5, None)
+    table = targets.time_to_target(runs, curves, ["a", "b"], 0.5, None)
     assert table["end_to_end_s"].isna().all()
     rows = make_rows({("a", "forloop"): 10.0, ("b", "forloop"): 20.0}, timing_quality="contended")
-    assert stats.step_times(runs, ["a", "b"], rows) is None
+    assert step_costs.step_times(runs, ["a", "b"], rows) is None
 
 
 def test_step_times_need_all_series_in_one_session() -> None:
     runs, _ = make_study({"sgd": [10], "adam": [10]})
-    assert stats.step_times(runs, ["sgd", "adam"], make_rows({SGD: 20.0})) is None
+    assert step_costs.step_times(runs, ["sgd", "adam"], make_rows({SGD: 20.0})) is None
     both = pd.concat([make_rows({SGD: 20.0}), make_rows({ADAM: 20.0}, session_id="t")], ignore_index=True)
-    assert stats.step_times(runs, ["sgd", "adam"], both) is None
-    assert stats.step_times(runs, ["sgd"], both) is not None
+    assert step_costs.step_times(runs, ["sgd", "adam"], both) is None
+    assert step_costs.step_times(runs, ["sgd"], both) is not None
 
 
 def test_the_target_is_the_second_lowest() -> None:
     runs, _ = make_study({"a": [10], "b": [None]})
-    assert stats.target_loss(runs) == (1.0, "the median final one of b, the second lowest")
-    assert stats.target_loss(runs[runs["series"] == "a"]) is None
+    assert targets.target_loss(runs) == (1.0, "the median final one of b, the second lowest")
+    assert targets.target_loss(runs[runs["series"] == "a"]) is None
 
 
 # --- memory ---------------------------------------------------------------------------------------
 
 
 def test_memory_is_told_in_a_unit_that_can_be_read() -> None:
-    row = {f"{part}_mib": 0.0 for part in stats.MEMORY_PARTS} | {
+    row = {f"{part}_mib": 0.0 for part in memory.MEMORY_PARTS} | {
         "series": "adam", "peak_mib": 0.5, "peak_phase": "step", "optimizer_state_mib": 0.25, "step_temporaries_mib": 0.0,
         "state_bytes_per_parameter": 8.0, "rss_increase_mib": 1.0,
     }  # fmt: skip
-    small = words.readable_memory(pd.DataFrame([row]))
+    small = study_tables.readable_memory(pd.DataFrame([row]))
     assert small.loc[0, "peak KiB"] == "512"
     assert small.loc[0, "optimizer state"] == "256"
-    large = words.readable_memory(pd.DataFrame([row | {"peak_mib": 2048.0}]))
+    large = study_tables.readable_memory(pd.DataFrame([row | {"peak_mib": 2048.0}]))
     assert large.loc[0, "peak MiB"] == "2,048"
     assert large.loc[0, "process"] == "1"
-    assert "process" not in words.readable_memory(pd.DataFrame([row | {"rss_increase_mib": math.nan}]))
+    assert "process" not in study_tables.readable_memory(pd.DataFrame([row | {"rss_increase_mib": math.nan}]))

@@ -14,8 +14,13 @@ import pandas as pd
 import pytest
 
 from bench import tables
-from bench.report import plots, sections, stats, words
-from bench.report.render import OUR_FILES, write_report
+from bench.analysis import comparisons, sections
+from bench.plots import curves as plots_curves
+from bench.plots import style, trajectories
+from bench.report import formatting
+from bench.report.study import sentences
+from bench.report.study import tables as study_tables
+from bench.report.study.render import OUR_FILES, write_report
 
 START, LOWEST = (-1.2, 1.0), (1.0, 1.0)
 
@@ -123,7 +128,7 @@ def test_a_study_without_paths_has_no_such_figure(tmp_path: Path) -> None:
 def test_paths_are_those_of_the_first_seed_in_the_order_asked_for(tmp_path: Path) -> None:
     study = make_study(tmp_path, [{"optimizer": o, "seed": s} for o in ("adam", "sgd") for s in (7, 3)])
     add_paths(study, shift=0.1)
-    found = stats.paths(section(study).runs, tables.load_side(study, "trajectories"), ["sgd", "adam"])
+    found = comparisons.paths(section(study).runs, tables.load_side(study, "trajectories"), ["sgd", "adam"])
     assert list(found["series"].drop_duplicates()) == ["sgd", "adam"]
     for _, path in found.groupby("series"):
         assert path["step"].tolist() == list(range(0, 101, 10))
@@ -136,19 +141,19 @@ def test_the_surface_is_the_grid_that_was_written_whoever_wrote_it(tmp_path: Pat
     study = make_study(tmp_path, [{"optimizer": o} for o in ("adam", "sgd")])
     add_paths(study)
     surfaces = tables.load_side(study, "surfaces")
-    grid = stats.surface(surfaces, "w")
+    grid = comparisons.surface(surfaces, "w")
     assert grid is not None
     assert grid.shape == (21, 21)
     assert grid.loc[3.0, -2.0] == rosenbrock(-2, 3), "rows are y, columns are x"
-    assert stats.lowest_point(grid) == (1.0, 1.0, 0.0)
-    assert stats.surface(surfaces, "another") is None
-    assert stats.surface(surfaces, pd.NA) is None
-    assert stats.surface(surfaces.iloc[:0], "w") is None
+    assert comparisons.lowest_point(grid) == (1.0, 1.0, 0.0)
+    assert comparisons.surface(surfaces, "another") is None
+    assert comparisons.surface(surfaces, pd.NA) is None
+    assert comparisons.surface(surfaces.iloc[:0], "w") is None
 
 
 def test_a_surface_that_is_not_a_number_somewhere_still_has_a_lowest_point() -> None:
     grid = pd.DataFrame([[math.nan, 5.0], [-3.0, 4.0]], index=[0.0, 1.0], columns=[10.0, 20.0])
-    assert stats.lowest_point(grid) == (10.0, 1.0, -3.0)
+    assert comparisons.lowest_point(grid) == (10.0, 1.0, -3.0)
 
 
 @pytest.mark.parametrize(("num", "panels"), [(1, 1), (3, 1), (4, 4), (5, 5), (7, 7)])
@@ -158,9 +163,9 @@ def test_up_to_three_paths_share_a_panel_and_more_have_one_each_over_the_same_ax
     study = make_study(tmp_path, [{"optimizer": f"o{i}"} for i in range(num)])
     add_paths(study)
     runs = section(study).runs
-    paths = stats.paths(runs, tables.load_side(study, "trajectories"), [f"o{i}" for i in range(num)])
-    grid = stats.surface(tables.load_side(study, "surfaces"), "w")
-    figure = plots.trajectory_figure(runs, paths, grid, plots.colors(runs["optimizer"]))
+    paths = comparisons.paths(runs, tables.load_side(study, "trajectories"), [f"o{i}" for i in range(num)])
+    grid = comparisons.surface(tables.load_side(study, "surfaces"), "w")
+    figure = trajectories.trajectory_figure(runs, paths, grid, style.colors(runs["optimizer"]))
     assert figure is not None
     found = lines(figure)
     assert len(found) == panels
@@ -177,10 +182,10 @@ def test_a_path_keeps_its_colour_and_a_lost_one_is_marked_and_said(tmp_path: Pat
     study = make_study(tmp_path, [{"optimizer": "adam"}, {"optimizer": "sgd", "status": "diverged", "reason": "far"}])
     add_paths(study)
     runs = section(study).runs
-    paths = stats.paths(runs, tables.load_side(study, "trajectories"), ["adam", "sgd"])
-    assert "sgd diverged at (1, 1)" in words.path_words(paths)
-    palette = plots.colors(["adam", "sgd"])
-    figure = plots.trajectory_figure(runs, paths, None, palette)
+    paths = comparisons.paths(runs, tables.load_side(study, "trajectories"), ["adam", "sgd"])
+    assert "sgd diverged at (1, 1)" in sentences.path_words(paths)
+    palette = style.colors(["adam", "sgd"])
+    figure = trajectories.trajectory_figure(runs, paths, None, palette)
     assert figure is not None
     by_name = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
     assert {name: by_name[name].get_color() for name in palette if name in by_name} == {
@@ -217,20 +222,20 @@ def test_a_flat_surface_is_drawn_too(tmp_path: Path) -> None:
 def test_thousands_of_points_make_a_small_figure_that_keeps_the_jumps() -> None:
     slow = np.column_stack([np.linspace(0, 1, 10_000), np.zeros(10_000)])
     jump = np.array([[0.0, 0.0], [0.0, 5.0], [0.0, 0.0]])
-    kept = plots._apart(np.concatenate([jump, slow]), 0.01)
+    kept = trajectories._apart(np.concatenate([jump, slow]), 0.01)
     assert len(kept) < 120
     assert kept[1].tolist() == [0.0, 5.0]
     assert kept[-1].tolist() == [1.0, 0.0]
-    assert plots._apart(jump[:1], 0.01).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert trajectories._apart(jump[:1], 0.01).tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
 def test_one_seed_says_all_where_nothing_is_random(tmp_path: Path) -> None:
     both = [{"optimizer": "adam", "final_val_loss": 0.25}, {"optimizer": "sgd", "final_val_loss": 1e-9}]
-    assert words.verdict(section(make_study(tmp_path / "a", both))) == (
+    assert sentences.verdict(section(make_study(tmp_path / "a", both))) == (
         "Nothing is random here, so one run of each says all. Final values, lowest first: sgd (1e-09), adam (0.25)."
     )
     random = [row | {"model_options": "{}"} for row in both]
-    assert "One seed cannot rank anything" in words.verdict(section(make_study(tmp_path / "b", random)))
+    assert "One seed cannot rank anything" in sentences.verdict(section(make_study(tmp_path / "b", random)))
 
 
 @pytest.mark.parametrize(
@@ -262,7 +267,9 @@ def test_cells_are_told_apart_by_what_varies_and_old_tables_do_without(
 def test_gap_evaluations_and_latency_are_in_the_summary_where_there_are_any(tmp_path: Path) -> None:
     extra = {"num_evaluations": 320, "final_train_gap": 0.02, "latency_ms": 0.5, "latency_batch_ms": 4.0}
     rows: list[dict[str, Any]] = [{"optimizer": "adam", "num_evaluations": 100}, {"optimizer": "lbfgs"} | extra]
-    table = words.readable_summary(stats.summary(section(make_study(tmp_path / "a", rows)).runs)).set_index("optimizer")
+    table = study_tables.readable_summary(
+        comparisons.summary(section(make_study(tmp_path / "a", rows)).runs)
+    ).set_index("optimizer")
     assert table.loc["lbfgs", "gap to optimum"] == "0.02"
     assert table.loc["adam", "gap to optimum"] == "—"
     assert table.loc["lbfgs", "gradients computed"] == "320"
@@ -274,17 +281,17 @@ def test_gap_evaluations_and_latency_are_in_the_summary_where_there_are_any(tmp_
         for s in (0, 1, 2)
     ]
     runs = section(make_study(tmp_path / "b", seeds)).runs
-    plain = words.readable_summary(stats.summary(runs))
+    plain = study_tables.readable_summary(comparisons.summary(runs))
     assert plain["gap to optimum"].tolist() == ["0.020 ± 0.025"]
     assert not {"gradients computed", "latency ms", "latency of a batch ms"} & set(plain)
     old = runs.drop(columns=["final_train_gap", "num_evaluations", "latency_ms", "latency_batch_ms"])
-    assert "gap to optimum" not in words.readable_summary(stats.summary(old))
+    assert "gap to optimum" not in study_tables.readable_summary(comparisons.summary(old))
 
 
 def test_tiny_numbers_stay_readable() -> None:
-    assert words.with_interval(1.234e-9, 1.204e-9, 1.264e-9) == "1.23e-09 ± 3e-11"
-    assert words.with_interval(1.234e-9, 1.234e-9, 1.234e-9) == "1.23e-09 ± 0"
-    assert words.with_interval(0.0, 0.0, 0.0) == "0.0000 ± 0.0000"
+    assert formatting.with_interval(1.234e-9, 1.204e-9, 1.264e-9) == "1.23e-09 ± 3e-11"
+    assert formatting.with_interval(1.234e-9, 1.234e-9, 1.234e-9) == "1.23e-09 ± 0"
+    assert formatting.with_interval(0.0, 0.0, 0.0) == "0.0000 ± 0.0000"
 
 
 @pytest.mark.parametrize("low", [0.5, 1e-2, 1e-4, 1e-7, 1e-13])
@@ -293,7 +300,7 @@ def test_a_loss_over_any_number_of_decades_has_numbers_on_its_axis(tmp_path: Pat
     curves = tables.load(study).curves
     curves.loc[curves["step"] == 100, "value"] = low
     runs = section(study).runs
-    figure = plots.curves_figure(runs, curves, ["adam"], "loss", "step", plots.colors(["adam"]))
+    figure = plots_curves.curves_figure(runs, curves, ["adam"], "loss", "step", style.colors(["adam"]))
     assert figure is not None
     for axis in figure.axes:
         ticks = [tick for tick in axis.get_yticks() if axis.get_ylim()[0] <= tick <= axis.get_ylim()[1]]
@@ -309,7 +316,9 @@ def test_metrics_on_request_have_a_figure_each(tmp_path: Path) -> None:
         assert (out / "figures" / f"{name}.svg").is_file()
         assert f"](figures/{name}.svg)" in (out / "report.md").read_text()
     runs = section(study).runs
-    figure = plots.curves_figure(runs, tables.load(study).curves, ["adam"], "grad_norm", "step", plots.colors(["adam"]))
+    figure = plots_curves.curves_figure(
+        runs, tables.load(study).curves, ["adam"], "grad_norm", "step", style.colors(["adam"])
+    )
     assert figure is not None
     (axis,) = figure.axes
     assert (axis.get_ylabel(), axis.get_yscale()) == ("norm of the gradient", "log")

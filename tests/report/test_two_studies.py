@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from bench import tables
-from bench.report import two_studies
-from bench.report.two_studies import compare_studies, main
+from bench.analysis import study_diff
+from bench.analysis.study_diff import compare_studies
+from bench.cli.compare import main
+from bench.report import study_diff as report_study_diff
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = range(5)
@@ -57,7 +59,7 @@ def scaled(ratio: float, base: float = 0.5) -> Any:
     return lambda seed: (base + 0.1 * seed) * ratio * math.exp(NOISE[seed])
 
 
-def verdicts(found: two_studies.TwoStudies) -> dict[tuple[str, str], Any]:
+def verdicts(found: study_diff.TwoStudies) -> dict[tuple[str, str], Any]:
     return {(row.series, row.quantity): row.verdict for row in found.comparisons.itertuples()}
 
 
@@ -126,11 +128,11 @@ def test_p_is_below_5_percent_just_where_the_interval_lies_beyond_the_tolerance(
     interval = scipy_stats.ttest_1samp(x, 0).confidence_interval()
     edge = math.log1p(tolerance)
     beyond = interval.low > edge or interval.high < -edge
-    p = two_studies._p_beyond(x, tolerance)
+    p = study_diff._p_beyond(x, tolerance)
     assert 0 <= p <= 1
     if abs(p - 0.05) > 1e-6:
         assert (p < 0.05) == beyond
-    assert two_studies._p_beyond(-x, tolerance) == pytest.approx(p)
+    assert study_diff._p_beyond(-x, tolerance) == pytest.approx(p)
 
 
 @given(seed=st.integers(0, 2**32 - 1), shift=st.floats(-0.3, 0.3))
@@ -143,7 +145,7 @@ def test_swapping_the_studies_turns_ratios_over(tmp_path_factory: Any, seed: int
     ]  # fmt: skip
     frame = pd.DataFrame(cell)
     swapped = frame.assign(side=frame["side"].map({"a": "b", "b": "a"}))
-    one, other = (next(iter(two_studies._cell("w", "s", part, 0.05))) for part in (frame, swapped))
+    one, other = (next(iter(study_diff._cell("w", "s", part, 0.05))) for part in (frame, swapped))
     assert one["ratio"] == pytest.approx(1 / other["ratio"])  # type: ignore[operator]
     assert one["ratio_low"] == pytest.approx(1 / other["ratio_high"])  # type: ignore[operator]
     assert one["p"] == pytest.approx(other["p"])
@@ -155,7 +157,7 @@ def test_a_run_that_no_longer_ends_ok_is_lost(tmp_path: Path) -> None:
     found = compared(tmp_path, runs(), after)
     assert verdicts(found)["adam", "loss"] == "lost"
     assert found.num_identical == 4
-    assert "1 run no longer ok" in two_studies.conclusion(found, 0.05, ["loss"])
+    assert "1 run no longer ok" in report_study_diff.conclusion(found, 0.05, ["loss"])
     back = compared(tmp_path / "back", after, runs())
     assert verdicts(back)["adam", "loss"] == "same"
     assert back.comparisons.query("quantity == 'loss'")["num_regained"].tolist() == [1]
@@ -217,9 +219,9 @@ def test_trials_alone_do_not_compare(tmp_path: Path) -> None:
 
 def test_what_could_not_be_compared_is_said(tmp_path: Path) -> None:
     found = compared(tmp_path, runs(peak_tensors_mib=None), runs(peak_tensors_mib=None))
-    said = two_studies.conclusion(found, 0.05, ("loss", "memory"))
+    said = report_study_diff.conclusion(found, 0.05, ("loss", "memory"))
     assert "Not compared: peak memory of 1 of 1 cells." in said
-    assert "Not compared" not in two_studies.conclusion(found, 0.05, ("loss",))
+    assert "Not compared" not in report_study_diff.conclusion(found, 0.05, ("loss",))
 
 
 def test_the_newest_of_several_environments_counts(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""All numbers that reports show: intervals, tests, targets, tuning, step costs."""

@@ -1,0 +1,22 @@
+"""Peak memory of tensors by category, one row a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+MEMORY_PARTS = ("parameters", "gradients", "optimizer_state", "activations", "temporaries", "buffers", "inputs")
+"""Columns <part>_mib of the side table `memory`, which add up to its peak."""
+
+
+def memory_unit(memory: pd.DataFrame) -> tuple[float, str]:
+    """What to multiply MiB by, and the unit that comes out: KiB where all is small."""
+    return (1024.0, "KiB") if memory["peak_mib"].max() < 1 else (1.0, "MiB")
+
+
+def memory_of(runs: pd.DataFrame, memory: pd.DataFrame, series: Sequence[str]) -> pd.DataFrame:
+    """Rows of the side table `memory` of these series, in their order, with `series`."""
+    cells = runs[runs["series"].isin(series)].drop_duplicates("series")[["series", "cell_id", "environment_id"]]
+    found = cells.merge(memory, on=["cell_id", "environment_id"], how="inner")
+    return found.set_index("series").reindex([s for s in series if s in set(found["series"])]).reset_index()

@@ -1,0 +1,238 @@
+"""Numbers over several workloads: performance profiles, their scores and how stable those are; Pareto fronts.
+
+A table of *times* has a row for each submission (an optimizer with its tuning) and a column for each workload: the
+time, or the steps, that it took to the target. Missing or infinite: it never got there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.sections import Section, leaders
+from bench.analysis.step_costs import step_times
+from bench.analysis.targets import SECOND_LOWEST, Goal, time_to_target
+
+
+def _ratios(times: pd.DataFrame) -> pd.DataFrame:
+    """Each time over the best of its workload, at least 1; inf where it never got there."""
+    t = times.astype(float).fillna(math.inf)
+    if (t <= 0).any(axis=None):
+        raise ValueError(
+            f"times must be above 0, got {float(t.min(axis=None)):g}; leave out what was reached at the start"
+        )
+    best = t.min()
+    return (t / best.where(np.isfinite(best), 1.0)).where(np.isfinite(t), math.inf)
+
+
+def performance_profile(times: pd.DataFrame, tau_max: float = 4.0) -> pd.DataFrame:
+    """Share of the workloads on which a submission is within a factor of the fastest.
+
+    rho_s(tau) = share of the workloads w with r_sw <= tau, r_sw = t_sw / min over s' of t_s'w.
+
+    Args:
+        times: A row a submission, a column a workload, above 0; missing or inf where the target was never reached.
+        tau_max: Largest factor, at least 1.
+
+    Returns:
+        Columns: submission, tau, share: the corners of the step function, which holds its share from each tau to the
+        next; from tau = 1 to tau_max for every submission.
+
+    Raises:
+        ValueError: A time is 0 or less.
+
+    References:
+        Dolan and Moré, "Benchmarking optimization software with performance profiles" (2002), Math. Program. 91,
+        arXiv cs/0102001.
+    """
+    ratios = _ratios(times)
+    rows = []
+    for submission, r in ratios.iterrows():
+        corners = sorted({1.0, tau_max, *(float(value) for value in r if value <= tau_max)})
+        rows += [{"submission": submission, "tau": tau, "share": float((r <= tau).mean())} for tau in corners]
+    return pd.DataFrame(rows, columns=["submission", "tau", "share"])
+
+
+def profile_score(times: pd.DataFrame, tau_max: float = 4.0, num_points: int | None = None) -> pd.Series:
+    """Mean height of each `performance_profile` from 1 to tau_max, between 0 and 1.
+
+    The exact integral of the step function: mean over workloads of max(0, tau_max - r) / (tau_max - 1).
+
+    Args:
+        times: As for `performance_profile`.
+        tau_max: Above 1.
+        num_points: Instead, that many equally spaced points and the trapezoid rule; AlgoPerf publishes scores with 100.
+
+    Returns:
+        A score a submission, as in the index of `times`.
+
+    References:
+        Dahl et al., "Benchmarking Neural Network Training Algorithms" (2023), arXiv 2306.07179.
+    """
+    ratios = _ratios(times)
+    if num_points is None:
+        return ((tau_max - ratios).clip(lower=0) / (tau_max - 1)).mean(axis=1).rename("score")
+    tau = np.linspace(1, tau_max, num_points)
+    shares = (ratios.to_numpy()[:, :, None] <= tau).mean(axis=1)
+    return pd.Series(np.trapezoid(shares, tau, axis=1) / (tau_max - 1), index=times.index, name="score")
+
+
+def without_late(times: pd.DataFrame, base: Sequence[str], factor: float = 4.0) -> pd.DataFrame:
+    """AlgoPerf's rules for held-out variants of workloads: what counts as never reached, before the score.
+
+    (1) A variant counts as never reached where its base workload was not. (2) In each column, a time above `factor`
+    times the lowest counts as never reached. (3) A base workload counts as never reached where its variant was not.
+
+    Args:
+        times: As for `performance_profile`, with the columns of base workloads and of their variants: a variant's name
+            starts with that of its base.
+        base: The base workloads.
+        factor: How much later than the first is too late.
+
+    Returns:
+        The columns `base`.
+
+    Raises:
+        ValueError: A column is no base workload and starts with the name of none.
+
+    References:
+        Dahl et al., "Benchmarking Neural Network Training Algorithms" (2023), arXiv 2306.07179.
+    """
+    t = times.astype(float).fillna(math.inf)
+    base_of = {}
+    for column in t:
+        if column not in base:
+            owners = [name for name in base if str(column).startswith(name)]
+            if not owners:
+                raise ValueError(
+                    f"times must have columns that start with a base workload, got {column}; name its base"
+                )
+            base_of[column] = max(owners, key=len)
+    for variant, owner in base_of.items():
+        t.loc[np.isinf(t[owner]), variant] = math.inf
+    t = t.where(t <= factor * t.min(), math.inf)
+    for variant, owner in base_of.items():
+        t.loc[np.isinf(t[variant]), owner] = math.inf
+    return t[list(base)]
+
+
+def leave_one_out(times: pd.DataFrame, score: Callable[[pd.DataFrame], pd.Series] = profile_score) -> pd.DataFrame:
+    """Scores of the others when each submission in turn is left out.
+
+    A profile compares with the best of the field, so who took part decides the scores, and with them the ranks.
+
+    Args:
+        times: As for `performance_profile`.
+        score: From times to a score a submission.
+
+    Returns:
+        A row a submission, a column for who was left out; missing on the diagonal.
+    """
+    return pd.DataFrame({out: score(times.drop(index=out)) for out in times.index}).reindex(times.index)
+
+
+def rank_flips(scores: pd.Series, without: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of submissions that change places when a third is left out.
+
+    Args:
+        scores: Of the whole field; higher is better.
+        without: What `leave_one_out` gave.
+
+    Returns:
+        Columns: left_out, above (the one that is ahead without it, though behind with it), below, above_score and
+        below_score without it. Sorted by the better rank of the two in the whole field.
+    """
+    rows = []
+    for out in without:
+        column = without[out].drop(index=out)
+        rows += [
+            {"left_out": out, "above": a, "below": b, "above_score": column[a], "below_score": column[b]}
+            for a, b in itertools.permutations(column.index, 2)
+            if column[a] > column[b] and scores[a] < scores[b]
+        ]
+    table = pd.DataFrame(rows, columns=["left_out", "above", "below", "above_score", "below_score"])
+    rank = scores.rank(ascending=False, method="first")
+    return table.iloc[np.argsort(table["below"].map(rank).to_numpy(float), kind="stable")].reset_index(drop=True)
+
+
+def interquartile_mean(values: Sequence[float] | np.ndarray) -> float:
+    """Mean of the middle half: the lowest and highest quarter, rounded down to whole values, are left out.
+
+    Args:
+        values: Scores, such as over workloads and seeds together; inf for what was never reached.
+
+    Returns:
+        NaN without values, or where one is NaN.
+
+    References:
+        Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (2021), arXiv 2108.13264.
+    """
+    x = np.sort(np.asarray(values, dtype=float).ravel())
+    cut = len(x) // 4
+    middle = x[cut : len(x) - cut]
+    return float(middle.mean()) if len(x) and not np.isnan(x).any() else math.nan
+
+
+def pareto_front(table: pd.DataFrame, x: str, y: str) -> pd.Series:
+    """Whether no other row is at least as low in both columns, and lower in one.
+
+    Args:
+        table: Any.
+        x: A column, lower is better.
+        y: Another.
+
+    Returns:
+        A bool a row; a row with a missing value is never on the front, nor beats another.
+    """
+    points = table[[x, y]].astype(float).to_numpy()
+    known = ~np.isnan(points).any(axis=1)
+    no_worse = (points[:, None, :] <= points[None, :, :]).all(axis=2)
+    better = (points[:, None, :] < points[None, :, :]).any(axis=2)
+    beaten = (no_worse & better & known[:, None]).any(axis=0)
+    return pd.Series(known & ~beaten, index=table.index)
+
+
+def times_of(
+    parts: Sequence[Section],
+    curves: pd.DataFrame,
+    step_cost_rows: pd.DataFrame | None = None,
+    goal: Goal = SECOND_LOWEST,
+) -> pd.DataFrame:
+    """Steps, or seconds, to the target: optimizers by workloads, to make a profile of.
+
+    Each section has its own target. Each optimizer stands with its best series, and its
+    implementation where there are several.
+
+    Args:
+        parts: Sections of different workloads, all tuned or none.
+        curves: Rows of `curves`.
+        step_cost_rows: Rows of the side table `step_costs`: then the table is of seconds, steps x step time, and
+            sections whose step times were not measured are left out. None: of steps.
+        goal: How the targets are chosen.
+
+    Returns:
+        A column a section, by its title, of medians over seeds; inf where half the seeds or more never got there,
+        missing where an optimizer was not run. Sections without a target are left out.
+    """
+    columns: dict[str, pd.Series] = {}
+    for part in parts:
+        shown = leaders(part.runs)
+        runs = part.runs[part.runs["series"].isin(shown)]
+        target = goal.target(part.runs, shown)
+        if target is None:
+            continue
+        times = None if step_cost_rows is None else step_times(part.runs, shown, step_cost_rows)
+        if step_cost_rows is not None and times is None:
+            continue
+        table = time_to_target(runs, curves, shown, target.value, None).set_index("series")["steps_to_target"]
+        if times is not None:
+            table = table * times.set_index("series")["step_s"]
+        first = runs.drop_duplicates("series").set_index("series").loc[shown]
+        several = first["optimizer"].duplicated(keep=False)
+        names = first["optimizer"].where(~several, first["optimizer"] + " " + first["implementation"])
+        columns[part.title] = pd.Series(table.loc[shown].fillna(math.inf).to_numpy(float), index=names.to_numpy())
+    return pd.DataFrame(columns)

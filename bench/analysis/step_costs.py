@@ -1,0 +1,239 @@
+"""What one step of each optimizer costs: means over processes, ratios, and the session they come from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from bench.analysis.inference import LEVEL, holm, mean_interval, p_value
+
+MIN_PROCESSES = 5
+"""Fresh processes below which a step cost ranks nothing."""
+
+
+IMPLEMENTATIONS = ("forloop", "foreach", "fused", "compiled")
+"""Those of torch that people use; the reference rules are there to be read."""
+
+
+STEP_COST_KEYS = ("workload_id", "device", "precision", "num_threads", "environment_id")
+
+
+def step_costs(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row an optimizer and implementation of a session: medians over its replicates, and ratios with intervals.
+
+    Replicates whose timing was contended are left out. A ratio is the mean over a process's builds of the
+    log-ratio to the baseline, its interval Student's t over processes; p is Holm's over the session.
+
+    Args:
+        rows: Rows of the side table `step_costs`.
+
+    Returns:
+        The columns of `rows` that are one per optimizer and implementation, and num_processes,
+        num_replicates, quality (clean, noisy, contended), step_us with quartiles step_us_q1 and
+        step_us_q3, train_step_us with _low and _high, medians of the other times, ratio and train_ratio
+        with _low and _high, p_holm, told_apart, and ranked: whether enough processes were uncontended. Sorted by step_us within a session; rows that were not
+        measured come last.
+    """
+    made = []
+    for _, session in rows.groupby("session_id", sort=False):
+        table = pd.DataFrame(
+            [
+                _step_cost(group.reset_index(drop=True))
+                for _, group in session.groupby(["optimizer", "optimizer_options", "implementation"], sort=False)
+            ]
+        )
+        table["p_holm"] = math.nan
+        tested = table["p"].notna()
+        table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"].to_numpy(float))
+        table["told_apart"] = table["p_holm"] < 1 - LEVEL
+        made.append(table.sort_values("step_us", kind="stable"))
+    return pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=["session_id", "step_cost_id"])
+
+
+def _step_cost(group: pd.DataFrame) -> dict[str, object]:
+    first = group.iloc[0]
+    kept = [
+        "session_id", "started_at", "study", "workload", "optimizer", "optimizer_options", "implementation", "model", "data",
+        "baseline", "num_parameters", "batch_size", "torch_version", "cpu", "gpu", "command", *STEP_COST_KEYS,
+    ]  # fmt: skip
+    row: dict[str, object] = {key: first[key] for key in kept}
+    measured = group[group["status"] == "ok"]
+    used = measured[measured["timing_quality"] != "contended"]
+    clean = (used["timing_quality"] == "clean").mean() if len(used) else 0.0
+    num_processes = used["process"].nunique()
+    if len(measured) == 0:
+        quality = None
+    elif num_processes < MIN_PROCESSES:
+        quality = "contended" if len(used) < len(measured) else "noisy"
+    else:
+        quality = "clean" if clean >= 0.5 else "noisy"
+    row |= {
+        "status": "ok" if len(measured) else first["status"],
+        "reason": None if len(measured) else first["reason"],
+        "step_cost_id": measured["step_cost_id"].iloc[0] if len(measured) else None,
+        "num_processes": num_processes,
+        "num_replicates": len(used),
+        "num_contended": len(measured) - len(used),
+        "quality": quality,
+    }
+    shown = used if len(used) else measured
+    times = shown["step_us"].astype(float)
+    row |= {"step_us": times.median(), "step_us_q1": times.quantile(0.25), "step_us_q3": times.quantile(0.75)}
+    columns = (
+        "step_host_us", "data_us", "zero_grad_us", "forward_us", "backward_us", "optimizer_us", "timer_share",
+        "construct_ms", "first_step_ms", "state_mib", "least_traffic_mib", "bandwidth_gib_per_s", "last_cache_mib",
+        "limit_share",
+    )  # fmt: skip
+    row |= {name: shown[name].astype(float).median() for name in columns}
+    row["compile_s"] = measured["compile_s"].astype(float).max() if measured["compile_s"].notna().any() else math.nan
+    by_process = np.log(shown.astype({"train_step_us": float}).groupby("process")["train_step_us"].median())
+    row |= dict(
+        zip(("train_step_us", "train_step_us_low", "train_step_us_high"), _exp(mean_interval(by_process)), strict=True)
+    )
+    is_baseline = len(measured) > 0 and first["baseline"] == f"{first['optimizer']}/{first['implementation']}"
+    for name, column in (("ratio", "step_ratio"), ("train_ratio", "train_step_ratio")):
+        logs = _by_process(used, column)
+        mean, low, high = mean_interval(logs)
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), _exp((mean, low, high)), strict=True))
+        if name == "ratio":
+            compared = not is_baseline and num_processes >= MIN_PROCESSES
+            row |= {
+                "p": p_value(logs) if compared else math.nan,
+                "log_sd": float(logs.std(ddof=1)) if compared else math.nan,
+            }
+    return row | {"is_baseline": is_baseline, "ranked": not is_baseline and num_processes >= MIN_PROCESSES}
+
+
+def _by_process(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Mean log of a column over the builds of each process."""
+    logs = np.log(rows[column].astype(float))
+    return np.asarray(logs.groupby(rows["process"].astype(int)).mean(), dtype=float)
+
+
+def _exp(values: Sequence[float]) -> list[float]:
+    return [math.exp(value) for value in values]
+
+
+def latest_session(costs: pd.DataFrame) -> pd.DataFrame:
+    """Of `step_costs`, the newest session for each workload, device and environment; whole ones go first."""
+    sessions = costs.groupby([*STEP_COST_KEYS, "session_id", "started_at"], dropna=False, as_index=False).agg(
+        whole=("num_processes", lambda n: n.max() >= MIN_PROCESSES)
+    )
+    sessions = sessions.sort_values(["whole", "started_at"]).drop_duplicates(list(STEP_COST_KEYS), keep="last")
+    return costs[costs["session_id"].isin(sessions["session_id"])]
+
+
+def baseline_of(rows: pd.DataFrame) -> str:
+    """The optimizer that a session's ratios are taken to."""
+    known = rows["baseline"].dropna()
+    return str(known.iloc[0]).partition("/")[0] if len(known) else "the baseline"
+
+
+def rule_and_implementation(rows: pd.DataFrame) -> pd.DataFrame:
+    """How much of a difference between steps is the update rule, and how much its implementation.
+
+    Comparisons of fewer than MIN_PROCESSES uncontended processes are left out.
+
+    Args:
+        rows: Rows of the side table `step_costs`, of one session.
+
+    Returns:
+        Columns: optimizer; kind: "rule", its step over the baseline's in the same implementation, or
+        "implementation", its step by for-loop over its own in that implementation; implementation;
+        ratio, ratio_low, ratio_high: Student's t over processes, replicates paired, unadjusted;
+        num_processes.
+    """
+    names = ["optimizer", "kind", "implementation", "ratio", "ratio_low", "ratio_high", "num_processes"]
+    used = rows[
+        (rows["status"] == "ok")
+        & (rows["timing_quality"] != "contended")
+        & rows["implementation"].isin(IMPLEMENTATIONS)
+    ]
+    if used.empty:
+        return pd.DataFrame(columns=names)
+    logs = np.log(
+        used.astype({"step_ratio": float}).pivot_table(
+            index=["process", "build"], columns=["optimizer", "implementation"], values="step_ratio", sort=False
+        )
+    )
+    baseline = baseline_of(rows)
+    made: list[dict[str, object]] = []
+
+    def compare(optimizer: str, kind: str, implementation: str, difference: pd.Series) -> None:
+        each = difference.dropna().groupby("process").mean()
+        if len(each) >= MIN_PROCESSES:
+            ratios = dict(zip(("ratio", "ratio_low", "ratio_high"), _exp(mean_interval(each)), strict=True))
+            row = {"optimizer": optimizer, "kind": kind, "implementation": implementation}
+            made.append({**row, **ratios, "num_processes": len(each)})
+
+    for optimizer in sorted(set(logs.columns.get_level_values(0)), key=lambda name: (name == baseline, name)):
+        own = logs[optimizer]
+        for implementation in (name for name in IMPLEMENTATIONS if name in own):
+            if optimizer != baseline and baseline in logs and implementation in logs[baseline]:
+                compare(optimizer, "rule", implementation, own[implementation] - logs[baseline][implementation])
+            if implementation != "forloop" and "forloop" in own:
+                compare(optimizer, "implementation", implementation, own["forloop"] - own[implementation])
+    return pd.DataFrame(made, columns=names)
+
+
+def smallest_difference(costs: pd.DataFrame, power: float = 0.8) -> float:
+    """The smallest relative difference of two steps that a session like this one finds with that power.
+
+    Of one comparison taken alone: from the median over its comparisons of the spread between
+    processes, two-sided at 5 %, not adjusted for their number.
+
+    Args:
+        costs: What `step_costs` gave, of one session.
+        power: In (0, 1).
+
+    Returns:
+        0.02 for two percent; NaN where there is nothing to compare.
+    """
+    compared = costs[costs["log_sd"].notna()]
+    if compared.empty:
+        return math.nan
+    n = int(compared["num_processes"].median())
+    t = special.stdtrit(n - 1, 0.5 + LEVEL / 2) + special.stdtrit(n - 1, power)
+    return float(math.expm1(t * compared["log_sd"].median() / math.sqrt(n)))
+
+
+def step_times(runs: pd.DataFrame, series: Sequence[str], step_cost_rows: pd.DataFrame) -> pd.DataFrame | None:
+    """The separately measured, interleaved time of a training step of each series.
+
+    Args:
+        runs: Rows of one section, with `series`.
+        series: Which must all be measured, in one session.
+        step_cost_rows: Rows of the side table `step_costs`.
+
+    Returns:
+        From the newest session that measured all of them uncontended: columns series, step_s, log_se (standard error
+        of its log), df (degrees of freedom). None where there is no such session.
+    """
+    ids = runs[runs["series"].isin(series)].dropna(subset=["step_cost_id"]).drop_duplicates("series")
+    ids = ids.set_index("series")["step_cost_id"]
+    if step_cost_rows.empty or not set(series) <= set(ids.index):
+        return None
+    ok = step_cost_rows[(step_cost_rows["status"] == "ok") & (step_cost_rows["timing_quality"] != "contended")]
+    enough = ok.groupby(["session_id", "step_cost_id"])["process"].transform("nunique") >= MIN_PROCESSES
+    for _, session in sorted(
+        ok[enough].groupby("session_id"), key=lambda pair: pair[1]["started_at"].max(), reverse=True
+    ):
+        if not set(ids[list(series)]) <= set(session["step_cost_id"]):
+            continue
+        made = []
+        for name in series:
+            logs = _by_process(session[session["step_cost_id"] == ids[name]], "train_step_us")
+            made.append(
+                {
+                    "series": name,
+                    "step_s": 1e-6 * math.exp(float(logs.mean())),
+                    "log_se": float(logs.std(ddof=1)) / math.sqrt(len(logs)),
+                    "df": len(logs) - 1,
+                }
+            )
+        return pd.DataFrame(made)
+    return None

@@ -1,0 +1,272 @@
+"""Compare optimizers from Python: `from bench import compare`."""
+
+from __future__ import annotations
+
+import functools
+import html
+import random
+import shutil
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from torch import nn
+
+from bench import tables
+from bench.analysis import comparisons
+from bench.analysis.sections import leaders, sections
+from bench.api.arguments import OptimizerLike, configs_of, in_arguments
+from bench.api.inline_targets import resolvable
+from bench.base.errors import Refused
+from bench.config.schema import Config
+from bench.execution.cell import run_cells
+from bench.execution.session import Session
+from bench.report.study.sentences import verdict
+from bench.report.study.tables import readable_summary
+from bench.report.terminal import summary_text
+
+
+class Comparison:
+    """What `compare` found; printed, it says who wins and whether that is real.
+
+    Attributes:
+        runs: Table `runs`, one row a run of this comparison.
+        curves: Table `curves`, one row a point of theirs.
+        path: Folder of the study: for `bench.tables.load`, `python -m bench.report`, `python -m bench.compare`.
+            A temporary one is deleted when the program ends.
+    """
+
+    def __init__(self, runs: pd.DataFrame, curves: pd.DataFrame, path: Path) -> None:
+        self.runs, self.curves, self.path = runs, curves, path
+
+    def summary(self) -> pd.DataFrame:
+        """One row an optimizer and setting, the lowest mean final validation loss first; see `bench.analysis.comparisons.summary`.
+
+        Returns:
+            Means over seeds, each with the ends of its 95 % interval in columns _low and _high.
+        """
+        return pd.concat([comparisons.summary(section.runs) for section in sections(self.runs)], ignore_index=True)
+
+    def plot(self, metric: str = "loss", x: str = "step") -> Figure:
+        """Draw a metric of the best setting of each optimizer: median and range over seeds, single seeds faint.
+
+        Args:
+            metric: A metric of `curves`: "loss", "accuracy", or one on request.
+            x: "step", "epoch" or "train_time_s" (of the run, end to end).
+
+        Returns:
+            A figure that belongs to nobody: a notebook shows it, `savefig` writes it.
+
+        Raises:
+            ValueError: There is no such metric or axis.
+        """
+        axes = ("step", "epoch", "train_time_s")
+        if x not in axes:
+            raise ValueError(f"x must be one of {', '.join(axes)}, got {x!r}; choose one of these")
+        section = next(sections(self.runs))
+        with _drawing():
+            from bench.plots.curves import curves_figure
+            from bench.plots.style import colors
+
+            palette = colors(self.runs["optimizer"])
+            shown = leaders(section.runs)
+            figure: Figure | None = curves_figure(section.runs, self.curves, shown, metric, x, palette)
+            if figure is not None:
+                plt.close(figure)
+        if figure is None:
+            known = ", ".join(sorted(set(self.curves["metric"]))) or "none"
+            raise ValueError(f"metric must be one that was recorded ({known}), got {metric!r}; choose one of these")
+        return figure
+
+    def report(self, path: str | Path) -> Path:
+        """Write the report: index.html, report.md, figures and tables.
+
+        Args:
+            path: Folder to write into.
+
+        Returns:
+            The page to open.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        with _drawing():
+            from bench.report.study.render import write_report
+
+            write_report(tables.Study(self.runs, self.curves), self.path, Path(path))
+        return Path(path) / "index.html"
+
+    def __repr__(self) -> str:
+        return summary_text(self.runs, tables.load_side(self.path, "memory"))
+
+    def _repr_html_(self) -> str:
+        parts = []
+        for section in sections(self.runs):
+            table = readable_summary(comparisons.summary(section.runs))
+            parts.append(
+                f"<p><b>{html.escape(section.title)}</b><br>{html.escape(verdict(section))}</p>"
+                + table.to_html(index=False, border=0)
+            )
+        return "\n".join(parts)
+
+
+def compare(
+    model: str | Callable[..., nn.Module],
+    data: Any,
+    optimizers: Sequence[OptimizerLike],
+    *,
+    seeds: int | Sequence[int] = 5,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int = 64,
+    loss: str = "default",
+    device: str = "cpu",
+    study: str | None = None,
+    results_dir: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Train a model with each optimizer from the same starts on the same batches, and compare.
+
+    The same runs, tables and statistics as `python -m bench`. Afterwards torch's switches and all random
+    generators are what they were. A run that exists already in `results_dir` is not repeated; a function that
+    has changed makes new ones.
+
+    Args:
+        model: A function without arguments that returns a fresh `torch.nn.Module` (arguments `input_shape` and
+            `num_outputs` are filled in from the data), a class of modules, or the name of a model of the bench.
+        data: (train, val, test), each a pair (inputs, targets) of tensors or arrays or a
+            `torch.utils.data.Dataset`; or the name of a data set of the bench. Whole-number targets are classes.
+        optimizers: Each the name of an optimizer of the bench, which runs at its defaults; ("sgd", {"lr": 0.1}) or
+            {"name": "sgd", "lr": 0.1}; a function or class from parameters to an optimizer, such as
+            functools.partial(torch.optim.AdamW, lr=1e-3); or (name, function).
+        seeds: How many (then 0, 1, ...), or which. One cannot rank anything.
+        epochs: Budget of every run, passes over the training examples; 20 if neither is given.
+        steps: Budget of every run, optimizer updates, in place of `epochs`.
+        batch_size: Examples a step.
+        loss: "default" (cross-entropy for classes, else mean squared error), "nll" or "as_printed".
+        device: "cpu", "cuda", "mps" or "auto".
+        study: Name of the folder in `results_dir`; None: <data>-<model>.
+        results_dir: Folder of studies; None: a temporary one.
+        settings: Other keys of the command by their dotted names, such as {"train.clip_norm": 1.0,
+            "schedule": "cosine", "device.threads": 2, "memory": False}.
+
+    Returns:
+        Tables, figure and report. Runs that diverge or raise are rows with their status.
+
+    Raises:
+        ValueError: An argument is not what it must be; the message names it.
+        KeyboardInterrupt: After what was done has been written: the same call with the same `results_dir` goes on.
+    """
+    if epochs is not None and steps is not None:
+        raise ValueError(f"epochs must be left out where steps is given, got {epochs} and {steps}; give one of the two")
+    numbered = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+    budget = {"train.epochs": epochs, "train.steps": steps, "train.batch_size": batch_size}
+    place = Path(results_dir) if results_dir is not None else Path(tempfile.mkdtemp(prefix="bench-"))
+    keys = {
+        **{key: value for key, value in budget.items() if value is not None},
+        "seeds": list(numbered) if isinstance(numbered, Sequence | range) else numbered,
+        "loss": loss,
+        "study": study,
+        "results_dir": str(place),
+        **(settings or {}),
+        "report": False,
+    }
+    finished = False
+    try:
+        with _left_as_found(), resolvable():
+            configs = configs_of(model, data, optimizers, device, keys)
+            ids = _run(configs)
+        whole = tables.load(configs[0].study_dir)
+        finished = True
+    finally:
+        if results_dir is None and not finished and not isinstance(sys.exception(), KeyboardInterrupt):
+            shutil.rmtree(place, ignore_errors=True)
+    runs = whole.runs[whole.runs["run_id"].isin(ids)].reset_index(drop=True)
+    curves = whole.curves[whole.curves["run_id"].isin(ids)].reset_index(drop=True)
+    comparison = Comparison(runs, curves, configs[0].study_dir)
+    if results_dir is None:
+        weakref.finalize(comparison, shutil.rmtree, place, ignore_errors=True)
+    return comparison
+
+
+def _run(configs: Sequence[Config]) -> list[str]:
+    """Make the runs of these cells; return their ids.
+
+    Raises:
+        ValueError: None could be made.
+        KeyboardInterrupt: After the tables were built of what was done.
+    """
+    session = Session(is_sweep=True)
+    study_dir = configs[0].study_dir
+    try:
+        run_cells(configs, session)
+    except Refused as refused:
+        raise ValueError(in_arguments(str(refused), "optimizers")) from None
+    except KeyboardInterrupt:
+        tables.build(study_dir)
+        print(f"bench: interrupted; what was done is kept in {study_dir}", file=sys.stderr)
+        raise
+    tables.build(study_dir)
+    rows = session.rows.values()
+    started = [row for row in rows if row["status"] not in ("failed", "skipped") or row.get("num_steps")]
+    if not started and rows:
+        reason = next(str(row["reason"]) for row in rows)
+        raise ValueError(in_arguments(reason, "optimizers"))
+    return [str(row["run_id"]) for row in rows]
+
+
+@contextmanager
+def _left_as_found() -> Iterator[None]:
+    """Every switch and generator that runs set is afterwards what it was."""
+    python, numpy_state = random.getstate(), np.random.get_state()
+    threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+    deterministic, anomaly = torch.are_deterministic_algorithms_enabled(), torch.is_anomaly_enabled()
+    cudnn, precision = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    flags = {name: getattr(cudnn, name) for name in ("benchmark", "deterministic", "allow_tf32")}
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(list(gpus)):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy_state)
+            torch.set_num_threads(threads)
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(grad)
+            if deterministic:
+                torch.use_deterministic_algorithms(True)
+            torch.autograd.set_detect_anomaly(anomaly)
+            torch.set_float32_matmul_precision(precision)
+            for name, value in flags.items():
+                setattr(cudnn, name, value)
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """Style matplotlib as reports do; leave it as it was afterwards."""
+    backend = mpl.get_backend()
+    with mpl.rc_context(_style()):
+        try:
+            yield
+        finally:
+            mpl.use(backend)  # which no context restores
+
+
+@functools.cache
+def _style() -> Any:
+    with suppress(ImportError):
+        plt.switch_backend(mpl.get_backend())  # a notebook's shows figures only once it has been loaded
+    with mpl.rc_context():
+        import bench.plots.style  # noqa: F401
+
+        return {key: value for key, value in mpl.rcParams.items() if key not in ("backend", "backend_fallback")}

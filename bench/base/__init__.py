@@ -1,0 +1,1 @@
+"""Errors, paths, hashes and text: what everything else stands on."""

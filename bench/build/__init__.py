@@ -1,0 +1,1 @@
+"""From configuration to models, optimizers and data."""

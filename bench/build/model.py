@@ -1,0 +1,127 @@
+"""Build models, load their weights, compile them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.base.text import first_line
+from bench.build.targets import call_target, locate_target, target_arguments
+from bench.config.schema import Component, Config, StepCostConfig
+from bench.data.dataset import DataSpec
+from bench.measure.device import Unavailable, is_out_of_memory
+
+
+def build_model(config: Component, spec: DataSpec) -> nn.Module:
+    """Build a model for that data, with fresh weights from the global generator.
+
+    Raises:
+        ValueError: The class does not exist, is no `torch.nn.Module`, does not take these
+            arguments or raises.
+    """
+    factory = locate_target("model", config.target)
+    from_data: dict[str, Any] = {"input_shape": spec.input_shape, "num_outputs": spec.num_outputs}
+    known = target_arguments(factory)
+    if "num_tokens" in known and spec.num_tokens is None:
+        raise ValueError(
+            f"data must hold words or characters for model={config.name}, got inputs of shape"
+            f" {'x'.join(map(str, spec.input_shape))}; choose data=text or data=chars"
+        )
+    from_data["num_tokens"] = spec.num_tokens
+    model = call_target("model", config, factory, **{k: v for k, v in from_data.items() if k in known})
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"model._target_ must give a torch.nn.Module, got {type(model).__name__} from {config.target};"
+            " derive the class from torch.nn.Module"
+        )
+    return model
+
+
+def checked_outputs(config: Config | StepCostConfig, spec: DataSpec, model: nn.Module, inputs: Tensor) -> Tensor:
+    """Run a model on a batch, and hold what comes out to its data.
+
+    Raises:
+        ValueError: The model fails on such inputs, or its output has another shape than the data
+            asks for.
+    """
+    shape = "x".join(map(str, spec.input_shape))
+    fits = f"model={config.model.name} must fit data={config.data.name} (inputs {shape}, {spec.task})"
+    try:
+        outputs = model(inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise ValueError(f"{fits}, got {type(error).__name__}: {first_line(error)}; change one of the two") from error
+    wanted = (len(inputs), *spec.target_shape, spec.num_outputs)
+    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
+        raise ValueError(
+            f"{fits}: its output for {len(inputs)} examples must be of shape {list(wanted)},"
+            f" got {list(getattr(outputs, 'shape', ())) or type(outputs).__name__}; change one of the two"
+        )
+    return outputs
+
+
+def load_weights(model: nn.Module, path: str) -> None:
+    """Put weights of a file into a model: a state dict, as `train.save_best` leaves one.
+
+    Raises:
+        ValueError: The file holds something else, or the weights of another model.
+    """
+    try:
+        state = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError(f"a {type(state).__name__}")
+        if odd := [key for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Tensor))]:
+            raise TypeError(f"{odd[0]!r} is no name of a tensor")
+    except Exception as error:  # whatever unpickling meets
+        raise ValueError(
+            f"train.init_from must be a file of weights that torch.load reads with weights_only, got {path}:"
+            f" {type(error).__name__}: {first_line(error)}; save model.state_dict() with torch.save"
+        ) from error
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines()
+        raise ValueError(
+            f"train.init_from must hold the weights of this model, got {path}: {' '.join(lines[1:2] or lines).strip()};"
+            " give weights of the same model and data"
+        ) from error
+
+
+def compiled_model(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], train: Callable[..., Tensor]) -> Any:
+    """A model under torch.compile, compiled for training on these batches and for evaluation.
+
+    Weights and buffers are afterwards what they were.
+
+    Args:
+        model: On its device.
+        batches: Inputs and targets, one pair of each size that is to come.
+        train: From (model, inputs, targets) to a loss.
+
+    Raises:
+        Unavailable: It cannot be compiled here.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+
+    compiled: Any = torch.compile(model)
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    try:
+        for inputs, targets in batches:
+            train(compiled, inputs.clone(), targets).backward()
+            with torch.no_grad():
+                compiled.eval()
+                compiled(inputs.clone())
+                compiled.train()
+    except TorchDynamoException as error:
+        raise Unavailable(
+            f"train.compile=true is not to be had here: torch.compile says {first_line(error)}"
+        ) from error
+    model.zero_grad()
+    with torch.no_grad():
+        for buffer, before in zip(model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+    return compiled

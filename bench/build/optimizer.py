@@ -1,0 +1,170 @@
+"""Build optimizers in the implementation that was asked for."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+import optimizers
+from bench.base.text import first_line
+from bench.build.targets import TargetRaised, call_target, locate_target, target_arguments
+from bench.config.schema import Config, OptimizerConfig
+from bench.measure.device import Unavailable
+from bench.training.step import StepOptions, trained
+
+SWITCHES: dict[str, dict[str, bool]] = {
+    "default": {},
+    "forloop": {"foreach": False, "fused": False},
+    "foreach": {"foreach": True, "fused": False},
+    "fused": {"fused": True},
+    "compiled": {},
+}
+"""Arguments of torch's constructors that choose an implementation."""
+
+
+def needs_of(config: OptimizerConfig, optimizer: Optimizer) -> frozenset[str]:
+    """What an optimizer needs beside gradients: what its config says, and what can be seen.
+
+    A `step` that cannot be called without a closure needs one; methods `train` and `eval` mean that it
+    keeps other weights to be judged by.
+    """
+    needs: set[str] = set(config.needs)
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        needs.add("closure")
+    has_both = all(callable(getattr(optimizer, name, None)) for name in ("train", "eval"))
+    if has_both:
+        needs.add("evaluation_weights")
+    elif "evaluation_weights" in needs:
+        raise ValueError(
+            f"optimizer.needs must hold evaluation_weights only where the optimizer has methods train and eval,"
+            f" got {config.target}; leave it out"
+        )
+    return frozenset(needs)
+
+
+def step_options(config: Config) -> StepOptions:
+    """How an update of a cell is made."""
+    return StepOptions(
+        accumulate=config.train.accumulate,
+        l1=config.regularization.l1,
+        weights_only=config.regularization.weights_only,
+        clip_norm=config.train.clip_norm,
+    )
+
+
+def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: bool = False) -> tuple[Optimizer, str]:
+    """Build an optimizer over the trained parameters of a model.
+
+    Args:
+        config: The optimizer.
+        model: Whose parameters.
+        weights_only: Whether its weight decay leaves out biases and norms (parameters of one axis).
+
+    Returns:
+        The optimizer, and which implementation of its step runs: forloop, foreach, fused, compiled
+        or reference; "own" for a class that is neither torch's nor ours.
+
+    Raises:
+        ValueError: The class does not exist, is no optimizer, does not take these arguments or
+            raises; or the model has nothing to train.
+        Unavailable: It has no such implementation. Of `compiled` only the first step says so.
+    """
+    factory = locate_target("optimizer", config.target)
+    if inspect.isclass(factory) and not issubclass(factory, Optimizer):
+        raise ValueError(
+            f"optimizer._target_ must be a torch.optim.Optimizer, got {config.target}, which is none;"
+            " derive the class from torch.optim.Optimizer"
+        )
+    params = trained(model)
+    if not params:
+        raise ValueError(f"model must have parameters to train, got none in {type(model).__name__}")
+    wanted = config.implementation
+    is_torch = getattr(factory, "__module__", "").startswith("torch.optim")
+    switches: dict[str, bool] = {}
+    if wanted == "reference":
+        if not (is_torch and factory.__name__ in optimizers.__all__):
+            raise Unavailable(
+                f"optimizer.implementation=reference is not to be had for {config.target}: there is a"
+                f" reference rule for {', '.join(optimizers.__all__)} only"
+            )
+        factory = getattr(optimizers, factory.__name__)
+    else:
+        known = target_arguments(factory)
+        needed = "fused" if wanted == "fused" else "foreach"
+        if wanted == "compiled":
+            if not is_torch:
+                raise Unavailable(
+                    "optimizer.implementation=compiled is not to be had: it is the step of torch's optimizers"
+                    f" under torch.compile, and {config.target} is none of them"
+                )
+        elif wanted != "default" and needed not in known and not (is_torch and wanted == "forloop"):
+            raise Unavailable(
+                f"optimizer.implementation={wanted} is not to be had: {config.target} of torch"
+                f" {torch.__version__.partition('+')[0]} has no argument {needed}"
+            )
+        switches = {name: value for name, value in SWITCHES[wanted].items() if name in known}
+    for name in ("foreach", "fused"):
+        if name in config.options:
+            raise ValueError(f"optimizer.{name} must be left to optimizer.implementation, got {config.options[name]}")
+    groups: list[Any] = params
+    if weights_only and "weight_decay" in target_arguments(factory):
+        weights = [param for param in params if param.ndim > 1]
+        others = [param for param in params if param.ndim <= 1]
+        groups = [{"params": weights}] * bool(weights) + [{"params": others, "weight_decay": 0.0}] * bool(others)
+    try:
+        optimizer = call_target("optimizer", config, factory, groups, **switches)
+    except TargetRaised as raised:
+        if wanted == "fused" and isinstance(raised.error, RuntimeError):
+            raise Unavailable(f"optimizer.implementation=fused is not to be had here: {raised.error}") from None
+        raise
+    if not isinstance(optimizer, Optimizer):
+        raise ValueError(
+            f"optimizer._target_ must give a torch.optim.Optimizer, got {type(optimizer).__name__} from"
+            f" {config.target}; derive the class from torch.optim.Optimizer"
+        )
+    if callable(switch := getattr(optimizer, "train", None)):
+        switch()
+    if wanted == "compiled":
+        optimizer.step = _compiled(optimizer.step)  # type: ignore[method-assign]
+    if wanted == "default":
+        return optimizer, _torch_default(optimizer, params) if is_torch else "own"
+    return optimizer, wanted
+
+
+def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step under torch.compile; where the compiler cannot be had, its first call says so."""
+    import torch._dynamo
+    from torch._dynamo.exc import TorchDynamoException
+
+    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)  # it warns of the profiler's marks in every step
+    torch._dynamo.config.fail_on_recompile_limit_hit = True  # rather than run uncompiled and say nothing
+    compiled = torch.compile(step)
+
+    @functools.wraps(step)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return compiled(*args, **kwargs)
+        except TorchDynamoException as error:
+            raise Unavailable(
+                f"optimizer.implementation=compiled is not to be had here: torch.compile says {first_line(error)}"
+            ) from error
+
+    return checked
+
+
+def _torch_default(optimizer: Optimizer, params: list[nn.Parameter]) -> str:
+    """Which implementation torch picks by itself for these parameters."""
+    from torch.optim.optimizer import _default_to_fused_or_foreach
+
+    if "foreach" not in optimizer.defaults:
+        return "forloop"
+    fused, foreach = _default_to_fused_or_foreach(list(params), differentiable=False, use_fused=False)
+    return "fused" if fused else "foreach" if foreach else "forloop"

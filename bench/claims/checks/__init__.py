@@ -1,0 +1,1 @@
+"""Executable checks of statements of fact."""

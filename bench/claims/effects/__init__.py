@@ -1,0 +1,1 @@
+"""Quantities by which claims are judged."""

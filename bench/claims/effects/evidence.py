@@ -1,0 +1,207 @@
+"""What claims are judged by: tables, pairs of sides, and bounds of what was cut short."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.bounds import Sample
+
+DEFAULT, TUNED, RATES = "default", "tuned", "rates"
+"""Why a run was made: at a side's settings, with the best learning rate of equally many trials, at every rate."""
+
+
+NUM_TRIALS = 9
+"""Learning rates that are tried: every half decade of four."""
+
+
+MIXED = "mixed"
+"""What is judged from one side (or several, with | between them) as they come and the other tuned."""
+
+
+ENDED = ("ok", "diverged")
+"""How a run may end whose result counts."""
+
+
+COLUMNS = [
+    "run_id", "seed", "status", "reason", "lr", "optimizer", "environment_id", "launcher", "timing_quality", "step_cost_id",
+    "num_steps", "num_steps_budget", "num_evaluations", "train_s", "first_train_loss", "final_train_loss", "final_val_loss",
+    "best_val_loss", "final_test_loss", "test_loss_at_best_val", "test_accuracy_at_best_val", "moved_test_accuracy",
+    "peak_tensors_mib", "latency_ms",
+]  # fmt: skip
+"""Columns of `runs` that quantities are made of."""
+
+
+class NotMeasured(Exception):
+    """Why a quantity cannot be had from these tables.
+
+    Attributes:
+        there: Whether runs are there all the same, so that it cannot be told; otherwise it was not run.
+    """
+
+    def __init__(self, why: str, there: bool = True) -> None:
+        super().__init__(why)
+        self.there = there
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The tables that claims are judged by.
+
+    Attributes:
+        runs: Table `runs`.
+        curves: Table `curves`.
+        step_costs: Side table `step_costs`.
+        claim_runs: Side table `claim_runs`: which runs are of which workload and side.
+    """
+
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    step_costs: pd.DataFrame
+    claim_runs: pd.DataFrame
+
+    @functools.cached_property
+    def _sides(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        """The runs of every side, with the columns that quantities are made of."""
+        runs = self.runs.reindex(columns=COLUMNS).drop_duplicates("run_id").set_index("run_id", drop=False)
+        groups = self.claim_runs.groupby(["workload", "side", "at"], sort=False)["run_id"]
+        return {key: runs[runs.index.isin(ids)].reset_index(drop=True) for key, ids in groups}
+
+    @functools.cached_property
+    def _places(self) -> dict[str, np.ndarray]:
+        """Where the points of each run stand in `curves`."""
+        return dict(self.curves.groupby("run_id", sort=False).indices)
+
+    def curves_of(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """Points of the curves of some runs."""
+        places = [self._places[run] for run in runs["run_id"] if run in self._places]
+        return self.curves.iloc[np.concatenate(places) if places else []]
+
+    def of(self, workload: str, side: str, at: str) -> pd.DataFrame:
+        """The runs of one side of a comparison, one row each.
+
+        Raises:
+            NotMeasured: There are none.
+        """
+        runs = self._sides.get((workload, side, at))
+        if runs is None or runs.empty:
+            raise NotMeasured(f"{side} was not run", there=False)
+        lost = runs[~runs["status"].isin(ENDED)]
+        if len(lost) and len(lost) == len(runs):
+            raise NotMeasured(f"no run of {side} ended: {lost['reason'].iloc[0]}")
+        return runs[runs["status"].isin(ENDED)].sort_values("seed", kind="stable")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two sides of a comparison; `b` is None where a quantity is held against a number.
+
+    Attributes:
+        at: DEFAULT or TUNED; RATES for quantities over learning rates.
+        target: Validation loss to reach; None: the higher of the sides' median final ones.
+    """
+
+    evidence: Evidence
+    workload: str
+    a: str
+    b: str | None
+    at: str
+    target: float | None
+
+    def sides(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The runs of both."""
+        assert self.b is not None
+        return self.evidence.of(self.workload, self.a, self.at), self.evidence.of(self.workload, self.b, self.at)
+
+    def points(self, runs: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
+        """Points of the curves of some runs, in order."""
+        curves = self.evidence.curves_of(runs)
+        chosen = (curves["split"] == split) & (curves["metric"] == metric)
+        return curves[chosen].sort_values(["run_id", "step"], kind="stable")
+
+
+def common_seeds(a: pd.Series, b: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Values of both at the seeds they have in common."""
+    first, second = a.align(b, join="inner")
+    return first.to_numpy(float), second.to_numpy(float)
+
+
+Bounds = tuple[pd.Series, pd.Series]
+"""What a number is at least and at most, by seed."""
+
+
+def bounds_between(a: Bounds, b: Bounds) -> Sample:
+    """Differences of two numbers that are known to bounds, at the seeds they have in common.
+
+    Raises:
+        NotMeasured: Fewer than two have both.
+    """
+    low = np.subtract(*common_seeds(a[0], b[1]))
+    high = np.subtract(*common_seeds(a[1], b[0]))
+    usable = ~(np.isnan(low) | np.isnan(high))
+    if usable.sum() < 2:
+        raise NotMeasured("fewer than two seeds have it on both sides")
+    return Sample(low[usable], high[usable])
+
+
+def sample_of(differences: np.ndarray) -> Sample:
+    """Return differences that are known exactly as a sample, missing values left out.
+
+    Raises:
+        NotMeasured: Fewer than two are left.
+    """
+    differences = differences[np.isfinite(differences)]
+    if len(differences) < 2:
+        raise NotMeasured("fewer than two seeds have it on both sides")
+    return Sample(differences, differences)
+
+
+def column_of(name: str, scale: float = 1.0, log: bool = True) -> Callable[[Pair], Sample]:
+    """A quantity that stands in `runs`.
+
+    Of a run that diverged, what was best on the way is known, where it was evaluated; else a loss is at least that of
+    the first step, and an accuracy something from 0 to 1.
+    """
+
+    def sample(pair: Pair) -> Sample:
+        bounds = []
+        for runs in pair.sides():
+            by_seed = runs.set_index("seed")
+            diverged = (by_seed["status"] == "diverged").to_numpy(bool)
+            if name not in runs or (by_seed.loc[~diverged, name].isna().all() and not diverged.all()):
+                raise NotMeasured(f"{name} was not recorded", there=False)
+            values = by_seed[name].astype(float)
+            unknown = diverged & (values.isna().to_numpy(bool) | ("at_best_val" not in name))
+            least = by_seed["first_train_loss"].astype(float) if "loss" in name else 0.0 * values.fillna(0.0)
+            low = values.where(~unknown, least)
+            high = values.where(~unknown, math.inf if "loss" in name else 1.0)
+            if log and (low <= 0).any():
+                raise NotMeasured(f"{name} is 0 in some run, so that it has no ratio")
+            bounds.append((np.log(low), np.log(high)) if log else (scale * low, scale * high))
+        return bounds_between(*bounds)
+
+    return sample
+
+
+BUSY = "the machine was busy, or runs were made side by side, while it was measured"
+
+
+LEAST_UNDISTURBED = 5
+"""Runs whose times nothing disturbed from which a time is taken."""
+
+
+def undisturbed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Those runs whose own times count: made one at a time, with the processor to themselves.
+
+    Raises:
+        NotMeasured: They are fewer than half, or than LEAST_UNDISTURBED where there are as many.
+    """
+    clean = (runs["timing_quality"].fillna("") != "contended") & (runs["launcher"].fillna("local") == "local")
+    if 2 * clean.sum() < len(runs) or clean.sum() < min(LEAST_UNDISTURBED, len(runs)):
+        raise NotMeasured(BUSY)
+    return runs[clean.astype(bool)]

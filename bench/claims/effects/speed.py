@@ -1,0 +1,184 @@
+"""Effects on speed: steps and time to a target, time of a step, loss at equal time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis import targets
+from bench.analysis.bounds import Sample
+from bench.analysis.step_costs import MIN_PROCESSES
+from bench.claims.effects.evidence import (
+    Bounds,
+    NotMeasured,
+    Pair,
+    bounds_between,
+    common_seeds,
+    sample_of,
+    undisturbed,
+)
+
+
+def _target(pair: Pair) -> float:
+    if pair.target is not None:
+        return pair.target
+    medians = [runs["final_val_loss"].astype(float).median() for runs in pair.sides()]
+    if not np.isfinite(medians).all():
+        raise NotMeasured("no run of one side ended with a validation loss")
+    return float(max(medians))
+
+
+def steps_to_target(pair: Pair) -> Sample:
+    """Gradient evaluations until the validation loss is at most the target: steps, but several a step for L-BFGS."""
+    return _reached(pair, pair.sides(), "step")
+
+
+def time_to_target(pair: Pair) -> Sample:
+    """Steps to the target times the separately measured, interleaved time of a training step; else the runs' own time.
+
+    A step whose time was measured alone computes one gradient; that of L-BFGS, which computes more, cannot be.
+    """
+    a, b = pair.sides()
+    try:
+        ratio, error, df = _step_time_ratio(pair, a, b, "train_step_us")
+    except NotMeasured:
+        if all((runs["launcher"].fillna("local") == "local").all() for runs in (a, b)):
+            return _reached(pair, (undisturbed(a), undisturbed(b)), "train_time_s")
+        raise
+    steps = _reached(pair, (a, b), "step", counts_evaluations=False)
+    return replace(steps, low=steps.low + ratio, high=steps.high + ratio, errors=((error, df),))
+
+
+def _reached(
+    pair: Pair, sides: tuple[pd.DataFrame, pd.DataFrame], axis: str, counts_evaluations: bool = True
+) -> Sample:
+    """Differences of the logs of where runs of both sides reach the target, on an axis of the curves.
+
+    Between two evaluations log loss is interpolated, so that equal evaluation points make no ties.
+    """
+    target = _target(pair)
+    bounds = []
+    for runs in sides:
+        each = targets.steps_to_target(runs.assign(series="one"), pair.evidence.curves_of(runs), target)
+        made = runs.set_index("run_id").loc[each["run_id"]]
+        points = dict(tuple(pair.points(runs, "val", "loss").groupby("run_id", sort=False)))
+        crossed = np.array(
+            [
+                _crossing(points[run], target, axis) if ok else math.inf
+                for run, ok in zip(each["run_id"], each["reached"], strict=True)
+            ]
+        )
+        at_end = each["censored_at"].to_numpy(float) if axis == "step" else made["train_s"].to_numpy(float)
+        low, high = np.where(each["reached"], crossed, at_end), crossed
+        if axis == "step" and counts_evaluations:
+            evaluations = (made["num_evaluations"].astype(float) / made["num_steps"].astype(float)).fillna(1.0)
+            scale = evaluations.clip(lower=1.0).to_numpy()
+            low, high = low * scale, high * scale
+        if (low <= 0).any():
+            raise NotMeasured(f"the target, {target:g}, was reached before training")
+        index = each["seed"].astype(int).to_numpy()
+        bounds.append((pd.Series(np.log(low), index), pd.Series(np.log(high), index)))
+    return bounds_between(*bounds)
+
+
+def _crossing(points: pd.DataFrame, target: float, axis: str) -> float:
+    """Where a curve that gets there first is at the target; 0 where it begins there."""
+    loss, where = points["value"].to_numpy(float), points[axis].to_numpy(float)
+    after = int(np.argmax(loss <= target))
+    if after == 0:
+        return 0.0
+    above, below = math.log(loss[after - 1]), math.log(max(loss[after], 1e-300))
+    share = (above - math.log(target)) / (above - below)
+    return float(where[after - 1] + share * (where[after] - where[after - 1]))
+
+
+def _sessions(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> np.ndarray:
+    """Log ratios of a's time to b's, one of each process of the newest session that timed both undisturbed.
+
+    Raises:
+        NotMeasured: There is no such session.
+    """
+    costs = pair.evidence.step_costs
+    ids = [set(runs["step_cost_id"].dropna()) for runs in (a, b)]
+    costs = costs[costs["status"] == "ok"] if len(costs) else costs
+    if costs.empty or not all(ids):
+        raise NotMeasured("step times were not measured", there=False)
+    was_contended = False
+    newest = sorted(costs.groupby("session_id"), key=lambda item: item[1]["started_at"].max(), reverse=True)
+    for _, session in newest:
+        sides = [session[session["step_cost_id"].isin(some)] for some in ids]
+        if not all(len(side) for side in sides):
+            continue
+        quiet = [side[side["timing_quality"] != "contended"] for side in sides]
+        logs = [np.log(side[column]).groupby(side["process"]).mean() for side in quiet]
+        first, second = common_seeds(*logs)
+        if len(first) >= MIN_PROCESSES:
+            return np.asarray(first - second)
+        was_contended = True
+    if was_contended:
+        raise NotMeasured("the machine was busy while step times were measured")
+    raise NotMeasured("step times were not measured", there=False)
+
+
+def _step_time_ratio(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> tuple[float, float, float]:
+    """Mean log ratio of step times, its standard error and degrees of freedom."""
+    if set(a["step_cost_id"].dropna()) & set(b["step_cost_id"].dropna()):
+        return 0.0, 0.0, 1.0
+    logs = _sessions(pair, a, b, column)
+    return float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(len(logs)), len(logs) - 1.0
+
+
+def step_time(pair: Pair) -> Sample:
+    """Time of the optimizer's step alone: a log ratio of each fresh process."""
+    return sample_of(_sessions(pair, *pair.sides(), "step_us"))
+
+
+def loss_at_equal_time(pair: Pair) -> Sample:
+    """Validation loss after as much time as the side takes whose whole budget is the shorter."""
+    a, b = pair.sides()
+    ratio, error, _ = _step_time_ratio(pair, a, b, "train_step_us")
+
+    def differences(shift: float) -> Sample:
+        """Where a's step takes e^shift times b's."""
+        steps_a, steps_b = (float(runs["num_steps_budget"].iloc[0]) for runs in (a, b))
+        at_a = _loss_at(pair, a, min(steps_a, steps_b / math.exp(shift)))
+        at_b = _loss_at(pair, b, min(steps_b, steps_a * math.exp(shift)))
+        return bounds_between(at_a, at_b)
+
+    found = differences(ratio)
+    known = found.low == found.high
+    slower, faster = (differences(ratio + sign * error).low[known] for sign in (1, -1))
+    spread = abs(float((slower - faster).mean())) / 2 if known.any() else 0.0
+    return replace(found, errors=((spread, MIN_PROCESSES - 1.0),))
+
+
+def _loss_at(pair: Pair, runs: pd.DataFrame, step: float) -> Bounds:
+    """Bounds of the log validation loss of each seed at a step, interpolated between evaluations.
+
+    A run that diverged is known to be no better than it began.
+    """
+    points = dict(tuple(pair.points(runs[runs["status"] == "ok"], "val", "loss").groupby("run_id", sort=False)))
+    low, high = {}, {}
+    for run, seed, status, first in runs[["run_id", "seed", "status", "first_train_loss"]].itertuples(index=False):
+        if status == "diverged":
+            low[int(seed)], high[int(seed)] = math.log(first), math.inf
+        elif run in points:
+            steps, logs = points[run]["step"].to_numpy(float), np.log(points[run]["value"].to_numpy(float))
+            low[int(seed)] = high[int(seed)] = float(np.interp(step, steps, logs))
+    return pd.Series(low, dtype=float), pd.Series(high, dtype=float)
+
+
+def epoch_time(pair: Pair) -> Sample:
+    """Time of a step in the last quarter of training over that in the first, by the run's own clock."""
+    runs = undisturbed(pair.evidence.of(pair.workload, pair.a, pair.at))
+    found = []
+    for _, group in pair.points(runs, "val", "loss").groupby("run_id"):
+        step, seconds = group["step"].to_numpy(float), group["train_time_s"].to_numpy(float)
+        # the first step makes the optimizer's state: not a matter of epochs
+        at = [float(np.interp(share * step[-1], step, seconds)) for share in (0.05, 0.30, 0.75, 1.0)]
+        if at[1] > at[0] and at[3] > at[2]:
+            found.append(math.log(at[3] - at[2]) - math.log(at[1] - at[0]))
+    return sample_of(np.array(found))

@@ -1,0 +1,209 @@
+"""Which runs the claims of a ledger need, as sweeps of `python -m bench`."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from bench.base.errors import Mistake
+from bench.base.paths import CONF_DIR
+from bench.claims.effects.evidence import DEFAULT, NUM_TRIALS, RATES, TUNED
+from bench.claims.effects.registry import QUANTITIES
+from bench.claims.evaluate import ats, made_for, pairs
+from bench.claims.ledger import Claim, Ledger, Workload
+from bench.sweep.search_space import Range
+
+
+@dataclass
+class Need:
+    """What the runs of one side have to leave."""
+
+    metrics: set[str] = field(default_factory=set)
+    memory: bool = False
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One sweep of `python -m bench`.
+
+    Attributes:
+        workload: Its name in the ledger.
+        at: Why its runs are made.
+        sides: Optimizers at their configs' settings, or one side with settings of its own.
+        overrides: What is typed, but for study and folders.
+        num_runs: How many it makes.
+        seconds: About how long they take, one after the other.
+        alone: Whether they are made one at a time.
+        times_count: Whether a claim is judged by the times of these very runs.
+    """
+
+    workload: str
+    at: str
+    sides: tuple[str, ...]
+    overrides: tuple[str, ...]
+    num_runs: int
+    seconds: float
+    alone: bool
+    times_count: bool
+
+    def wall_s(self, n_jobs: int) -> float:
+        """About how long they take, so many at a time where that may be."""
+        return self.seconds / (1 if self.alone else n_jobs)
+
+
+def needs(ledger: Ledger) -> dict[tuple[str, str, str], Need]:
+    """What the claims of a ledger need: by workload, side and `at`."""
+    wanted: dict[tuple[str, str, str], Need] = {}
+    for claim, measure, workload in measured_on(ledger):
+        quantity = QUANTITIES[measure.quantity]
+        for at in ats(claim, quantity):
+            for side, why in [entry for a, b in pairs(claim, measure, at) for entry in made_for(at, a, b)]:
+                need = wanted.setdefault((workload, side, why), Need())
+                need.metrics |= set(quantity.metrics)
+                need.memory |= quantity.memory
+                need.alone |= quantity.alone or ledger.workloads[workload].alone
+    return wanted
+
+
+def measured_on(ledger: Ledger) -> Iterator[tuple[Claim, Any, str]]:
+    """Yield each claim with each of its measures and each workload of the budget that it is measured on."""
+    for claim in ledger.claims.values():
+        for measure in claim.measures:
+            for workload in measure.workloads or claim.workload_names:
+                if workload in ledger.workloads:
+                    yield claim, measure, workload
+
+
+def jobs(ledger: Ledger, n_jobs: int) -> list[Job]:
+    """The sweeps that give a ledger what it needs, those first whose times count.
+
+    Args:
+        ledger: With the workloads of a budget.
+        n_jobs: Runs side by side.
+    """
+    groups: dict[tuple[Any, ...], tuple[list[str], Need]] = {}
+    for (workload, side, at), need in needs(ledger).items():
+        own = side if at == RATES or " " in side else ""
+        sides, whole = groups.setdefault((workload, at, own, need.alone), ([], Need(alone=need.alone)))
+        sides.append(side)
+        whole.metrics |= need.metrics
+        whole.memory |= need.memory
+    made = [
+        _job(ledger.workloads[key[0]], key[0], key[1], sides, need, n_jobs) for key, (sides, need) in groups.items()
+    ]
+    order = list(ledger.workloads)
+    return sorted(
+        made, key=lambda job: (not job.alone, order.index(job.workload), (DEFAULT, TUNED, RATES).index(job.at))
+    )
+
+
+def _job(workload: Workload, name: str, at: str, sides: Sequence[str], need: Need, n_jobs: int) -> Job:
+    optimizer, _, settings = sides[0].partition(" ")
+    num = len(sides)
+    typed = [*workload.run, f"optimizer={','.join(side.partition(' ')[0] for side in sides)}", *settings.split()]
+    if at == TUNED:
+        typed += ["sweep=tuned", f"sweep.trials={NUM_TRIALS}", f"sweep.seeds={workload.seeds}", "sweep.untuned=false"]
+        num_runs = num * (NUM_TRIALS + workload.seeds)
+    elif at == RATES:
+        seeds = min(workload.seeds, workload.rate_seeds)
+        rates = learning_rates(optimizer)
+        typed += [f"optimizer.lr={','.join(map(repr, rates))}", f"seeds={_listed(range(1, 1 + seeds))}"]
+        num_runs = len(rates) * seeds
+    else:
+        typed.append(f"seeds={_listed(range(1, 1 + workload.seeds))}")
+        num_runs = num * workload.seeds
+    if need.metrics:
+        typed.append(f"metrics=[{','.join(sorted(need.metrics))}]")
+    typed.append(f"memory={str(need.memory).lower()}")
+    if not need.alone and n_jobs > 1:
+        typed += ["launcher=pool", f"launcher.n_jobs={n_jobs}"]
+    return Job(
+        name,
+        at,
+        tuple(sides),
+        tuple(typed),
+        num_runs,
+        num_runs * workload.seconds,
+        need.alone or n_jobs == 1,
+        need.alone,
+    )
+
+
+def learning_rates(optimizer: str) -> list[float]:
+    """Rates half a decade apart, around the documented one of an optimizer: those of a tuned sweep.
+
+    Raises:
+        Mistake: Its config names none.
+    """
+    file = CONF_DIR / "optimizer" / f"{optimizer}.yaml"
+    search = yaml.safe_load(file.read_text()).get("search", {}) if file.is_file() else {}
+    if "lr" not in search:
+        raise Mistake(f"{optimizer} must have a search.lr in its config to be run at several learning rates, got none")
+    center = float(search["lr"]["center"])
+    whole = Range("lr", center / 100, center * 100)
+    return [whole.at(i / (NUM_TRIALS - 1)) for i in range(NUM_TRIALS)]
+
+
+def _listed(values: Iterable[object]) -> str:
+    return f"[{','.join(map(str, values))}]"
+
+
+WHY = {DEFAULT: "as given", TUNED: "tuned", RATES: "at every learning rate"}
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words that a person plans by."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def ledger_plan(work: Sequence[Job], n_jobs: int, ledger: Ledger, absent: Mapping[str, str]) -> str:
+    """Return what would run for a ledger, and for about how long, as text."""
+    lines = [
+        f"{job.num_runs:5} runs, about {duration(job.wall_s(n_jobs)):>7}: python -m bench {shlex.join(job.overrides)} -m"
+        for job in work
+    ]
+    seconds = sum(job.wall_s(n_jobs) for job in work) + STEP_COST_S * len(timed(ledger))
+    lines += [f"not here: {name}: {why}" for name, why in absent.items()]
+    total = sum(job.num_runs for job in work)
+    return "\n".join(
+        [
+            *lines,
+            f"{total:,} runs and step times of {len(timed(ledger))} workloads, about {duration(seconds)} with {n_jobs} at a time",
+        ]
+    )
+
+
+STEP_COST_S = 30.0
+"""What timing the steps of one workload takes, about."""
+
+
+def timed(ledger: Ledger) -> dict[str, list[str]]:
+    """Sides whose steps have to be timed, by workload."""
+    wanted: dict[str, list[str]] = {}
+    for claim, measure, workload in measured_on(ledger):
+        if QUANTITIES[measure.quantity].step_costs and not ledger.workloads[workload].alone:
+            for side in itertools.chain.from_iterable(pairs(claim, measure, DEFAULT)):
+                entry = _entry(side or "")
+                if entry is not None and entry not in wanted.setdefault(workload, []):
+                    wanted[workload].append(entry)
+    return wanted
+
+
+def _entry(side: str) -> str | None:
+    """A side as an element of `optimizers` of `bench.step_cost`; None where its steps are those of another."""
+    name, _, settings = side.partition(" ")
+    options = [
+        part.removeprefix("optimizer.").split("=", 1) for part in settings.split() if part.startswith("optimizer.")
+    ]
+    costly = [(key, value) for key, value in options if key != "lr"]
+    if not name or name == "lbfgs":
+        return None
+    return f"{{name:{name},{','.join(f'{key}:{value}' for key, value in costly)}}}" if costly else name

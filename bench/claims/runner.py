@@ -1,0 +1,262 @@
+"""Make the runs that claims need, time steps and carry out the checks."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.analysis.step_costs import MIN_PROCESSES
+from bench.base.errors import Mistake
+from bench.base.paths import CONF_DIR
+from bench.claims.effects.evidence import DEFAULT, TUNED
+from bench.claims.ledger import Ledger
+from bench.claims.needs import STEP_COST_S, WHY, Job, duration, measured_on, timed
+from bench.claims.options import Options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.execution.session import Session
+
+
+class Overall:
+    """Shows all sweeps of a ledger as one, with the time left.
+
+    Args:
+        jobs: What is to be made.
+        n_jobs: Runs side by side where that may be.
+        more_s: Seconds of what comes after.
+    """
+
+    def __init__(self, jobs: Sequence[Job], n_jobs: int, more_s: float) -> None:
+        from tqdm import tqdm
+
+        self._jobs, self._n_jobs = list(jobs), n_jobs
+        self._left_s = sum(job.wall_s(n_jobs) for job in jobs) + more_s
+        self._expected_s = self._made_s = 0.0  # of runs that were made, not found
+        self._last = time.monotonic()
+        self._each_s = 0.0
+        self._bar = tqdm(
+            total=sum(job.num_runs for job in jobs),
+            unit="run",
+            disable=not sys.stderr.isatty(),
+            leave=False,
+            dynamic_ncols=True,
+        )
+
+    def begin(self, number: int, job: Job) -> None:
+        """A sweep begins."""
+        self._each_s = job.wall_s(self._n_jobs) / job.num_runs
+        line = f"[{number}/{len(self._jobs)}] {job.workload}, {WHY[job.at]}: {', '.join(job.sides)} ({job.num_runs} runs); {self.left()}"
+        if self._bar.disable:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            self._bar.write(line, file=sys.stderr)
+
+    def left(self) -> str:
+        """How long all may still take, from what runs were expected to take and took."""
+        pace = self._made_s / self._expected_s if self._expected_s > 5 else 1.0
+        return f"about {duration(self._left_s * pace)} left"
+
+    def start(self, label: str) -> Callable[[int, int, float], None]:
+        """A run begins."""
+        return lambda step, num_steps, loss: None
+
+    def end(self, label: str, outcome: str) -> None:
+        """A run ended, or was found done."""
+        self._left_s = max(0.0, self._left_s - self._each_s)
+        now, before = time.monotonic(), self._last
+        self._last = now
+        if not outcome.startswith("exists already"):
+            self._expected_s += self._each_s
+            self._made_s += now - before
+        self._bar.set_description(self.left(), refresh=False)
+        self._bar.update()
+
+    def close(self) -> None:
+        """A sweep is over."""
+        self._bar.refresh()
+
+    def finish(self) -> None:
+        """All are."""
+        self._bar.close()
+
+
+def runnable_ledger(ledger: Ledger) -> tuple[Ledger, dict[str, str]]:
+    """The ledger with the workloads that can be trained on here, and why the others cannot."""
+    import torch
+    from hydra import compose, initialize_config_dir
+
+    from bench.compose.nodes import plain
+    from bench.config.parse import parse as parse_config
+    from bench.execution.workload import dataset
+    from bench.measure.device import Unavailable, resolve
+
+    used = list(dict.fromkeys(workload for _, _, workload in measured_on(ledger)))
+    absent: dict[str, str] = {}
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        for name in used:
+            try:
+                config = parse_config(plain(compose("config", ledger.workloads[name].run)))
+                resolve(config.device.name)
+                dataset(config.data, torch.device("cpu"))
+            except (ValueError, Unavailable) as error:
+                absent[name] = str(error)
+    return ledger._replace(
+        workloads={k: v for k, v in ledger.workloads.items() if k in used and k not in absent}
+    ), absent
+
+
+def run_ledger(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: int) -> None:
+    """Make all runs, time steps, carry out the checks of statements of fact.
+
+    Raises:
+        Refused: Something cannot be carried out.
+        KeyboardInterrupt: After the run in flight was recorded.
+    """
+    from bench import tables
+    from bench.base.errors import Refused
+    from bench.execution.launchers.forkserver import prepare_pool
+    from bench.execution.launchers.pool import Pool
+    from bench.execution.progress import overall
+    from bench.sweep.launch import sweep
+
+    facts = _facts(ledger)
+    place = [f"study={options.study}", f"results_dir={options.results_dir}", "report=false"]
+    if any(not job.alone for job in work):
+        prepare_pool()
+    shown = Overall(work, n_jobs, STEP_COST_S * len(timed(ledger)))
+    pool = Pool(n_jobs) if any(not job.alone for job in work) else None
+    try:
+        with overall(shown):
+            for number, job in enumerate(work, 1):
+                shown.begin(number, job)
+                session = sweep([*job.overrides, *place], pool)
+                if job.times_count and _contended(session):
+                    session = sweep([*job.overrides, *place, "force=true"], pool)
+                if session.refusal:
+                    raise Refused(f"{job.workload}: {session.refusal}")
+                _record(options.study_dir, job, session)
+    finally:
+        shown.finish()
+        if pool is not None:
+            pool.close(now=True)
+    tables.build(options.study_dir)
+    _time_steps(options, ledger)
+    _check_facts(options.study_dir, facts)
+    tables.build(options.study_dir)
+
+
+def _contended(session: Session) -> bool:
+    """Whether the machine was busy in most of the runs."""
+    busy = [row.get("timing_quality") == "contended" for row in session.rows.values()]
+    return bool(2 * sum(busy) > len(busy))
+
+
+def _record(study_dir: Path, job: Job, session: Session) -> None:
+    """Write down which runs are of which side."""
+    from bench import tables
+    from bench.base.hashing import short_hash
+
+    stage = "final" if job.at == TUNED else "single"
+    rows = [
+        {
+            "workload": job.workload,
+            "side": job.sides[0] if len(job.sides) == 1 else row["optimizer"],
+            "at": job.at,
+            "run_id": run_id,
+        }
+        for run_id, row in session.rows.items()
+        if row["stage"] == stage
+    ]
+    for side in job.sides:
+        part = f"{job.workload}-{job.at}-{short_hash([side], 8)}"
+        tables.write_side(study_dir, "claim_runs", part, [row for row in rows if row["side"] == side])
+
+
+def _time_steps(options: Options, ledger: Ledger) -> None:
+    """Time the steps of what is compared by time, where no session of an undisturbed machine has."""
+    from bench import tables
+    from bench.base.errors import Refused
+    from bench.compose import command_line
+    from bench.step_cost.session import measure
+
+    study = tables.load(options.study_dir)
+    for number, (workload, entries) in enumerate(timed(ledger).items(), 1):
+        claimed = tables.load_side(options.study_dir, "claim_runs")
+        ids = claimed.loc[(claimed["workload"] == workload) & (claimed["at"] == DEFAULT), "run_id"]
+        runs = study.runs[study.runs["run_id"].isin(ids)]
+        costs = tables.load_side(options.study_dir, "step_costs")
+        if _is_timed(runs, costs, entries):
+            continue
+        print(
+            f"step times {number}/{len(timed(ledger))}: {workload}, {', '.join(entries)}", file=sys.stderr, flush=True
+        )
+        groups = ("model", "data", "device", "train.batch_size")
+        own = [
+            part
+            for part in ledger.workloads[workload].run
+            if part.startswith(groups) and not part.startswith("data.order")
+        ]
+        kinds = sorted(set(runs["implementation"].dropna())) or ["forloop"]
+        typed = [
+            *own, f"optimizers=[{','.join(entries)}]", f"implementations=[{','.join(kinds)}]", "builds=2",
+            f"study={options.study}", f"results_dir={options.results_dir}", "report=false",
+        ]  # fmt: skip
+        refusal = command_line.compose("step_cost", lambda node: measure(node), typed)
+        if refusal:
+            raise Refused(f"{workload}: {refusal}")
+
+
+def _is_timed(runs: pd.DataFrame, costs: pd.DataFrame, entries: Sequence[str]) -> bool:
+    """Whether one session timed as many sides, on this workload and machine, undisturbed."""
+    if costs.empty or runs.empty:
+        return False
+    here = costs[
+        (costs["workload_id"].isin(runs["workload_id"])) & (costs["environment_id"].isin(runs["environment_id"]))
+    ]
+    quiet = here[(here["status"] == "ok") & (here["timing_quality"] != "contended")]
+    processes = quiet.groupby(["session_id", "step_cost_id"])["process"].nunique()
+    sessions = processes[processes >= MIN_PROCESSES].groupby("session_id").size()
+    return bool((sessions >= len(entries)).any())
+
+
+def _facts(ledger: Ledger) -> list[str]:
+    """The checks that its claims name.
+
+    Raises:
+        Mistake: There is no such check.
+    """
+    wanted = {claim.fact: claim.id for claim in ledger.claims.values() if claim.fact is not None}
+    if wanted:
+        from bench.claims.checks.articles import FACTS
+
+        for name in set(wanted) - set(FACTS):
+            raise Mistake(
+                f"fact of claim {wanted[name]} must be one of {', '.join(FACTS)}, got {name}; choose one of these"
+            )
+    return sorted(wanted)
+
+
+def _check_facts(study_dir: Path, wanted: Sequence[str]) -> None:
+    """Carry out the checks of statements of fact."""
+    if not wanted:
+        return
+    import torch
+
+    from bench import tables
+    from bench.claims.checks.articles import FACTS
+
+    for name in wanted:
+        found = FACTS[name]()
+        row = {
+            "fact": name,
+            "holds": bool(found.holds),
+            "numbers": json.dumps(found.numbers),
+            "torch_version": torch.__version__,
+        }
+        tables.write_side(study_dir, "facts", name, [row])

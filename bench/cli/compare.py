@@ -1,0 +1,73 @@
+"""The command `python -m bench.compare`: compare two studies, with an exit status for CI."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import tables
+from bench.analysis.study_diff import FAILURES, QUANTITIES, compare_studies
+from bench.report.study_diff import markdown, text
+
+OK, WORSE, REFUSED = 0, 1, 2
+"""Exit statuses: nothing got worse; something did; the command was refused."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out the command line; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.compare",
+        description="Did anything get worse from one study to another? Exit status: 0 no, 1 yes, 2 refused.",
+    )
+    parser.add_argument(
+        "a", metavar="STUDY_A", type=Path, help="folder of the study before, such as results/digits-mlp"
+    )
+    parser.add_argument("b", metavar="STUDY_B", type=Path, help="folder of the study after, or of the other machine")
+    parser.add_argument("--tolerance", default="0.05", help="relative increase that does not matter (0.05)")
+    parser.add_argument(
+        "--fail-on", default="loss,memory", help="what makes the exit status 1: loss,time,memory (loss,memory)"
+    )
+    parser.add_argument("--out", type=Path, help="write the comparison as Markdown into this file")
+    given = parser.parse_args(arguments)
+    try:
+        tolerance, fail_on = _tolerance(given.tolerance), _quantities(given.fail_on)
+        studies = [tables.load(path) for path in (given.a, given.b)]
+        found = compare_studies(studies[0], studies[1], tolerance)
+        names = (str(given.a), str(given.b))
+    except (ValueError, FileNotFoundError) as error:
+        print(f"bench.compare: {error}", file=sys.stderr)
+        return REFUSED
+    try:
+        if given.out is not None:
+            given.out.write_text(markdown(found, names, tolerance, fail_on), encoding="utf-8")
+    except OSError as error:
+        print(
+            f"bench.compare: --out must be a file that can be written, got {given.out} ({error.strerror}); choose another",
+            file=sys.stderr,
+        )
+        return REFUSED
+    for problem in (problem for study in studies for problem in study.problems):
+        print(f"bench.compare: {problem}", file=sys.stderr)
+    print(text(found, names, tolerance, fail_on))
+    table = found.comparisons
+    return WORSE if (table["quantity"].isin(fail_on) & table["verdict"].isin(FAILURES)).any() else OK
+
+
+def _tolerance(typed: str) -> float:
+    try:
+        value = float(typed)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ValueError(f"--tolerance must be a finite number of at least 0, got {typed}; 0.05 is 5 %")
+    return value
+
+
+def _quantities(typed: str) -> list[str]:
+    names = [name for name in typed.split(",") if name]
+    if unknown := [name for name in names if name not in QUANTITIES]:
+        raise ValueError(f"--fail-on must be a list of {', '.join(QUANTITIES)}, got {unknown[0]}; choose of these")
+    return names

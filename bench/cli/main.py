@@ -1,0 +1,94 @@
+"""The command `python -m bench`: from a command line to runs, tables and a report."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.base.errors import INTERRUPTED, NOT_ALL_OK, OK, REFUSED, Refused
+from bench.base.text import show_warning
+from bench.compose.command_line import MULTIRUN, compose
+from bench.execution.launchers.forkserver import prepare_pool
+from bench.execution.session import Session, remove_empty, writing
+from bench.sweep.launch import hydra_job
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out the command `python -m bench`.
+
+    Args:
+        arguments: The command line; by default that of this process.
+
+    Returns:
+        The exit status.
+    """
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.showwarning = show_warning
+    session = Session(is_sweep=any(flag in typed for flag in MULTIRUN))
+    if "launcher=pool" in typed and session.is_sweep:
+        prepare_pool()
+    try:
+        session.refusal = compose("config", hydra_job(session), typed)
+    except KeyboardInterrupt:
+        session.interrupted = True
+    finally:
+        if session.pool is not None:
+            session.pool.close(now=True)
+    status = OK
+    try:
+        status = _finish(session)
+    except KeyboardInterrupt:
+        session.interrupted = True
+    except Refused as error:
+        session.refusal = session.refusal or str(error)
+    if session.interrupted:
+        print("bench: interrupted; finished runs are saved, run the same command again to resume", file=sys.stderr)
+        return INTERRUPTED
+    if session.refusal:
+        print(f"bench: {session.refusal}", file=sys.stderr)
+        return REFUSED
+    return status
+
+
+def _finish(session: Session) -> int:
+    """Build the tables of every study touched, print what came out, and write the reports."""
+    if not session.configs:
+        return OK
+    if session.refusal and not session.rows:
+        for study_dir in session.configs:
+            remove_empty(study_dir)
+        return REFUSED
+    from bench import tables
+    from bench.report.terminal import summary_text
+
+    for study_dir, config in session.configs.items():
+        with writing(study_dir):
+            study = tables.build(study_dir)
+        for problem in study.problems:
+            print(f"bench: {problem}", file=sys.stderr)
+        if study.runs.empty:
+            continue
+        print(f"\n{summary_text(study.runs, tables.load_side(study_dir, 'memory'))}\n")
+        print(f"tables: {study_dir}{os.sep}")
+        if config.report and not (session.interrupted or session.refusal):
+            from bench.report.study.render import write_report
+
+            report_dir = Path(config.reports_dir) / config.study
+            with writing(report_dir, "reports_dir"):
+                write_report(study, study_dir, report_dir)
+            print(f"report: {report_dir / 'index.html'}")
+    ran = {f"{row['cell_id']}-{row['environment_id']}": row for row in session.rows.values() if row["status"] == "ok"}
+    for part, why in session.no_memory.items():
+        if part in ran:
+            print(f"bench: peak memory of {ran[part]['optimizer']} was not measured: {why}", file=sys.stderr)
+    for sentence in (*session.notes, *session.lost):
+        print(f"bench: {sentence}", file=sys.stderr)
+    if session.num_found:
+        print(f"{session.num_found} of these runs existed already and were not repeated (force=true repeats them).")
+    if session.num_elsewhere:
+        print(f"{session.num_elsewhere} runs were left to another process that is working on them.")
+    fine = all(row["status"] in ("ok", "skipped", "pruned") for row in session.rows.values())
+    return OK if fine and not session.lost else NOT_ALL_OK

@@ -1,0 +1,101 @@
+"""Have Hydra compose a command line and call a job with each configuration."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from bench.base.errors import Refused
+from bench.base.paths import CONF_DIR
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+MULTIRUN = ("-m", "--multirun")
+"""Flags of Hydra's command line that ask for a sweep."""
+
+
+def compose(config_name: str, job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> str | None:
+    """Have Hydra compose a command line, and call a job with each configuration.
+
+    Args:
+        config_name: A file of `conf/`, without suffix.
+        job: What is called. Launchers and sweepers find its attributes on their task function.
+        arguments: The command line: overrides and Hydra's flags, in any order.
+
+    Returns:
+        The sentence about what is wrong with the command, or None.
+    """
+    from hydra import version
+    from hydra._internal.utils import _run_hydra, get_args_parser
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from bench.compose.errors import sentence
+
+    full_error = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    refusals: list[str] = []
+
+    @functools.wraps(job)
+    def guarded(node: DictConfig) -> Any:
+        try:
+            return job(node)
+        except Refused as error:  # Hydra would print lines of its own about it.
+            refusals.append(str(error))
+            return float("inf")
+
+    is_sweep = any(flag in arguments for flag in MULTIRUN)
+    parser = get_args_parser()
+    # Hydra takes overrides on one side of `-m` only.
+    ordered = [argument for argument in arguments if argument not in MULTIRUN] + ["-m"] * is_sweep
+    try:
+        version.setbase("1.3")
+        with _claims_are_no_group():
+            _run_hydra(parser.parse_args(ordered), parser, guarded, str(CONF_DIR), config_name)
+    except (Refused, HydraException, OmegaConfBaseException) as error:
+        if full_error == "1":
+            raise
+        return str(error) if isinstance(error, Refused) else sentence(error, is_sweep)
+    except ValueError as error:  # Hydra's own, for combinations that it does not take
+        if full_error == "1":
+            raise
+        said = " ".join(str(error).split())
+        return f"the command must be one that Hydra can compose, got: {said}; see --help"
+    finally:
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+    return refusals[0] if refusals else None
+
+
+@contextmanager
+def _claims_are_no_group() -> Iterator[None]:
+    """Keep `conf/claims`, which is data, out of the groups that --help lists."""
+    from hydra._internal.hydra import Hydra
+
+    listed = Hydra.list_all_config_groups
+
+    def groups(self: Hydra, parent: str = "") -> list[str]:
+        return [group for group in listed(self, parent) if group.partition("/")[0] != "claims"]
+
+    Hydra.list_all_config_groups = groups  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.list_all_config_groups = listed  # type: ignore[method-assign]
+
+
+def typed_overrides() -> list[str]:
+    """The overrides that led to the configuration Hydra has just composed, as they were typed."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    typed = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(typed, list)
+    return [str(override) for override in typed]

@@ -1,0 +1,86 @@
+"""What Hydra finds wrong with a command line, in one sentence of ours."""
+
+from __future__ import annotations
+
+import re
+
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench.base.paths import CONF_DIR
+from bench.config.parse import group_options
+
+
+def sentence(error: Exception, is_sweep: bool) -> str:
+    """Say what is wrong, where, and what to do.
+
+    Args:
+        error: A HydraException or an OmegaConfBaseException.
+        is_sweep: Whether the command was given with -m: then nothing of it was run.
+    """
+    text = " ".join(str(error).split())
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        if option == "submitit_slurm":
+            return (
+                "launcher must be local or pool where hydra-submitit-launcher is not installed, got slurm;"
+                " pip install 'optbench[slurm]'"
+            )
+        own = f", or {group}=custom for a class of your own" if "custom" in error.options else ""
+        return f"{group} must be one of {', '.join(sorted(error.options))}, got {option}; choose one{own}"
+
+    if isinstance(error, OverrideParseException):
+        why = text.partition(" See https")[0]
+        return (
+            f"every argument must be key=value, got {error.override!r} ({why});"
+            " put quotes around a value with spaces or brackets"
+        )
+
+    if match := re.search(r"Could not override '?([\w/]+)'?\.? No match", text):
+        if group_options(match[1]):
+            instead = (
+                "name them in a list, such as optimizers=[adam,sgd]" if match[1] == "optimizer" else "leave it out"
+            )
+            return f"{match[1]} must be a group of this command, got one that it has not; {instead}"
+        groups = sorted(path.name for path in CONF_DIR.iterdir() if group_options(path.name))
+        return f"{match[1]} must be a group ({', '.join(groups)}), got an unknown one; choose one of these"
+
+    if match := re.search(r"Could not override '([^']+)'", text):
+        wrong = match[1]
+        parent, _, name = wrong.rpartition(".")
+        node = getattr(cause, "parent_node", None)
+        parent_keys = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
+        assert isinstance(parent_keys, dict)
+        keys = [str(key) for key in parent_keys if key not in ("_target_", "hydra")]
+        where = (
+            parent if isinstance(node, DictConfig) and node._key() == parent.rpartition(".")[2] else "the configuration"
+        )
+        if parent in ("optimizer", "model", "data"):
+            where = f"{parent}={parent_keys.get('name')}"
+        advice = "nothing of this sweep was run, set it only where it exists" if is_sweep else "choose one of these"
+        return f"{wrong} must be a key of {where} ({', '.join(keys)}), got {name}; {advice}"
+
+    if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        key, _, value = match[1].partition("=")
+        return f"{key} must be one value without -m, got {value}; add -m to run each, or quote a value that has a comma"
+
+    return text if cause is error else f"{text}: {' '.join(str(cause).split())}"
+
+
+def unresolvable(node: DictConfig, parents: str = "") -> str | None:
+    """The sentence about the first value that refers to what is not there, or None."""
+    for name in map(str, node):
+        key = f"{parents}{name}"
+        try:
+            value = node[name]
+        except OmegaConfBaseException as error:
+            typed = OmegaConf.to_container(node, resolve=False)
+            assert isinstance(typed, dict)
+            why = str(error).partition("\n")[0]
+            return f"{key} must be a value that can be resolved, got {typed[name]} ({why}); give a plain value"
+        if isinstance(value, DictConfig) and (found := unresolvable(value, f"{key}.")):
+            return found
+    return None

@@ -1,0 +1,45 @@
+"""From Hydra's nodes to typed configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.base.errors import Refused
+from bench.config.parse import parse
+from bench.config.schema import Config
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def config_of(node: DictConfig, overrides: Sequence[str]) -> Config:
+    """A composed configuration as a typed one.
+
+    Raises:
+        Refused: A value is not what its key takes.
+    """
+    try:
+        return parse(plain(node), list(overrides))
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """A composed configuration as plain dicts and lists, without Hydra's own part.
+
+    Raises:
+        Refused: A value refers to what is not there.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from bench.compose.errors import unresolvable
+
+    try:
+        container = OmegaConf.to_container(node, resolve=True)
+    except OmegaConfBaseException as error:
+        raise Refused(unresolvable(node) or str(error)) from None
+    assert isinstance(container, dict)
+    container.pop("hydra", None)
+    return {str(key): value for key, value in container.items()}

@@ -1,0 +1,1 @@
+"""The configuration: fields, schema, parsing, messages, identity of a run."""

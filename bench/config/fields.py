@@ -1,0 +1,89 @@
+"""Types of single values in a configuration, each with its range."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
+
+
+class Section(BaseModel):
+    """A node of the configuration: no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+Positive = Annotated[int, Field(ge=1, le=10**12, description="a whole number from 1 to 10^12")]
+
+
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
+
+
+UnitFloat = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")]
+
+
+Beta = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False, description="a number from 0 up to, not including, 1")]
+
+
+Flag = Annotated[bool, Field(description="true or false")]
+
+
+Folder = Annotated[str, Field(min_length=1, description="the path of a folder")]
+
+
+Target = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)+$",
+        description="the dotted path of a class or function, such as my_file.MyClass",
+    ),
+]
+
+
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}$",
+        description="a name of letters, digits, '_', '-', '+' and '.', 100 at most, not starting with '.'",
+    ),
+]
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")]
+
+
+def valid(value: Any, holds: bool) -> Any:
+    """Return the value if it holds.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if not holds:
+        raise ValueError
+    return value
+
+
+def is_adafactor(info: ValidationInfo) -> bool:
+    """Return whether the hyperparameters are Adafactor's."""
+    return not math.isnan(info.data.get("beta2_decay", math.nan))  # which no other optimizer of torch has
+
+
+def listed_values(value: Any) -> Any:
+    """Return a single whole number as a list of one."""
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Need = Annotated[
+    Literal["closure", "create_graph", "evaluation_weights"],
+    Field(description="one of closure, create_graph, evaluation_weights"),
+]
+
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0")]
+
+
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False, description="a number from 0 up to, not including, 1")]
+
+
+PositiveShare = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, description="a number above 0, 1 at most")]

@@ -1,0 +1,82 @@
+"""What validation finds wrong, in one sentence that names the key."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from bench.base.paths import CONF_DIR
+from bench.config.schema import SearchConfig
+
+
+def error_sentence(
+    error: ValidationError, model: type[BaseModel], prefix: str = "", chosen: Mapping[str, str] | None = None
+) -> str:
+    """One sentence for the first thing that is wrong; `chosen`: options of groups, whose files hold defaults."""
+    first = min(error.errors(), key=lambda e: e["loc"][0] == "study")  # its default is made of the others
+    location = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
+    key = prefix + re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(location)).replace(".target", "._target_")
+    if first["type"] == "extra_forbidden":
+        fields = _node_at(model, location[:-1])
+        parent = ".".join(location[:-1]) or "the configuration"
+        return f"{key} must be a key of {parent}, got an unknown one; its keys are {', '.join(fields)}"
+    if first["type"] == "missing":
+        return f"{key} must be set, got nothing; give it a value"
+    wanted = _description(model, location) or first["msg"]
+    advice = "choose one of these" if wanted.startswith("one of") else _advice(key.partition("[")[0], chosen or {})
+    return f"{key} must be {wanted}, got {shown_value(first['input'])}; {advice}"
+
+
+def _advice(key: str, chosen: Mapping[str, str]) -> str:
+    """What to do about a bad value: the default to go back to, where there is one."""
+    group, _, rest = key.rpartition(".")
+    file = CONF_DIR / group / f"{chosen.get(group)}.yaml"
+    if group not in ("", "train") and file.is_file():
+        default = yaml.safe_load(file.read_text()).get(rest)
+    else:
+        default = yaml.safe_load((CONF_DIR / "config.yaml").read_text())
+        for part in key.split("."):
+            default = default.get(part) if isinstance(default, dict) else None
+    if isinstance(default, str | int | float | list) and "${" not in str(default):
+        return f"leave it out for the default, {json.dumps(default)}"
+    return "leave it out, or give another" if key != "study" else "choose another name"
+
+
+def _node_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    for part in location:
+        if part not in model.model_fields:  # the name of a thing that is searched
+            continue
+        annotation = model.model_fields[part].annotation
+        if part == "search":
+            annotation = SearchConfig
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
+    return [name for name in model.model_fields if name != "overrides"]
+
+
+def _description(model: type[BaseModel], location: list[str]) -> str | None:
+    """The words in which a field says what it takes, from the JSON schema of its model."""
+    schema = model.model_json_schema()
+    node: Any = schema
+    found = None
+    for part in location:
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        named = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+        node = node["items"] if part.isdigit() else named
+        options = [node, *node.get("anyOf", [])]
+        described = [option["description"] for option in options if "description" in option]
+        if described:
+            nullable = any(option.get("type") == "null" for option in options)
+            found = described[0] + (", or null" if nullable and "null" not in described[0] else "")
+    return found
+
+
+def shown_value(value: Any) -> str:
+    """Return a value as a person would type it."""
+    return "null" if value is None else repr(value) if isinstance(value, str) else json.dumps(value, default=str)

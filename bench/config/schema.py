@@ -1,0 +1,288 @@
+"""The typed configuration: what can be set, and its ranges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from bench.config.fields import (
+    Flag,
+    Folder,
+    Name,
+    Need,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Section,
+    Seed,
+    Target,
+    listed_values,
+)
+
+OPTIMIZERS = ("adam", "sgd", "rmsprop", "nadam", "adamax", "adadelta")
+"""The six that the bench is about, by their config."""
+
+
+IMPLEMENTATIONS = ("default", "forloop", "foreach", "fused", "compiled", "reference")
+
+
+class Component(Section):
+    """A model, a data set or an optimizer: what to call, its name in tables, and its arguments."""
+
+    target: Target
+    name: Name
+    options: dict[str, Any]
+
+
+class DataConfig(Component):
+    """A data set, the order in which its training batches come, and how many training examples are used (None: all)."""
+
+    order: Annotated[Literal["reshuffled", "frozen"], Field(description="one of reshuffled, frozen")] = "reshuffled"
+    num_train: Positive | None = None
+
+
+class SearchConfig(Section):
+    """Where a hyperparameter is searched: so many decades, half of them on either side of a centre.
+
+    Attributes:
+        center: The middle, on a logarithmic scale.
+        decades: Width; None: `sweep.decades`.
+        scale: log: of the value; one_minus: of one less the value, as for a decay rate near 1.
+        source: Who recommends the centre.
+    """
+
+    center: PositiveFloat
+    decades: PositiveFloat | None = None
+    scale: Annotated[Literal["log", "one_minus"], Field(description="one of log, one_minus")] = "log"
+    source: str | None = None
+
+
+class OptimizerConfig(Component):
+    """An optimizer, which implementation of its step runs, what it needs beside gradients, and where it is searched."""
+
+    search: dict[str, SearchConfig] = {}
+
+    needs: Annotated[
+        list[Need], Field(description="a list of what it needs: closure, create_graph, evaluation_weights")
+    ] = []
+
+    implementation: Annotated[
+        Literal["default", "forloop", "foreach", "fused", "compiled", "reference"],
+        Field(description="one of " + ", ".join(IMPLEMENTATIONS)),
+    ]
+
+
+SCHEDULES = ("constant", "step", "cosine", "warmup_cosine", "inverse_sqrt", "one_cycle", "plateau")
+
+
+class ScheduleConfig(Section):
+    """The factor on the learning rate over the steps, and its settings."""
+
+    name: Annotated[
+        Literal["constant", "step", "cosine", "warmup_cosine", "inverse_sqrt", "one_cycle", "plateau"],
+        Field(description="one of " + ", ".join(SCHEDULES)),
+    ]
+    options: dict[str, Any]
+
+
+AUGMENTS = ("none", "crop", "rotation", "flip", "standard")
+
+
+METRICS = ("grad_norm", "layer_grad_norm", "update_ratio", "distance", "latency", "moved_accuracy")
+
+
+class AugmentConfig(Section):
+    """What is done to the images of a training batch, and its settings."""
+
+    name: Annotated[
+        Literal["none", "crop", "rotation", "flip", "standard"], Field(description="one of " + ", ".join(AUGMENTS))
+    ]
+    options: dict[str, Any]
+
+
+class RegularizationConfig(Section):
+    """What is added to the loss, and what penalties leave out."""
+
+    l1: NonNegativeFloat
+    weights_only: Flag
+
+
+class DeviceConfig(Section):
+    """Where and how a run computes."""
+
+    name: Annotated[
+        Literal["cpu", "cuda", "mps", "auto", "fake"], Field(description="one of cpu, cuda, mps, auto, fake")
+    ]
+    threads: Annotated[int, Field(ge=1, le=1024, description="a whole number from 1 to 1024")]
+    precision: Annotated[Literal["fp32", "tf32", "bf16"], Field(description="one of fp32, tf32, bf16")]
+
+
+class TrainConfig(Section):
+    """The budget, and what is recorded on the way."""
+
+    epochs: Positive | None
+    steps: Positive | None
+    batch_size: Positive
+    accumulate: Positive
+    clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0, or null")] | None
+    compile: Flag
+    init_from: Annotated[str, Field(min_length=1, description="the path of a file of weights, or null")] | None
+    save_best: Flag
+    log_every: Positive
+    eval_every: Positive | None
+    loss_limit: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0")]
+    time_limit_s: (
+        Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number of seconds above 0, or null")]
+        | None
+    )
+
+
+class LauncherConfig(Section):
+    """How the runs of a sweep are spread: see `conf/launcher/`."""
+
+    name: Annotated[Literal["local", "pool", "slurm", "other"], Field(description="one of local, pool, slurm")] = (
+        "local"
+    )
+    n_jobs: Annotated[int, Field(ge=1, le=10**5, description="a whole number from 1 to 100000")] = 1
+    partition: str | None = None
+    gpus: Annotated[int, Field(ge=0, le=1024, description="a whole number from 0 to 1024")] = 0
+    cpus: Annotated[int, Field(ge=1, le=1024, description="a whole number from 1 to 1024")] = 1
+    memory_gb: PositiveFloat | None = None
+    time_limit_min: Annotated[int, Field(ge=1, le=10**6, description="a whole number of minutes from 1 to 1000000")] = (
+        60
+    )
+
+
+class SweepConfig(Section):
+    """What `-m` makes of the values given: see `conf/sweep/`."""
+
+    name: Annotated[Literal["product", "tuned"], Field(description="one of product, tuned")] = "product"
+    method: Annotated[
+        Literal["grid", "random", "halton", "tpe"], Field(description="one of grid, random, halton, tpe")
+    ] = "grid"
+    trials: Annotated[int, Field(ge=2, le=10**5, description="a whole number from 2 to 100000")] = 9
+    over: Annotated[
+        list[str], Field(min_length=1, description="a list of entries of optimizer.search, such as [lr,weight_decay]")
+    ] = ["lr"]
+    decades: Annotated[
+        float, Field(gt=0, le=20, allow_inf_nan=False, description="a number of decades above 0, 20 at most")
+    ] = 4.0
+    select: Annotated[
+        Literal["final_val_loss", "best_val_loss", "val_error"],
+        Field(description="one of final_val_loss, best_val_loss, val_error"),
+    ] = "final_val_loss"
+    trial_seed: Seed = 0
+    seeds: Annotated[int, Field(ge=1, le=10**4, description="a whole number from 1 to 10000")] = 10
+    untuned: Flag = True
+    extend: Flag = False
+    sampler_seed: Seed = 0
+
+    @property
+    def fresh_seeds(self) -> list[int]:
+        """Seeds that no trial has seen."""
+        return [self.trial_seed + 1 + i for i in range(self.seeds)]
+
+
+class TrialConfig(Section):
+    """What a run is to the tuned sweep that makes it; see the columns of `runs` of the same names.
+
+    Attributes:
+        history: File of the values that earlier trials had on their way, by which this one is given up.
+    """
+
+    stage: Annotated[Literal["single", "tune", "final"], Field(description="one of single, tune, final")] = "single"
+    number: Annotated[int, Field(ge=0, description="a whole number of at least 0, or null")] | None = None
+    tuning: str | None = None
+    search: str | None = None
+    edge: str | None = None
+    history: str | None = None
+
+
+class Command(Section):
+    """What every command that measures is told: model and data, where to compute, where results go."""
+
+    study: Name
+    model: Component
+    data: DataConfig
+    device: DeviceConfig
+    report: Flag
+    results_dir: Folder
+    reports_dir: Folder
+    overrides: list[str] = []
+    """What was typed."""
+
+    @property
+    def study_dir(self) -> Path:
+        """Where the tables go."""
+        return Path(self.results_dir) / self.study
+
+
+class Config(Command):
+    """A cell: one configuration, to be run once for each seed."""
+
+    seeds: Annotated[
+        list[Seed],
+        BeforeValidator(listed_values),
+        Field(min_length=1, description="a list of different whole numbers, such as [0,1,2]"),
+    ]
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    augment: AugmentConfig
+    loss: Annotated[Literal["default", "nll", "as_printed"], Field(description="one of default, nll, as_printed")]
+    regularization: RegularizationConfig
+    train: TrainConfig
+    metrics: Annotated[
+        list[
+            Annotated[
+                Literal["grad_norm", "layer_grad_norm", "update_ratio", "distance", "latency", "moved_accuracy"],
+                Field(description="one of " + ", ".join(METRICS)),
+            ]
+        ],
+        Field(description="a list of " + ", ".join(METRICS)),
+    ]
+    memory: Flag
+    force: Flag
+    launcher: LauncherConfig = LauncherConfig()
+    sweep: SweepConfig = SweepConfig()
+    trial: TrialConfig = TrialConfig()
+    plan: Flag = False
+
+    @property
+    def has_plain_step(self) -> bool:
+        """Whether a training step is nothing but a batch, its gradients and the optimizer's step."""
+        return (
+            self.augment.name == "none"
+            and not self.regularization.l1
+            and not self.regularization.weights_only
+            and self.train.accumulate == 1
+            and self.train.clip_norm is None
+            and not self.train.compile
+        )
+
+
+class BatchConfig(Section):
+    """The batch of a timed training step."""
+
+    batch_size: Positive
+
+
+class StepCostConfig(Command):
+    """What `python -m bench.step_cost` measures."""
+
+    optimizers: list[OptimizerConfig]
+    implementations: Annotated[
+        list[
+            Annotated[
+                Literal["reference", "forloop", "foreach", "fused", "compiled"],
+                Field(description="one of reference, forloop, foreach, fused, compiled"),
+            ]
+        ],
+        Field(min_length=1, description="a list of reference, forloop, foreach, fused, compiled"),
+    ]
+    baseline: Annotated[str, Field(description="one of the optimizers, or null")]
+    replicates: Annotated[int, Field(ge=5, le=1000, description="a whole number from 5 to 1000 of fresh processes")]
+    builds: Annotated[int, Field(ge=1, le=1000, description="a whole number from 1 to 1000")]
+    rounds: Annotated[int, Field(ge=1, le=100_000, description="a whole number from 1 to 100000")]
+    train: BatchConfig

@@ -1,0 +1,310 @@
+"""Make the runs of one configuration that do not exist yet, one a seed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.base.errors import Refused
+from bench.base.text import show_warning
+from bench.config.identity import cell_id
+from bench.config.schema import Config
+from bench.execution.session import Outcome, Session, open_study, writing
+
+if TYPE_CHECKING:
+    from bench.execution.progress import Shown
+    from bench.tables.locks import Claim
+
+
+def run_cells(configs: Sequence[Config], session: Session) -> list[float]:
+    """Make all runs of these cells that do not exist yet, one after the other.
+
+    Args:
+        configs: The cells.
+        session: The command at hand; it is told of every run.
+
+    Returns:
+        The objective of each cell, see `objective`.
+
+    Raises:
+        Refused: A lone cell cannot be built, or results cannot be written.
+        KeyboardInterrupt: After the run in flight was recorded.
+    """
+    from bench.execution.progress import progress
+
+    shown = progress(sum(len(seeds_of(config)) for config in configs))
+    try:
+        return [_run_cell(config, session, shown) for config in configs]
+    finally:
+        shown.close()
+
+
+def collect(configs: Sequence[Config], session: Session) -> None:
+    """Take over what jobs of these cells recorded that a launcher not of ours made, in whatever processes.
+
+    Raises:
+        Refused: A study cannot be read.
+    """
+    from bench import tables
+    from bench.measure.environment import device_name
+
+    for config in configs:
+        open_study(config, session)
+        cell = cell_id(config, device_name(config)[0])
+        for seed in seeds_of(config):
+            found = tables.latest(config.study_dir, cell, seed)
+            if found is None:
+                session.lost.append(f"{label_of(config, seed)} left no row; see what its job printed")
+            else:
+                session.rows[found[0]["run_id"]] = found[0]
+
+
+def work(config: Config, given_up: frozenset[str], progress: Shown) -> Outcome:
+    """Make the runs of one cell in a process of a pool.
+
+    Args:
+        config: The cell.
+        given_up: Its runs that are not tried again.
+        progress: Told of each run.
+    """
+    warnings.showwarning = show_warning
+    did = Session(is_sweep=True, configs={config.study_dir: config}, given_up=given_up)
+    value, refusal = float("inf"), None
+    try:
+        value = _run_cell(config, did, progress)
+    except Refused as error:
+        refusal = str(error)
+    return Outcome(value, did.rows, did.num_found, did.num_elsewhere, did.memory, did.no_memory, did.measured, refusal)
+
+
+def _run_cell(config: Config, session: Session, progress: Shown) -> float:
+    from bench.measure.environment import device_name, environment, environment_id
+
+    open_study(config, session)
+    device, lacking = device_name(config)
+    if lacking and not session.is_sweep:
+        raise Refused(lacking)
+    where = environment(device if not lacking else "cpu")
+    ids = cell_id(config, device), environment_id(where)
+    known = (*ids, where, device)
+    rows = [_run(config, seed, known, lacking, session, progress) for seed in seeds_of(config)]
+    return objective(config, rows)
+
+
+def objective(config: Config, rows: Sequence[Mapping[str, Any] | None]) -> float:
+    """The mean over some runs of a cell of what `sweep.select` names; infinite unless every one ended ok.
+
+    Raises:
+        Refused: The data has no classes to be wrong about.
+    """
+    ended = [row for row in rows if row and row["status"] == "ok" and row["stage"] != "predicted"]
+    if len(ended) < len(rows):
+        return float("inf")
+    select = config.sweep.select
+    if select == "val_error" and any(row.get("final_val_accuracy") is None for row in ended):
+        raise Refused(
+            f"sweep.select must be final_val_loss or best_val_loss for data={config.data.name}, got val_error: there are"
+            " no classes"
+        )
+    values = [1 - row["final_val_accuracy"] if select == "val_error" else row[select] for row in ended]
+    return float(sum(values)) / len(rows)
+
+
+def seeds_of(config: Config) -> list[int]:
+    """The seeds to run: one where memory is predicted, which no seed changes."""
+    return config.seeds[:1] if config.device.name == "fake" else config.seeds
+
+
+def _run(
+    config: Config,
+    seed: int,
+    known: tuple[str, str, dict[str, Any], str],
+    lacking: str | None,
+    session: Session,
+    progress: Shown,
+) -> dict[str, Any] | None:
+    """The row of one run: as it stands where it is done, else made now; None where another process is at it."""
+    from bench import tables
+
+    label, study_dir = label_of(config, seed), config.study_dir
+    run_id = f"{known[0]}-{seed}-{known[1]}"
+    with writing(study_dir):
+        row = _done(config, run_id, session)
+        if row is None:
+            import bench.execution.run  # noqa: F401  (seconds; not while a run is claimed)
+        claim = None if row else tables.Claim.take(study_dir, run_id)
+    if claim is None and row is None:
+        session.num_elsewhere += 1
+        progress.end(label, "left to another process, which is working on it")
+        return None
+    if claim is not None:
+        try:
+            row = _done(config, run_id, session)  # another process may have finished it since
+            if row is None:
+                row = session.rows[run_id] = _make(config, seed, known, lacking, progress.start(label), claim, session)
+                progress.end(label, _outcome(row))
+                if row["status"] == "interrupted":
+                    raise KeyboardInterrupt
+                return row
+        finally:
+            claim.release()
+    assert row is not None
+    session.rows[run_id] = row
+    session.num_found += 1
+    if row["status"] == "ok":
+        _memory(config, row, session)  # a study from before there was any has none
+    progress.end(label, f"exists already ({row['status']})")
+    return row
+
+
+def _done(config: Config, run_id: str, session: Session) -> dict[str, Any] | None:
+    """The row of a run that need not be made again."""
+    from bench import tables
+
+    if run_id in session.given_up:
+        given_up: dict[str, Any] = tables.read_record(tables.run_folder(config.study_dir, run_id))["run"]
+        return given_up
+    row = None if config.force else tables.find(config.study_dir, run_id)
+    if row is not None and row["status"] == "timeout":
+        limit, before = config.train.time_limit_s, row["time_limit_s"]
+        return row if limit is not None and limit <= before else None
+    if row is not None and row["status"] == "ok" and row["stage"] != "predicted" and not _has_all(config, row):
+        return None
+    return row
+
+
+def _has_all(config: Config, row: dict[str, Any]) -> bool:
+    """Whether a run left all that is asked for beside its result: metrics on request, and the best weights."""
+    from bench import tables
+
+    kept = tables.run_folder(config.study_dir, row["run_id"]) / "best.pt"
+    return set(config.metrics) <= _recorded(row) and (kept.is_file() or not config.train.save_best)
+
+
+def _recorded(row: dict[str, Any]) -> set[str]:
+    return set(filter(None, (row.get("metrics") or "").split(",")))
+
+
+def _with_all(config: Config, run_id: str) -> Config:
+    """The same cell, to leave at least what this run left before: it takes its place."""
+    from bench import tables
+
+    row = tables.find(config.study_dir, run_id)
+    if row is None:
+        return config
+    kept = (tables.run_folder(config.study_dir, run_id) / "best.pt").is_file()
+    train = config.train.model_copy(update={"save_best": config.train.save_best or kept})
+    return config.model_copy(update={"train": train, "metrics": sorted({*config.metrics, *_recorded(row)})})
+
+
+def _make(
+    config: Config,
+    seed: int,
+    known: tuple[str, str, dict[str, Any], str],
+    lacking: str | None,
+    tell: Callable[[int, int, float], None],
+    claim: Claim,
+    session: Session,
+) -> dict[str, Any]:
+    """Make a run, whatever becomes of it, and record it."""
+    from bench import tables
+    from bench.execution.pruning import pruner
+    from bench.execution.row import Result, lost, planned_row, predicted
+    from bench.execution.run import run
+    from bench.measure.device import Unavailable
+
+    config = _with_all(config, f"{known[0]}-{seed}-{known[1]}")
+    planned = planned_row(config, seed, *known)
+    with writing(config.study_dir):
+        claim.describe(planned)
+        num_beside = tables.num_in_flight(Path(config.results_dir), planned["run_id"])
+    try:
+        memory = None if lacking else _memory(config, planned, session)
+        if memory is not None:
+            planned |= {"peak_tensors_mib": memory["peak_mib"], "optimizer_state_mib": memory["optimizer_state_mib"]}
+        if lacking:
+            result = Result(planned | {"status": "skipped", "reason": lacking}, [], {})
+        elif config.device.name == "fake":
+            assert memory is not None
+            result = predicted(config, planned, memory)
+        else:
+            give_up = pruner(config.trial.history) if config.trial.history else None
+            result = run(config, planned, tell, num_beside, give_up)
+    except (ValueError, Unavailable) as error:
+        if not session.is_sweep:
+            if not session.rows:
+                with writing(config.study_dir):
+                    tables.remove_side(config.study_dir, "memory", session.measured)
+            raise Refused(str(error)) from error
+        status = "skipped" if isinstance(error, Unavailable) else "failed"
+        result = Result(planned | {"status": status, "reason": str(error)}, [], {})
+    except (Exception, KeyboardInterrupt) as error:
+        result = lost(planned, error)
+    with writing(config.study_dir):
+        for table, rows in result.side.items():
+            part = result.row["workload_id" if table == "surfaces" else "run_id"]
+            tables.write_side(config.study_dir, table, part, rows)
+        tables.write_run(config.study_dir, result.row, result.points, result.details, result.files)
+    return result.row
+
+
+def _memory(config: Config, planned: dict[str, Any], session: Session) -> dict[str, Any] | None:
+    """The row of `memory` of a cell: as it stands, else measured now; None where it is not wanted or fails.
+
+    A run goes on without it; what is wrong with the cell, the run itself will say.
+    """
+    from bench import tables
+
+    predicted = config.device.name == "fake"
+    if not (config.memory or predicted):
+        return None
+    part = f"{planned['cell_id']}-{planned['environment_id']}"
+    if part in session.memory or part in session.no_memory:
+        return session.memory.get(part)
+    row = None if config.force else tables.find_side(config.study_dir, "memory", part)
+    if row is None:
+        from bench.base.text import first_line
+        from bench.execution.memory import memory_of
+
+        try:
+            row = memory_of(config, planned)
+        except Exception as error:
+            if predicted:
+                raise
+            session.no_memory[part] = f"{type(error).__name__}: {first_line(error)}"
+            return None
+        with writing(config.study_dir):
+            tables.write_side(config.study_dir, "memory", part, [row])
+        session.measured.append(part)
+    session.memory[part] = row
+    return row
+
+
+LABELLED = ("optimizer", "model", "data", "schedule", "augment", "loss", "regularization", "device", "train")
+
+
+NOT_LABELLED = ("optimizer", "train.epochs", "train.steps", "train.log_every", "train.eval_every", "train.save_best")
+"""What the line about a run tells, where it was typed: keys of the first, but for the second."""
+
+
+def label_of(config: Config, seed: int) -> str:
+    """A run in words: its optimizer and what else was chosen on the command line, less the budget."""
+    chosen = []
+    for override in config.overrides:
+        key = override.lstrip("+~").split("=", 1)[0]
+        if key.partition(".")[0] in LABELLED and not key.endswith("_target_") and key not in NOT_LABELLED:
+            chosen.append(override.lstrip("+~").removeprefix("optimizer."))
+    return " ".join([config.optimizer.name, *chosen, f"seed {seed}"])
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    if row["status"] != "ok":
+        return f"{row['status']}: {row['reason']}"
+    if row["stage"] == "predicted":
+        peak, state = row["peak_tensors_mib"], row["optimizer_state_mib"]
+        return f"peak {peak:,.4g} MiB predicted, of it {state:,.4g} MiB of optimizer state; nothing was run"
+    accuracy = row.get("final_test_accuracy")
+    shown = f", test accuracy {accuracy:.1%}" if accuracy is not None else ""
+    return f"val loss {row['final_val_loss']:.4g}{shown}, {row['train_s']:.2f} s of training"

@@ -1,0 +1,242 @@
+"""Configurations side by side, in long-lived processes that are replaced when they die."""
+
+from __future__ import annotations
+
+import datetime
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from bench import tables
+from bench.base.errors import Refused
+from bench.config.identity import cell_id
+from bench.config.schema import Config
+from bench.execution import session as execution_session
+from bench.execution.cell import seeds_of, work
+from bench.execution.progress import Shown, Told, progress
+from bench.execution.session import Session
+from bench.measure.environment import device_name, num_cores
+
+
+def run_in_pool(configs: Sequence[Config], session: Session) -> list[float]:
+    """`run_cells`, with several cells at a time, each in a process of the pool.
+
+    Raises:
+        Refused: As `run_cells`, or there are fewer cores than threads.
+    """
+    from bench.execution.launchers.pool import Pool, check
+
+    check(configs)
+    if session.pool is None:
+        session.pool = Pool(configs[0].launcher.n_jobs)
+    return session.pool.run_cells(configs, session)
+
+
+MAX_DEATHS_WITHOUT_RUN = 3
+"""Times that a cell is tried again when its process dies before a run of it was begun."""
+
+
+_lines: Connection
+
+
+@dataclass
+class _Cell:
+    """A cell on its way.
+
+    Attributes:
+        num_deaths: How often its process died between runs.
+        num_lost_before: How many runs were lost before it set out.
+        is_again: Whether a process that had it died.
+    """
+
+    index: int
+    config: Config
+    num_deaths: int = 0
+    num_lost_before: int = 0
+    is_again: bool = False
+
+
+def check(configs: Sequence[Config]) -> None:
+    """Hold the number of processes to the cores.
+
+    Raises:
+        Refused: They would share cores.
+    """
+    cores = num_cores()
+    for config in configs:
+        num_jobs, threads = config.launcher.n_jobs, config.device.threads
+        if num_jobs > 1 and num_jobs * threads > cores:
+            raise Refused(
+                f"launcher.n_jobs must be at most {max(1, cores // threads)} with device.threads={threads} on"
+                f" {cores} cores, got {num_jobs}; runs that share cores slow each other"
+            )
+
+
+class Pool:
+    """Processes that make the runs of cells.
+
+    A process that the operating system kills costs the run it was at, which becomes `failed` with the
+    signal as its reason; another takes its place and goes on with the cell.
+
+    Args:
+        num_jobs: How many processes.
+    """
+
+    def __init__(self, num_jobs: int) -> None:
+        context = get_context("forkserver")
+        self._num_jobs = num_jobs
+        self._lines, self._line = context.Pipe(duplex=False)
+        self._progress: Shown  # of the cells at hand
+        self._lost: set[str] = set()
+        self._began = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        self._all_shown = threading.Event()
+        self._reader = threading.Thread(target=self._show, daemon=True)
+        self._reader.start()
+        self._pool = ProcessPool(num_jobs, initializer=_begin, initargs=(self._line,), context=context)
+
+    def run_cells(self, configs: Sequence[Config], session: execution_session.Session) -> list[float]:
+        """Make all runs of these cells that do not exist yet, so many cells at a time.
+
+        Args:
+            configs: The cells.
+            session: Where the rows go.
+
+        Returns:
+            The objective of each cell, see `bench.execution.cell.objective`.
+
+        Raises:
+            Refused: Results cannot be written.
+        """
+        for config in configs:
+            execution_session.open_study(config, session)
+        values = [float("inf")] * len(configs)
+        self._progress = progress(sum(len(seeds_of(config)) for config in configs))
+        waiting = deque(_Cell(i, config) for i, config in enumerate(configs))
+        going: dict[Future[execution_session.Outcome], _Cell] = {}
+        try:
+            while waiting or going:
+                while waiting and len(going) < 2 * self._num_jobs:  # the next lies ready when one ends
+                    cell = waiting.popleft()
+                    cell.num_lost_before = len(self._lost)
+                    going[self._pool.schedule(_work, args=(cell.config, frozenset(self._lost)))] = cell
+                for future in wait(going, return_when=FIRST_COMPLETED).done:
+                    cell = going.pop(future)
+                    death = future.exception()
+                    if isinstance(death, ProcessExpired | KeyboardInterrupt):  # the latter: SIGTERM in a run
+                        how = _signal_name(death.exitcode if isinstance(death, ProcessExpired) else -signal.SIGTERM)
+                        if self._recorded(cell, how, session, isinstance(death, KeyboardInterrupt)):
+                            cell.is_again = True
+                            waiting.appendleft(cell)
+                        continue
+                    outcome = future.result()
+                    if cell.is_again:  # it found what it had made itself
+                        found = [row for row in outcome.rows.values() if str(row["started_at"]) < self._began]
+                        outcome = replace(outcome, num_found=len(found))
+                    session.add(outcome)
+                    values[cell.index] = outcome.value
+                    if outcome.refusal:
+                        raise Refused(outcome.refusal)
+            self._line.send(None)
+            self._all_shown.wait()
+            self._all_shown.clear()
+        finally:
+            self._progress.close()
+        return values
+
+    def _recorded(self, cell: _Cell, how: str, session: execution_session.Session, has_row: bool) -> bool:
+        """Record the run whose process died, or wrote its row as interrupted; whether to go on with its cell."""
+        time.sleep(0.05)  # the lock of its claim falls with the process
+        with execution_session.writing(cell.config.study_dir):
+            lost = tables.recover(cell.config.study_dir, f"its process was ended by {how}")
+            if has_row:
+                lost += self._given_up(cell.config, f"its process was ended by {how}")
+        for row in lost:
+            print(f"bench: run {row['run_id']} is recorded as failed: {row['reason']}", file=sys.stderr)
+            session.rows[row["run_id"]] = row
+            self._lost.add(row["run_id"])
+        cell.num_deaths += len(self._lost) == cell.num_lost_before  # of two that die at once, one records both
+        if cell.num_deaths < MAX_DEATHS_WITHOUT_RUN:
+            return True
+        session.lost.append(f"a process was ended by {how} before it came to a run of {cell.config.optimizer.name}")
+        return False
+
+    def _given_up(self, config: Config, why: str) -> list[dict[str, Any]]:
+        """The interrupted run of a cell, its first that is not done, now recorded as failed."""
+        cell = cell_id(config, device_name(config)[0])
+        for seed in seeds_of(config):
+            found = tables.latest(config.study_dir, cell, seed)
+            if found is not None and found[0]["status"] == "interrupted":
+                row = found[0] | {"status": "failed", "reason": why}
+                tables.write_run(config.study_dir, row, [], {})
+                return [row]
+        return []
+
+    def close(self, now: bool = False) -> None:
+        """End the processes; those that are in the middle of a run record it as interrupted."""
+        if now:
+            self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.close()  # type: ignore[no-untyped-call]
+        self._pool.join()
+        self._line.close()
+        self._reader.join()
+
+    def _show(self) -> None:
+        while True:
+            try:
+                line = self._lines.recv()
+            except (EOFError, OSError):
+                return
+            if line is None:
+                self._all_shown.set()
+            else:
+                with suppress(OSError):  # nobody may read standard error, and the sweep waits for this thread
+                    self._progress.end(*line)
+
+
+def _signal_name(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        with suppress(ValueError):  # not every real-time signal has a name
+            return f"{signal.Signals(-exitcode).name} (signal {-exitcode})"
+        return f"signal {-exitcode}"
+    return f"itself, with exit status {exitcode}"
+
+
+def _begin(lines: Connection) -> None:
+    global _lines
+    _lines = lines
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Interrupt the run in flight when the process that wants it is gone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _tell(label: str, outcome: str) -> None:
+    """One write of less than a pipe takes at once, so that no lock is left behind by a process that is killed."""
+    _lines.send((label[:1000], outcome[:1000]))
+
+
+def _work(config: Config, given_up: frozenset[str]) -> execution_session.Outcome:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return work(config, given_up, Told(_tell))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

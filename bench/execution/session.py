@@ -1,0 +1,109 @@
+"""What one command has done so far, and the folders it writes to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.base.errors import Refused
+from bench.config.schema import Config
+
+if TYPE_CHECKING:
+    from bench.execution.launchers.pool import Pool
+
+
+@dataclass
+class Session:
+    """What one command did: the rows it recorded, the runs it found done, and where.
+
+    Attributes:
+        rows: By run_id, of runs made and found.
+        memory: Rows of `memory` by part; `measured` are those that this command wrote.
+        no_memory: Why there is none, by part.
+        notes: What a person should know of a tuned sweep, a sentence each.
+        lost: What became of cells of which not even a row could be written, a sentence each.
+        given_up: Runs that are not tried again.
+        pool: The processes of launcher=pool, once there are any.
+    """
+
+    is_sweep: bool = False
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    num_found: int = 0
+    num_elsewhere: int = 0
+    configs: dict[Path, Config] = field(default_factory=dict)
+    memory: dict[str, dict[str, Any]] = field(default_factory=dict)
+    no_memory: dict[str, str] = field(default_factory=dict)
+    measured: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    given_up: frozenset[str] = frozenset()
+    pool: Pool | None = None
+    interrupted: bool = False
+    refusal: str | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        """Take over what another process did."""
+        self.rows |= outcome.rows
+        self.num_found += outcome.num_found
+        self.num_elsewhere += outcome.num_elsewhere
+        self.memory |= outcome.memory
+        self.no_memory |= outcome.no_memory
+        self.measured += outcome.measured
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a process made of one cell: its objective, and the parts of its session of the same names."""
+
+    value: float
+    rows: dict[str, dict[str, Any]]
+    num_found: int
+    num_elsewhere: int
+    memory: dict[str, dict[str, Any]]
+    no_memory: dict[str, str]
+    measured: list[str]
+    refusal: str | None
+
+
+def open_study(config: Config, session: Session) -> None:
+    """Make the study's folder and look what earlier processes left there, once.
+
+    Raises:
+        Refused: It cannot be written, or is of a newer version.
+    """
+    from bench import tables
+
+    study_dir = config.study_dir
+    if study_dir in session.configs:
+        return
+    session.configs[study_dir] = config
+    with writing(study_dir):
+        study_dir.mkdir(parents=True, exist_ok=True)
+        tables.check_study(study_dir)
+        for row in tables.recover(study_dir):
+            print(f"bench: run {row['run_id']} is recorded as failed: {row['reason']}", file=sys.stderr)
+
+
+def remove_empty(study_dir: Path) -> None:
+    """Leave nothing behind of a refused command: take away the study's folders that are empty."""
+    for folder in (study_dir / "inflight", study_dir, study_dir.parent):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+@contextmanager
+def writing(folder: Path, key: str = "results_dir") -> Iterator[None]:
+    """Turn an error of writing there, or of what is written, into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise Refused(
+            f"{key} must be a folder that can be written, got {folder} ({error.strerror or error});"
+            " make room or choose another, the runs recorded before are intact"
+        ) from error
+    except ValueError as error:
+        raise Refused(str(error)) from error

@@ -1,0 +1,132 @@
+"""What is trained on: data, words and identity of a workload."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from bench.base.hashing import short_hash, weights_hash
+from bench.build.targets import build_data
+from bench.config.identity import learnt_from, without_later
+from bench.config.schema import Component, Config, DataConfig, StepCostConfig
+from bench.data.dataset import Dataset
+from bench.training.losses import loss_name
+
+
+def dataset(config: DataConfig, device: torch.device) -> Dataset:
+    """The data on a device, with as many training examples as are to be used; what was last loaded is kept whole.
+
+    Raises:
+        ValueError: It cannot be loaded, or has fewer training examples than are to be used.
+    """
+    data = _dataset(config.model_dump_json(include=set(Component.model_fields)), device)
+    return data if config.num_train is None else data.limited(config.num_train)
+
+
+def learnable(config: Config, device: torch.device) -> Dataset:
+    """The data of a cell that is to be trained.
+
+    Raises:
+        ValueError: It cannot be loaded, has shapes only, has fewer examples than a batch, or does not go
+            with an option.
+    """
+    data = dataset(config.data, device)
+    if data.shapes_only:
+        raise ValueError(
+            f"data={config.data.name} has shapes but nothing to learn from, got device={config.device.name};"
+            " use device=fake, or python -m bench.step_cost"
+        )
+    check_batch_size(config, data)
+    if config.loss == "as_printed" and config.train.accumulate > 1:
+        raise ValueError(
+            f"train.accumulate must be 1 with loss=as_printed, got {config.train.accumulate}: that loss of a batch is no"
+            " mean of those of its parts; leave it out"
+        )
+    if config.augment.name != "none" and data.spec.task != "classification":
+        raise ValueError(
+            f"augment must be none where targets are values, got {config.augment.name} for data={config.data.name}:"
+            " it changes inputs only; set augment=none"
+        )
+    if "moved_accuracy" in config.metrics:
+        _check_images(config, data)
+    return data if data.optimum_of == config.model.target else replace(data, optimum=None)
+
+
+def _check_images(config: Config, data: Dataset) -> None:
+    """Hold the data to what `moved_accuracy` can be taken of.
+
+    Raises:
+        ValueError: Examples are no images of one class each.
+    """
+    spec = data.spec
+    is_image = len(spec.input_shape) == 3 and data.first(1)[0].is_floating_point()
+    if not is_image or spec.task != "classification" or spec.target_shape:
+        shape = "x".join(map(str, spec.input_shape))
+        raise ValueError(
+            "metrics must leave out moved_accuracy for data that is not images (channels x height x width, floating-point"
+            f" numbers) of one class each, got data={config.data.name} with inputs of shape {shape}; leave it out"
+        )
+
+
+def check_batch_size(config: Config | StepCostConfig, data: Dataset) -> None:
+    """Hold the batch size to the data.
+
+    Raises:
+        ValueError: There are fewer training examples than a batch takes.
+    """
+    if config.train.batch_size > data.size("train"):
+        raise ValueError(
+            f"train.batch_size must be at most the {data.size('train'):,} training examples of"
+            f" data={config.data.name}, got {config.train.batch_size}; set a smaller one"
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _dataset(config_json: str, device: torch.device) -> Dataset:
+    return build_data(Component.model_validate_json(config_json)).to(device)
+
+
+def workload_words(config: Config | StepCostConfig) -> str:
+    """What is learnt and in which batches, for people: `mlp on digits, 500 training examples, batch 64`."""
+    num = config.data.num_train
+    limit = f", {num:,} training example{'s' * (num != 1)}" if num else ""
+    return f"{config.model.name} on {config.data.name}{limit}, batch {config.train.batch_size}"
+
+
+def workload_id(
+    model: Component,
+    data_config: Component,
+    data: Dataset,
+    batch_size: int,
+    loss: str = "default",
+    start: str | None = None,
+) -> str:
+    """Eight hexadecimal digits of what is learnt, from where and in which batches: others do not compare.
+
+    Args:
+        model: The model.
+        data_config: Where the data comes from.
+        data: The data.
+        batch_size: Examples a step.
+        loss: As configured.
+        start: Name and hash of the weights that it starts from; None: fresh ones.
+    """
+    known = {"model": {"options": dict(model.options)}, "data": {"options": learnt_from(data_config)}}
+    options = {key: part["options"] for key, part in without_later(known).items()}
+    workload = {
+        "model": [model.target, options["model"]],
+        "data": [data.fingerprint, data_config.target, options["data"]],
+        "loss": loss_name(loss, data.spec),
+        "batch_size": batch_size,
+    } | ({} if start is None else {"start": start.rpartition(" ")[2]})
+    return short_hash(workload, 8)
+
+
+def init_from(config: Config) -> str | None:
+    """Name of the file of weights that a run starts from, and eight digits of its hash; None: fresh weights."""
+    if config.train.init_from is None:
+        return None
+    return f"{Path(config.train.init_from).name} {weights_hash(config.train.init_from)[:8]}"

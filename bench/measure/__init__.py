@@ -1,0 +1,1 @@
+"""Measuring: clock, device, environment, memory of tensors."""

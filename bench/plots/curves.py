@@ -1,0 +1,87 @@
+"""Loss and metric curves against steps, epochs or time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from bench.analysis.comparisons import bands
+from bench.plots.style import Color, first_of_each, line_styles, log_scale, one_legend, panel_grid
+
+X_LABELS = {"step": "step", "epoch": "epoch", "train_time_s": "training time (s)"}
+
+
+Y_LABELS = {
+    "gap": "train loss above the lowest possible",
+    "grad_norm": "norm of the gradient",
+    "update_ratio": "norm of update / norm of weights",
+    "distance": "distance from the start",
+}
+
+
+MAX_FAINT_POINTS = 20_000
+"""Above so many points in a panel the single seeds are thinned, so that a figure stays small."""
+
+
+def curves_figure(
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    series: Sequence[str],
+    metric: str,
+    x: str,
+    palette: dict[str, Color],
+    step_times: pd.DataFrame | None = None,
+) -> Figure | None:
+    """A metric against step, epoch or training time, a panel a split; None where there is none.
+
+    Training time is that of the run, or, with `step_times` (see `stats.step_times`), steps times the
+    separately measured step time. All seeds faint; median and range of the seeds in front. A run that did not end ok is drawn as
+    far as it came and ends in a cross; the median goes as far as all runs of the series came.
+    """
+    data = curves[(curves["metric"] == metric) & curves["run_id"].isin(runs["run_id"])]
+    data = data.merge(runs[["run_id", "series", "status"]], on="run_id")
+    data = data[data["series"].isin(series)]
+    label = X_LABELS[x]
+    if x == "train_time_s" and step_times is not None:
+        seconds = data["series"].map(step_times.set_index("series")["step_s"])
+        data = data.assign(train_time_s=data["step"] * seconds)[seconds.notna()]
+        label = "steps × measured step time (s)"
+    splits = [split for split in ("train", "val") if (data["split"] == split).any()]
+    if metric == "accuracy":
+        splits = [split for split in ("val", "test") if (data["split"] == split).any()]
+    if not splits:
+        return None
+    figure, axes = panel_grid(len(splits))
+    styles = line_styles(runs, series, palette)
+    drawn = set(first_of_each(data.drop_duplicates("run_id"))["run_id"])
+    for axis, split in zip(axes, splits, strict=True):
+        panel = data[data["split"] == split]
+        faint = panel[panel["run_id"].isin(drawn)]
+        keep = max(1, math.ceil(len(faint) / MAX_FAINT_POINTS))
+        for name, group in faint.groupby("series", sort=False):
+            color, dash = styles[str(name)]
+            lines = []
+            for _, run in group.groupby("run_id", sort=False):
+                points = run[[x, "value"]].to_numpy(float)
+                lines.append(np.concatenate([points[:-1:keep], points[-1:]]))
+                if run["status"].iloc[0] != "ok":
+                    axis.plot(*points[-1], "x", color=color, markersize=9, markeredgewidth=2, zorder=4)
+            if len(lines) > 1:
+                axis.add_collection(LineCollection(lines, colors=[color], alpha=0.25, linewidths=0.8))
+        for name, band in bands(panel, x).groupby("series", sort=False):
+            color, dash = styles[str(name)]
+            if (band["num_runs"] > 1).any():
+                axis.fill_between(band["x"], band["low"], band["high"], color=color, alpha=0.15, linewidth=0)
+            axis.plot(band["x"], band["median"], dash, color=color, linewidth=2, label=str(name), zorder=3)
+        axis.set_xlabel(label)
+        axis.set_ylabel(Y_LABELS.get(metric, f"{split} {metric}"))
+        if metric != "accuracy" and (panel["value"] > 0).all():
+            log_scale(axis.yaxis)
+        axis.autoscale_view()
+    one_legend(figure, axes)
+    return figure

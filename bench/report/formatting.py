@@ -1,0 +1,57 @@
+"""Numbers, intervals and settings as text."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+
+def with_interval(mean: float, low: float, high: float, scale: float = 1.0) -> str:
+    """`0.123 ± 0.004`: two digits of the half-width, five of the mean at most; a dash where there is nothing."""
+    if not math.isfinite(mean):
+        return "—"
+    mean, half = mean * scale, (high - low) / 2 * scale
+    if not math.isfinite(half):
+        return f"{mean:.4g}"
+    if max(abs(mean), half) < 1e-4 and (mean or half):
+        return f"{mean:.3g} ± {half:.2g}"
+    most = 4 if mean == 0 else max(0, 4 - math.floor(math.log10(abs(mean))))
+    digits = most if half <= 0 else min(most, max(0, 1 - math.floor(math.log10(half))))
+    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def setting_text(value: object) -> str:
+    """Return a hyperparameter as text."""
+    return "—" if pd.isna(value) else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def bought_text(row: pd.Series) -> str:
+    """Return the ratio of tuned to default loss as text, with its interval."""
+    if pd.isna(row["ratio"]):
+        lost = int(row["num_default_lost"])
+        return f"default lost {lost} run{'s' * (lost != 1)}" if lost else "—"
+    interval = f"{row['ratio']:.3g} [{row['ratio_low']:.3g}, {row['ratio_high']:.3g}]"
+    return interval if row["told_apart"] else f"{interval} not told apart"
+
+
+def digits_text(value: float) -> str:
+    """Return a number with three significant digits where it has decimals."""
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else f"{value:g}"
+
+
+def ratio_text(row: Any) -> str:
+    """Return the ratio of a step time to that of the baseline as text."""
+    if row.is_baseline:
+        return "1"
+    if not row.ranked:
+        return "contended" if math.isnan(row.ratio) else f"{row.ratio:.3g} (not ranked)"
+    return f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]{'' if row.told_apart else ' not told apart'}"
+
+
+def aligned_table(table: pd.DataFrame) -> list[str]:
+    """A table of texts in columns of equal width."""
+    widths = [max(len(name), *(len(v) for v in table[name])) for name in table]
+    lines = [list(table), *table.to_numpy().tolist()]
+    return ["  ".join(v.ljust(w) for v, w in zip(line, widths, strict=True)).rstrip() for line in lines]

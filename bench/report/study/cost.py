@@ -1,0 +1,97 @@
+"""Blocks about memory and the price of a result."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.analysis.profiles import pareto_front
+from bench.analysis.sections import Section
+from bench.plots.comparisons import bars_figure, pareto_figure
+from bench.plots.costs import memory_figure
+from bench.plots.style import MAX_FAINT_RUNS, Color
+from bench.report.document import Block, Sheet
+from bench.report.study.speed import Targets
+from bench.report.study.tables import readable_memory
+
+
+def peaks_of(runs: pd.DataFrame, by_part: pd.DataFrame, predicted: bool) -> tuple[pd.DataFrame, str]:
+    """Peak memory of each series, series and peak_mib, and what it is of: that of tensors, else of the GPU."""
+    if len(by_part):
+        return by_part[["series", "peak_mib"]], "Peak memory in tensors" + (", predicted" if predicted else "")
+    medians = runs.astype({"peak_allocated_mib": float}).groupby("series")["peak_allocated_mib"].median()
+    return medians.rename("peak_mib").reset_index(), "Peak memory allocated on the GPU"
+
+
+def memory_block(
+    section: Section,
+    shown: list[str],
+    by_part: pd.DataFrame,
+    to_target: Targets | None,
+    peaks: pd.DataFrame,
+    kind: str,
+    sheet: Sheet,
+) -> Block:
+    """What a run costs: peak memory by what it holds, times, and memory against the cost to the target."""
+    runs = section.runs
+    times = [("step_ms", "time per step (ms)"), ("train_s", "training time (s)")]
+    dots = "a dot a run" if len(runs) <= MAX_FAINT_RUNS else f"a dot a run, at most {MAX_FAINT_RUNS} of each"
+    figures: list[tuple[str, str, Figure | None]] = [
+        (
+            "time",
+            f"Time per step and in total, {dots}, bar: median. End to end, one run after the other: it describes these"
+            " runs and ranks nothing.",
+            bars_figure(runs, shown, times, sheet.palette),
+        )
+    ]
+    table, table_notes = None, []
+    if by_part.empty:
+        wanted = [("peak_rss_mib", "peak memory of the process (MiB)"), ("peak_allocated_mib", "peak GPU memory (MiB)")]
+        caption = f"Peak memory during training, {dots}, bar: median. The process includes Python and torch."
+        figures.append(("memory", caption, bars_figure(runs, shown, wanted, sheet.palette)))
+    else:
+        caption = (
+            "Peak memory in tensors, by what it holds at that moment. Measured in a pass of its own, or predicted on"
+            " device=fake."
+        )
+        figures.append(("memory", caption, memory_figure(by_part)))
+        table = readable_memory(by_part)
+        source = "predicted from shapes, not measured" if section.predicted else "measured in a pass of its own"
+        process = (
+            " Process: how far its resident memory rose, libraries' workspaces and heap included."
+            if "process" in table
+            else ""
+        )
+        table_notes = [
+            f"All tensors at the highest moment of a step, by what they hold, {source}. Extra in step: temporaries while the"
+            f" optimizer steps.{process}"
+        ]
+    if to_target is not None:
+        figures.append(_pareto(runs, to_target, peaks, kind, sheet.palette))
+    return Block("memory", "Memory and time", table, table_notes, sheet.pictures(*figures))
+
+
+def _pareto(
+    runs: pd.DataFrame, to_target: Targets, peaks: pd.DataFrame, kind: str, palette: dict[str, Color]
+) -> tuple[str, str, Figure | None]:
+    """Time to target, or steps where no step times were measured, against peak memory."""
+    column, label = (
+        ("time_to_target_s", "steps × measured step time to the target (s)")
+        if to_target.timed
+        else ("steps_to_target", "steps to the target")
+    )
+    optimizers = runs.drop_duplicates("series")[["series", "optimizer"]]
+    points = to_target.targets[["series", column]].merge(peaks, on="series").merge(optimizers, on="series")
+    points = points.rename(columns={column: "x", "peak_mib": "y"})
+    points["front"] = pareto_front(points, "x", "y")
+    missing = sorted(set(to_target.targets["series"]) - set(points.dropna(subset=["x", "y"])["series"]))
+    left_out = f" Not shown, as one of the two is missing: {', '.join(missing)}." if missing else ""
+    caption = (
+        f"{label[0].upper()}{label[1:]} against memory. Filled: on the Pareto front, no other is lower in both; intervals stand in"
+        f" the table of targets.{left_out}"
+    )
+    return (
+        "pareto",
+        caption,
+        pareto_figure(points, label, f"{kind[0].lower()}{kind[1:]} (MiB)", palette),
+    )

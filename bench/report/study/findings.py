@@ -1,0 +1,306 @@
+"""The first screen: which optimizer, how much faster, at what memory, and is it real?
+
+Each answer is a sentence or a few, made by rule from one table of the report, and names that table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.analysis import tuning
+from bench.analysis.memory import memory_unit
+from bench.analysis.profiles import leave_one_out, profile_score, rank_flips
+from bench.analysis.sections import Section
+from bench.analysis.targets import Target, winners_disagree
+from bench.report.study.sentences import verdict
+
+SAME_MEMORY = 1.01
+"""Peaks within this factor of each other are said to be alike."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A sentence or a few of the first screen.
+
+    Attributes:
+        text: What it says.
+        table: Which table says more: a key of the page's blocks, such as "targets".
+        warns: Whether it limits what the others say.
+    """
+
+    text: str
+    table: str
+    warns: bool = False
+
+
+def which(section: Section) -> Answer:
+    """Which optimizer ends lowest, and from whom that can be told apart."""
+    return Answer(verdict(section), "comparisons" if len(section.runs) else "tuning")
+
+
+def how_fast(target: Target, targets: pd.DataFrame, pairs: pd.DataFrame, measured: bool) -> Answer | None:
+    """Who gets to the target in the fewest steps and in the least time, and whether that is one and the same.
+
+    Args:
+        target: The validation loss to reach.
+        targets: What `stats.time_to_target` gave.
+        pairs: What `stats.target_pairs` gave of the same series.
+        measured: Whether step times were measured apart.
+
+    Returns:
+        None where fewer than two series can be compared over seeds.
+    """
+    there = targets[targets["steps_to_target"].notna()]
+    if pairs.empty or there.empty:
+        return None
+    # all seeds got there: the mean, which the pairs rest on; else the median
+    by_steps = there.assign(_order=there["mean_steps"].fillna(there["steps_to_target"])).sort_values("_order")["series"]
+    said = f"To a validation loss of {target.value:.4g} ({target.words}): "
+    disagreement = winners_disagree(targets, pairs)
+    if disagreement is not None:
+        d = disagreement
+        said += (
+            f"steps and time disagree. {d.by_steps} takes fewer steps than {d.by_time}, {d.steps_ratio:.3g} times as many"
+            f" ({_interval(d.steps_ratio_low, d.steps_ratio_high)}{_apart(d.steps_told_apart)}), but {d.time_ratio:.3g} times its time"
+            f" ({_interval(d.time_ratio_low, d.time_ratio_high)}{_apart(d.time_told_apart)}), as steps × separately measured step time."
+        )
+    else:
+        said += _fewest("steps", "ratio", str(by_steps.iloc[0]), pairs)
+        timed = there[there["time_to_target_s"].notna()].sort_values("time_to_target_s")
+        if len(timed) > 1:
+            fastest = timed.iloc[0]
+            interval = _interval(fastest["time_to_target_s_low"], fastest["time_to_target_s_high"])
+            said += (
+                f" {_fewest('time', 'time_ratio', str(fastest['series']), pairs)} It needs {fastest['time_to_target_s']:.3g} s"
+                f" ({interval}), as steps × separately measured step time."
+            )
+    if measured and targets["time_to_target_s"].notna().sum() < 2:
+        said += " Nothing ranks by time, as fewer than two got there on all their seeds."
+    elif not measured:
+        ends = there.dropna(subset=["end_to_end_s"]).sort_values("end_to_end_s")
+        listed = ", ".join(f"{row.series} {row.end_to_end_s:.3g} s" for row in ends.itertuples())
+        said += " No step times were measured apart, so nothing ranks by time"
+        said += f"; end to end, these runs took: {listed}." if listed else "."
+    lost = targets[targets["num_reached"] < targets["num_runs"]]
+    if len(lost):
+        listed = ", ".join(f"{row.series} ({row.num_reached} of {row.num_runs} seeds)" for row in lost.itertuples())
+        said += f" Not all got there: {listed}."
+    return Answer(said, "targets")
+
+
+def _fewest(what: str, ratio: str, winner: str, pairs: pd.DataFrame) -> str:
+    """Who is ahead, by how much of the next, and who cannot be told apart from it."""
+    prefix = ratio.removesuffix("ratio")
+    mine = pairs[(pairs["a"] == winner) | (pairs["b"] == winner)]
+    others, together = [], []
+    for pair in mine.itertuples():
+        other = str(pair.b if pair.a == winner else pair.a)
+        value, low, high = (float(getattr(pair, f"{ratio}{end}")) for end in ("", "_low", "_high"))
+        if pair.a == winner:
+            value, low, high = 1 / value, 1 / high, 1 / low
+        least = "at least " if pair.bound and pair.a == winner else ""
+        numbers = f"{least}{value:.3g} times as {'many' if what == 'steps' else 'much'}" if math.isfinite(value) else ""
+        if pair.test == "sign":
+            won = pair.wins_a if pair.a == winner else pair.wins_b
+            first = f"{winner} first in {won} of {pair.num_pairs} seeds" if what == "steps" else ""
+            numbers = ", ".join(text for text in (numbers, first) if text)
+        if math.isfinite(low):
+            numbers += f", {_interval(low, high)}"
+        if bool(getattr(pair, f"{prefix}told_apart")):
+            others.append((value if math.isfinite(value) else math.inf, other, numbers))
+        else:
+            together.append(f"{other} ({numbers})" if numbers else other)
+    amount = "the fewest steps" if what == "steps" else "the least time"
+    said = f"{winner} needs {amount}"
+    if others:
+        _, name, numbers = min(others)
+        known = f" ({numbers})" if numbers else ""
+        rest = ", ".join(other for _, other, _ in sorted(others)[1:])
+        said += f", told apart from {name}{known}" + (f" and from {rest}" if rest else "")
+    if together:
+        said += f"{';' if others else ', but'} it cannot be told apart from {', '.join(together)}"
+    return f"{said}."
+
+
+def _interval(low: float, high: float) -> str:
+    return f"95% interval {low:.3g} to {high:.3g}" if math.isfinite(low) and math.isfinite(high) else "no interval"
+
+
+def _apart(told_apart: bool) -> str:
+    return "" if told_apart else ", cannot be told apart"
+
+
+def memory(table: pd.DataFrame, kind: str) -> Answer | None:
+    """Who has the lowest peak memory, and how much more the others need.
+
+    Args:
+        table: Columns series and peak_mib.
+        kind: What was measured, in words.
+
+    Returns:
+        None below two series.
+    """
+    known = table.dropna(subset=["peak_mib"]).sort_values("peak_mib", kind="stable")
+    if len(known) < 2:
+        return None
+    unit_scale, unit = memory_unit(known)
+    least = known.iloc[0]
+    lowest = f"{unit_scale * least['peak_mib']:,.4g} {unit}"
+    ratios = known["peak_mib"] / least["peak_mib"]
+    alike = [str(name) for name in known["series"][ratios <= SAME_MEMORY]]
+    more = [f"{name} {ratio:.3g}" for name, ratio in zip(known["series"], ratios, strict=True) if ratio > SAME_MEMORY]
+    once = "Measured once a setting, so without an interval." if "predicted" not in kind else ""
+    if not more:
+        return Answer(f"{kind}: alike for all to 1 %, {lowest}. {once}".strip(), "memory")
+    return Answer(
+        f"{kind}: lowest for {', '.join(alike)}, {lowest}; times as much: {', '.join(more)}. {once}".strip(), "memory"
+    )
+
+
+def what_tuning_buys(table: pd.DataFrame) -> Answer | None:
+    """What tuning buys the optimizer that gains most, and for whom no gain can be seen.
+
+    Args:
+        table: What `tuning.defaults_against_tuned` gave.
+    """
+    known = table.dropna(subset=["ratio"]).sort_values("ratio")
+    lost = table[(table["num_default_lost"] > 0) & table["ratio"].isna()]
+    if known.empty:
+        return None
+    most = known.iloc[0]
+    said = (
+        f"Tuning brings {most['optimizer']} to {most['ratio']:.3g} times the final validation loss of its default"
+        f" ({_interval(most['ratio_low'], most['ratio_high'])}{_apart(bool(most['told_apart']))})"
+    )
+    said += ", the most of all." if len(known) > 1 else "."
+    alike = [f"{row.optimizer} ({row.ratio:.3g})" for row in known.iloc[1:].itertuples() if not row.told_apart]
+    if alike:
+        said += f" Tuned and default cannot be told apart for {', '.join(alike)}."
+    worse = [f"{row.optimizer} ({row.ratio:.3g})" for row in known.itertuples() if row.told_apart and row.ratio > 1]
+    if worse:
+        said += f" Tuned is worse than default for {', '.join(worse)}: it was chosen on another seed."
+    if len(lost):
+        said += f" At its default {', '.join(lost['optimizer'])} did not end ok."
+    some = known[known["num_default_lost"] + known["num_tuned_lost"] > 0]
+    if len(some):
+        said += f" Without pairs of which a run did not end ok: {', '.join(some['optimizer'])}."
+    return Answer(said, "defaults")
+
+
+def setting(section: Section) -> str:
+    """What stands beside every figure: default or tuned, trials, seeds."""
+    runs = section.runs
+    if section.predicted or (runs.empty and not section.tuned):
+        return ""
+    counts = runs.groupby("series")["seed"].nunique() if len(runs) else pd.Series([0])
+    seeds = f"{_range(counts)} seed{'s' if counts.max() != 1 else ''} each"
+    if section.tuned:
+        num_trials = tuning.tuning_budget(section)["num_trials"]
+        repeated = f"the best of each on {_range(counts)} fresh seeds" if len(runs) else "nothing repeated yet"
+        return f"Tuned, {_range(num_trials)} trials each; {repeated}."
+    if (runs["settings"] == "default").all():
+        return f"Default settings, untuned; {seeds}."
+    tried = runs.groupby("optimizer", sort=False)["cell_id"].nunique()
+    if tried.nunique() > 1:
+        listed = ", ".join(f"{name} {count}" for name, count in tried.items())
+        return f"Settings given by hand, tried: {listed}; {seeds}."
+    return f"Settings given by hand, {tried.iloc[0]} of each optimizer; {seeds}."
+
+
+def _range(counts: pd.Series) -> str:
+    return f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+
+
+def how_fair(section: Section) -> Answer | None:
+    """Default or tuned, on how many trials and seeds, and what that limits."""
+    said = setting(section)
+    if not said:
+        return None
+    if section.tuned:
+        ways = dict.fromkeys(text for text in tuning.tuning_budget(section)["tuning"] if text)
+        said += f" Search: {'; '.join(ways)}." if ways else ""
+    else:
+        said += " Tuned, the order can be another (sweep=tuned)."
+    return Answer(said, "tuning" if section.tuned else "summary")
+
+
+def limits(section: Section, shown: Sequence[str]) -> Answer | None:
+    """What limits the answers: ends of the range, unequal budgets, runs that did not end ok."""
+    runs, said = section.runs, []
+    if section.tuned:
+        budget = tuning.tuning_budget(section)
+        if tuning.is_unequal(budget):
+            alike = budget["num_trials"].nunique() == 1
+            listed = ", ".join(
+                f"{row.optimizer} {f'({row.tuning})' if alike else row.num_trials}" for row in budget.itertuples()
+            )
+            said.append(f"Not tuned alike: {listed}." if alike else f"Not tuned alike: trials {listed}.")
+        hopeless = budget[(budget["num_trials"] > 0) & (budget["num_ok"] == 0)]
+        if len(hopeless):
+            said.append(f"No trial ended ok, so that nothing of it ranks: {', '.join(hopeless['optimizer'])}.")
+        edges = tuning.edges(runs)
+        if len(edges):
+            listed = ", ".join(f"{row.optimizer} ({row.edge})" for row in edges.itertuples())
+            said.append(
+                f"The best setting of {listed} lies at the edge of what was tried, so a better one may lie beyond"
+                " (sweep.extend=true)."
+            )
+    elif not section.predicted:
+        tried = runs.groupby("optimizer", sort=False)["cell_id"].nunique()
+        if tried.nunique() > 1:
+            listed = ", ".join(f"{name} {count}" for name, count in tried.items())
+            said.append(f"Not tried alike: settings {listed}.")
+    lost = runs[runs["series"].isin(shown) & (runs["status"] != "ok")]
+    if len(lost):
+        listed = ", ".join(
+            f"{series} {len(group)} of {int((runs['series'] == series).sum())}"
+            for series, group in lost.groupby("series", sort=False)
+        )
+        said.append(f"Runs that did not end ok, and have no final loss: {listed}.")
+    return Answer(" ".join(said), "tuning" if section.tuned else "runs", warns=True) if said else None
+
+
+def overall(times: pd.DataFrame, unit: str) -> Answer | None:
+    """Who does best over several workloads, and whether that stands when any one optimizer is left out.
+
+    Args:
+        times: What `profiles.times_of` gave; missing where an optimizer was not run.
+        unit: "steps" or "time".
+
+    Returns:
+        None below three workloads, or two optimizers.
+    """
+    if min(times.shape[1] - 1, times.shape[0]) < 2:
+        return None
+    scores = profile_score(times).sort_values(ascending=False, kind="stable")
+    several = len(scores) > 2  # of two, the one that is left stands alone
+    without = leave_one_out(times)
+    listed = []
+    for name, score in scores.items():
+        others = without.loc[name].dropna()
+        listed.append(f"{name} {score:.2f}" + (f" ({others.min():.2f} to {others.max():.2f})" if several else ""))
+    brackets = "; in brackets the range when any one other optimizer is left out" if several else ""
+    said = (
+        f"Over {times.shape[1]} workloads, by {unit} to each one's target, from 1 (always the fastest) to 0 (never within 4 times"
+        f" of it{brackets}): {', '.join(listed)}."
+    )
+    absent = times.isna().sum(axis=1)
+    if absent.any():
+        missed = ", ".join(f"{name} on {count}" for name, count in absent[absent > 0].items())
+        said += f" Not run there, which counts as never getting there: {missed} of {times.shape[1]}."
+    if not several:
+        return Answer(said, "profile")
+    flips = rank_flips(scores, without)
+    if flips.empty:
+        said += " The order is the same whichever optimizer is left out."
+    else:
+        flip = flips.iloc[0]
+        said += (
+            f" The order depends on who takes part: without {flip['left_out']}, {flip['above']} passes {flip['below']}"
+            + (f", and {len(flips) - 1} more such changes." if len(flips) > 1 else ".")
+        )
+    return Answer(said, "profile")

@@ -1,0 +1,219 @@
+"""Blocks about what came out: final results, comparisons, curves, statuses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.analysis.comparisons import lowest_point, not_told_apart_groups
+from bench.analysis.inference import half_width, probability_better
+from bench.analysis.power import detectable_ratio, seeds_needed
+from bench.analysis.sections import Section
+from bench.plots.comparisons import status_figure
+from bench.plots.curves import curves_figure
+from bench.plots.style import MAX_FAINT_RUNS, Color
+from bench.plots.trajectories import trajectory_figure
+from bench.report.document import Block, Sheet
+from bench.report.study.sentences import path_words
+from bench.report.study.tables import readable_summary
+
+MORE_METRICS = {
+    "gap": "Mean loss over the training set less the lowest possible one",
+    "grad_norm": "Norm of the gradients that the step used",
+    "grad_norm_first": "Norm of the gradient of the first layer's weights that the step used",
+    "grad_norm_last": "Norm of the gradient of the last layer's weights that the step used",
+    "update_ratio": "Norm of what a step changed, over the norm of the weights before it,",
+    "distance": "Distance of the weights from where they started",
+}
+"""Metrics of `curves` that only some runs have, each with what its figure shows."""
+
+
+STATUS_ORDER = ("ok", "diverged", "oom", "timeout", "failed", "interrupted", "skipped", "pruned")
+
+
+FINAL = ("final_val_loss", "final val loss", "Final validation loss")
+
+
+BEST = ("best_val_loss", "best val loss", "Best validation loss")
+"""A column of `runs`, its name on an axis and in a sentence."""
+
+
+SUMMARY_NOTES = (
+    "Mean ± half-width of its 95% interval (Student's t over seeds), runs that ended ok, after the last step. Times are"
+    " end to end, not interleaved: they describe these runs and rank nothing.",
+)
+
+
+def summary_block(
+    section: Section,
+    table: pd.DataFrame,
+    shown: list[str],
+    curves: pd.DataFrame,
+    times: pd.DataFrame | None,
+    path: pd.DataFrame,
+    grid: pd.DataFrame | None,
+    sheet: Sheet,
+) -> Block:
+    """Metrics of the series shown, their curves and, over a plane, their paths."""
+    if section.runs.empty:
+        return Block("summary", "Where each ends")
+    figures = [
+        *_trajectory(section.runs, path, grid, sheet.palette),
+        *_curves(section.runs, curves, shown, times, sheet.palette),
+    ]
+    readable = None if section.predicted else readable_summary(table[table["series"].isin(shown)])
+    return Block(
+        "summary", "Where each ends", readable, SUMMARY_NOTES if readable is not None else (), sheet.pictures(*figures)
+    )
+
+
+SMALL_DIFFERENCE = 1.05
+"""Ratio of losses for which the number of seeds that would show it is given."""
+
+
+MOST_SEEDS = 1_000
+
+
+def readable_pairs(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """`stats.paired_ratios` as people read it, with the probability that one run ends lower: one text a cell."""
+    ended = {
+        name: group["final_val_loss"].where(group["status"] == "ok").astype(float).fillna(math.inf)
+        for name, group in runs.groupby("series")
+    }
+    better = [probability_better(ended[row.a], ended[row.b]) for row in pairs.itertuples()]
+    return pd.DataFrame(
+        {
+            "final validation loss of": pairs["a"].astype(str),
+            "to that of": pairs["b"].astype(str),
+            "ratio": [f"{value:.3g}" for value in pairs["ratio"]],
+            "95% interval": [f"{row.ratio_low:.3g} to {row.ratio_high:.3g}" for row in pairs.itertuples()],
+            "pairs": pairs["num_pairs"].astype(str),
+            "adjusted p": [f"{value:.2g}" for value in pairs["p_holm"]],
+            "told apart": ["yes" if apart else "no" for apart in pairs["told_apart"]],
+            "a run ends lower with probability": [f"{p:.2f} [{low:.2f}, {high:.2f}]" for p, low, high in better],
+            f"seeds to see {100 * (SMALL_DIFFERENCE - 1):.0f} %": [_seeds_needed(value) for value in pairs["log_sd"]],
+        }
+    )
+
+
+def _seeds_needed(log_sd: float) -> str:
+    if not log_sd > 0:
+        return "—"
+    if detectable_ratio(log_sd, MOST_SEEDS) > SMALL_DIFFERENCE:
+        return f"{MOST_SEEDS:,} or more"
+    return f"{seeds_needed(log_sd, SMALL_DIFFERENCE):,}"
+
+
+def pair_notes(pairs: pd.DataFrame, shown: list[str]) -> list[str]:
+    """How to read the comparisons, and the groups within which nothing can be told apart."""
+    interval = (
+        "Student's t" if (pairs["method"] == "t").all() else "Student's t, from 20 pairs on a stratified bootstrap"
+    )
+    compared = [name for name in shown if name in {*pairs["a"], *pairs["b"]}]
+    groups = not_told_apart_groups(pairs, compared)
+    alike = "; ".join(", ".join(group) for group in groups)
+    return [
+        f"Paired log-ratios over seeds, {interval}; p adjusted by Holm's method over this table, intervals not. The"
+        " probability that a run of the first ends lower than one of the second counts runs that did not end ok as highest."
+        f" The last column: paired seeds that show a true difference of {100 * (SMALL_DIFFERENCE - 1):.0f} % with 80 % power, one"
+        " comparison taken alone.",
+        f"Groups within which nothing can be told apart, lowest loss first: {alike}.",
+    ]
+
+
+def _curves(
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    shown: list[str],
+    times: pd.DataFrame | None,
+    palette: dict[str, Color],
+) -> Iterator[tuple[str, str, Figure | None]]:
+    clock = (
+        "training time, end to end, evaluation excluded; step times measured apart are missing (python -m bench.step_cost)"
+        if times is None
+        else f"time: steps x separately measured, interleaved step time ({_times(times)})"
+    )
+    many = runs.groupby("series")["run_id"].size().max() > MAX_FAINT_RUNS
+    seeds = (
+        f"Thin lines: {f'{MAX_FAINT_RUNS} seeds of each' if many else 'single seeds'}. Thick line and band: median and"
+        f" range over {'all ' if many else ''}seeds."
+    )
+    for x, axis in (("step", "step"), ("epoch", "epoch"), ("train_time_s", clock)):
+        name = {"train_time_s": "time"}.get(x, x)
+        figure = curves_figure(runs, curves, shown, "loss", x, palette, times)
+        yield f"loss-{name}", f"Loss against {axis}. {seeds}", figure
+    figure = curves_figure(runs, curves, shown, "accuracy", "epoch", palette)
+    yield "accuracy", f"Accuracy against epoch. {seeds}", figure
+    for metric, meaning in MORE_METRICS.items():
+        figure = curves_figure(runs, curves, shown, metric, "step", palette)
+        yield metric.replace("_", "-"), f"{meaning} against step. {seeds}", figure
+
+
+def status_block(section: Section, sheet: Sheet) -> Block:
+    """A grid of how runs ended: trials of a tuned section, learning rates of others."""
+    if section.predicted:
+        return Block("status", "")
+    runs, column, name = (
+        (section.trials, "trial", "trial") if len(section.trials) else (section.runs, "lr", "learning rate")
+    )
+    caption = (
+        f"How runs ended, a cell a {name}: a tick where all ended ok, a letter for each other end, with the number of runs where"
+        " there are several."
+    )
+    pictures = sheet.pictures(("status", caption, status_figure(runs, column, name)))
+    return Block("status", "How did runs end?", pictures=pictures)
+
+
+def lists(section: Section, table: pd.DataFrame, shown: list[str]) -> list[Block]:
+    """Every setting, every run."""
+    blocks = []
+    if len(table) > len(shown):
+        settings = readable_summary(table)
+        blocks.append(Block("settings", "Every setting", settings, folded=f"{len(settings)} settings"))
+    runs = pd.concat([part for part in (section.runs, section.trials) if len(part)])
+    order = runs["status"].map({status: i for i, status in enumerate(STATUS_ORDER)})
+    runs = runs.assign(_order=order).sort_values(["_order", "series", "seed"], ascending=[False, True, True])
+    listed = pd.DataFrame(
+        {
+            "optimizer": runs["series"].astype(str),
+            **({"stage": runs["stage"].astype(str)} if section.tuned else {}),
+            "seed": runs["seed"].astype(str),
+            "status": runs["status"].astype(str),
+            "steps": ["—" if pd.isna(n) else f"{n:,}" for n in runs["num_steps"]],
+            "reason": runs["reason"].fillna("").astype(str),
+            "command": runs["command"].fillna("").astype(str),
+        }
+    )
+    blocks.append(Block("runs", "Every run", listed, folded=f"{len(listed)} runs, with the command that repeats each"))
+    return blocks
+
+
+def _trajectory(
+    runs: pd.DataFrame, paths: pd.DataFrame, grid: pd.DataFrame | None, palette: dict[str, Color]
+) -> Iterator[tuple[str, str, Figure | None]]:
+    if paths.empty:
+        return
+    below = ""
+    if grid is not None:
+        x, y, value = lowest_point(grid)
+        below = (
+            f" Contours: the function, logarithmic above its lowest value on the grid, {value:.3g} at ({x:.3g}, {y:.3g});"
+            " a path may leave what is drawn."
+        )
+    several = " First seed of each." if runs["seed"].nunique() > 1 else ""
+    yield (
+        "trajectory",
+        f"The path of each optimizer from its start: {path_words(paths)}.{below}{several}",
+        trajectory_figure(runs, paths, grid, palette),
+    )
+
+
+def _times(times: pd.DataFrame) -> str:
+    """Step times with their uncertainty, in words."""
+    return ", ".join(
+        f"{row.series} {1e3 * row.step_s:.3g} ms \u00b1 {100 * half_width(row.df) * row.log_se:.1f} %"
+        for row in times.itertuples()
+    )

@@ -1,0 +1,411 @@
+"""Pages: what the report shows of a section, of a measurement of step costs, and of all workloads together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from bench.analysis import step_costs
+from bench.analysis.comparisons import paired_ratios, summary
+from bench.analysis.memory import memory_of
+from bench.analysis.profiles import leave_one_out, performance_profile, profile_score, times_of
+from bench.analysis.sections import Section, is_same_for_every_seed, leaders
+from bench.analysis.targets import SECOND_LOWEST, Goal
+from bench.analysis.tuning import defaults_against_tuned
+from bench.plots.comparisons import profile_figure
+from bench.plots.costs import stacked_figure, step_cost_figure
+from bench.report.document import Block, Sheet
+from bench.report.study import findings
+from bench.report.study.cost import memory_block, peaks_of
+from bench.report.study.findings import Answer
+from bench.report.study.outcome import (
+    FINAL,
+    STATUS_ORDER,
+    lists,
+    pair_notes,
+    readable_pairs,
+    status_block,
+    summary_block,
+)
+from bench.report.study.sentences import absent_words, smallest_difference_words
+from bench.report.study.speed import Targets
+from bench.report.study.tables import readable_parts, readable_step_costs
+from bench.report.study.tuning import sensitivity_block, tuning_blocks
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the templates show of one section.
+
+    Attributes:
+        title: Of the section.
+        anchor: Its place in the page.
+        answers: What can be said of it in short.
+        facts: What was compared, a sentence each.
+        notes: What limits that, a sentence each.
+        blocks: Its tables and figures.
+        setting: Default or tuned, trials, seeds.
+        first: What stands of it on the first screen; where that is not all, all stands at its head.
+    """
+
+    title: str
+    anchor: str
+    answers: list[Answer]
+    facts: list[str]
+    notes: list[str]
+    blocks: list[Block]
+    setting: str = ""
+    first: Sequence[Answer] = ()
+
+    @property
+    def brief(self) -> list[Answer]:
+        """Who ends lowest, and with what settings that was found; what limits it."""
+        head, *rest = self.answers
+        said = " ".join(text for text in (head.text, self.setting) if text)
+        return [replace(head, text=said), *(answer for answer in rest if answer.warns)]
+
+    def block(self, key: str) -> Block | None:
+        """The block that an answer names, if it is there."""
+        return next((block for block in self.blocks if block.key == key), None)
+
+
+@dataclass(frozen=True)
+class CostPage:
+    """What the templates show of one measurement of step costs."""
+
+    title: str
+    anchor: str
+    method: list[str]
+    absent: list[str]
+    blocks: list[Block]
+    command: str
+
+
+def section_page(
+    section: Section,
+    curves: pd.DataFrame,
+    step_cost_rows: pd.DataFrame,
+    memory: pd.DataFrame,
+    path: pd.DataFrame,
+    grid: pd.DataFrame | None,
+    sheet: Sheet,
+    goal: Goal = SECOND_LOWEST,
+) -> Page:
+    """The page of one section; writes its figures and tables.
+
+    Args:
+        section: Runs that may be compared.
+        curves: The table `curves`.
+        step_cost_rows: The side table `step_costs`.
+        memory: The side table `memory`.
+        path: What `stats.paths` gave.
+        grid: What `stats.surface` gave.
+        sheet: Where figures and tables go.
+        goal: How the target is chosen.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    sheet = replace(sheet, setting=findings.setting(section))
+    runs = section.runs
+    shown = leaders(runs) if len(runs) else []
+    curves = curves[curves["run_id"].isin(runs["run_id"])]
+    times = step_costs.step_times(
+        runs, [s for s in shown if (runs.loc[runs["series"] == s, "num_steps"] > 0).any()], step_cost_rows
+    )
+    by_part = memory_of(runs, memory, shown)
+    table = sheet.write("summary", summary(runs)) if len(runs) else pd.DataFrame()
+    pairs = sheet.write("comparisons", paired_ratios(runs, shown))
+    target = goal.target(runs, shown) if len(runs) else None
+    to_target = Targets(runs, curves, shown, target, times, sheet) if target is not None else None
+    against = defaults_against_tuned(section)
+    said: list[Answer | None] = [findings.which(section)]
+    if to_target is not None and not is_same_for_every_seed(runs):
+        said += [findings.how_fast(to_target.target, to_target.targets, to_target.pairs, to_target.measured)]
+    peaks, kind = peaks_of(runs, by_part, section.predicted)
+    said += [
+        findings.memory(peaks[peaks["series"].isin(shown)], kind),
+        findings.what_tuning_buys(against),
+        findings.how_fair(section),
+        findings.limits(section, shown),
+    ]
+    blocks = [
+        summary_block(section, table, shown, curves, times, path, grid, sheet),
+        Block(
+            "comparisons",
+            "Can they be told apart?",
+            readable_pairs(pairs, runs) if len(pairs) else None,
+            pair_notes(pairs, shown) if len(pairs) else (),
+        ),
+        *([to_target.block(sheet), to_target.pairs_block()] if to_target is not None else []),
+        memory_block(section, shown, by_part, to_target, peaks, kind, sheet),
+        *(tuning_blocks(section, against, sheet) if section.tuned else [sensitivity_block(runs, FINAL, sheet)]),
+        status_block(section, sheet),
+        *lists(section, table, shown),
+    ]
+    return Page(
+        title=section.title,
+        anchor=sheet.anchor(section.title),
+        answers=[answer for answer in said if answer is not None],
+        facts=facts(section),
+        notes=notes(section, shown),
+        blocks=sheet.anchored(blocks),
+        setting=sheet.setting,
+    )
+
+
+def cost_page(rows: pd.DataFrame, num_older: int, sheet: Sheet) -> CostPage:
+    """The page of one session of step costs; writes its figures and tables.
+
+    Args:
+        rows: Rows of the side table `step_costs`, of one session.
+        num_older: Sessions of the study that are not shown.
+        sheet: Where figures and tables go.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    costs = sheet.write("step-costs", step_costs.step_costs(rows))
+    parts = sheet.write("rule-and-implementation", step_costs.rule_and_implementation(rows))
+    first = costs.iloc[0]
+    ok = costs[costs["status"] == "ok"]
+    pictures = []
+    if len(ok):
+        phases = [
+            ("data_us", "data"), ("zero_grad_us", "zero_grad"), ("forward_us", "forward"), ("backward_us", "backward"),
+            ("optimizer_us", "step"),
+        ]  # fmt: skip
+        bars = [f"{row.optimizer} {row.implementation}" for row in ok.itertuples()]
+        pictures = sheet.pictures(
+            (
+                "step-cost",
+                "One optimizer step: median and quartiles over builds, and its ratio to the baseline with the 95% interval"
+                " over processes.",
+                step_cost_figure(costs, sheet.palette),
+            ),
+            (
+                "training-step",
+                "A whole training step by its phases: medians.",
+                stacked_figure(ok, bars, phases, "one training step (µs)"),
+            ),
+        )
+    machine = f"{first['gpu']}, " if pd.notna(first["gpu"]) else ""
+    method = [
+        f"{first['num_parameters']:,} parameters. Paired and interleaved: {rows['process'].nunique()} fresh processes,"
+        f" {len(rows.drop_duplicates(['process', 'build']))} builds in all; medians and quartiles over builds, intervals over processes"
+        f" (Student's t), told apart by Holm's method over the first table; the intervals are not adjusted.",
+        f"Environment: {machine}{first['cpu']}; torch {first['torch_version']}; {first['device']}, {first['precision']},"
+        f" {first['num_threads']} thread{'s' if first['num_threads'] != 1 else ''}.",
+    ]
+    cache, speed = (costs[name].dropna() for name in ("last_cache_mib", "bandwidth_gib_per_s"))
+    if len(speed) and len(cache):
+        share = (
+            ""
+            if costs["limit_share"].notna().any()
+            else "; parameters, gradients and state fit in four times that, so no share of the limit is given"
+        )
+        method.append(
+            f"Memory bandwidth, in place: {speed.iloc[0]:.1f} GiB/s; last cache {cache.iloc[0]:,.0f} MiB{share}."
+        )
+    if num_older:
+        method.append(f"Older measurements of this study, not shown: {num_older}.")
+    rule, implementation = (readable_parts(parts, kind) for kind in ("rule", "implementation"))
+    unadjusted = "95% intervals over processes, not adjusted for their number."
+    blocks = [
+        Block("step-costs", "One step", readable_step_costs(ok) if len(ok) else None, pictures=pictures),
+        Block(
+            "rule",
+            "The update rule",
+            rule if len(rule) else None,
+            [f"Step over the baseline's, in the same implementation. {unadjusted}"],
+        ),
+        Block(
+            "implementation",
+            "The implementation",
+            implementation if len(implementation) else None,
+            [f"Step by for-loop over the same optimizer's in another implementation. {unadjusted}"],
+        ),
+    ]
+    title = f"What one step costs: {first['workload']}, {first['device']}"
+    return CostPage(
+        title=title,
+        anchor=sheet.anchor(title),
+        method=method + [s for s in (smallest_difference_words(costs),) if s],
+        absent=absent_words(costs),
+        blocks=sheet.anchored(blocks),
+        command=str(first["command"]),
+    )
+
+
+def overall_page(
+    parts: Sequence[Section],
+    curves: pd.DataFrame,
+    step_cost_rows: pd.DataFrame,
+    sheet: Sheet,
+    goal: Goal = SECOND_LOWEST,
+) -> Page | None:
+    """What several workloads say together, by performance profile; None below two that can be put together.
+
+    They are those that ran in one environment, tuned ones before others; by time where all step times are known, else by
+    steps.
+
+    Args:
+        parts: The sections of the report.
+        curves: The table `curves`.
+        step_cost_rows: The side table `step_costs`.
+        sheet: Where figures and tables go.
+        goal: How the target of each is chosen.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    keys = ["device", "precision", "num_threads", "environment_id"]
+    known = [part for part in parts if len(part.runs) and not part.predicted]
+    known = [part for part in known if part.tuned == any(each.tuned for each in known)]
+    kinds = [tuple(part.runs[keys].iloc[0]) for part in known]
+    together = [part for part, kind in zip(known, kinds, strict=True) if kind == max(kinds, key=kinds.count)]
+    if len(together) < 2:
+        return None
+    steps = times_of(together, curves, None, goal)
+    seconds = times_of(together, curves, step_cost_rows, goal) if len(step_cost_rows) else steps.iloc[:, :0]
+    times, unit = (seconds, "time") if seconds.shape[1] == steps.shape[1] else (steps, "steps")
+    times = times.loc[:, ~(times <= 0).any()]
+    if min(times.shape) < 2:
+        return None
+    kinds_of_setting = "; ".join(dict.fromkeys(findings.setting(part) for part in together))
+    sheet = replace(sheet, setting=kinds_of_setting)
+    profile = sheet.write("profile", performance_profile(times))
+    scores = profile_score(times).sort_values(ascending=False, kind="stable")
+    without = leave_one_out(times)
+    sheet.write("leave-one-out", without.rename_axis("optimizer").reset_index())
+    readable = pd.DataFrame(
+        {
+            "optimizer": [str(name) for name in scores.index],
+            "score": [f"{value:.3f}" for value in scores],
+            **{
+                f"without {out}": ["—" if pd.isna(v) else f"{v:.3f}" for v in without.loc[scores.index, out]]
+                for out in (scores.index if len(scores) > 2 else ())
+            },
+        }
+    )
+    caption = (
+        f"Performance profiles over {times.shape[1]} workloads: the share of them on which an optimizer needs at most τ times the"
+        f" {unit} of the fastest to reach that workload's target. Lines that run together are drawn a hair apart."
+    )
+    by = (
+        "time (steps × separately measured step time)"
+        if unit == "time"
+        else "steps; time does not enter, as step times were not measured for all of them"
+    )
+    note = (
+        f"Mean height of the profile from 1 to 4 times the fastest (Dolan and Moré 2002), by {by}; median over seeds. Never"
+        " getting to the target counts as never within 4 times."
+    )
+    if len(scores) > 2:
+        note += " A profile compares with the best of the field, so the other columns leave out one optimizer each."
+    block = Block(
+        "profile",
+        "Which does best over all workloads?",
+        readable,
+        [note],
+        sheet.pictures(("profile", caption, profile_figure(profile, sheet.palette))),
+    )
+    said = findings.overall(times, unit)
+    title = "All workloads together"
+    return Page(title, sheet.anchor(title), [said] if said else [], [], [], sheet.anchored([block]))
+
+
+def facts(section: Section) -> list[str]:
+    """What was compared and how fairly, a sentence each."""
+    runs = section.runs if len(section.runs) else section.trials
+    first = (
+        runs.loc[runs["num_steps_budget"].notna()].iloc[0] if runs["num_steps_budget"].notna().any() else runs.iloc[0]
+    )
+    optimizers = sorted(set(runs["optimizer"]))
+    seeds = sorted({int(seed) for seed in runs["seed"]})
+    sizes = ""
+    if pd.notna(first["num_train"]):
+        sizes = f" ({first['num_train']:,} train, {first['num_val']:,} val, {first['num_test']:,} test examples; data {first['data_fingerprint']})"
+    steps = (
+        f", {first['num_steps_budget']:,} steps"
+        if pd.notna(first["num_steps_budget"]) and "steps" not in first["budget"]
+        else ""
+    )
+    parameters = f", {first['num_parameters']:,} parameters" if pd.notna(first["num_parameters"]) else ""
+    per_series = runs.groupby("series")["seed"].nunique()
+    each = f"{per_series.min()}" if per_series.nunique() == 1 else f"{per_series.min()} to {per_series.max()}"
+    if section.predicted:
+        budget = f"Batch {first['batch_size']}; predicted from shapes (FakeTensorMode), not allocated and not run."
+    else:
+        budget = (
+            f"Budget: {first['budget']}{steps} of batch {first['batch_size']} for every run, no early stopping; seeds"
+            f" {_seeds(seeds)} ({each} a setting). The same seed gives every optimizer the same initial weights and batches."
+        )
+    facts = [
+        f"Compared: {', '.join(optimizers)}; model {first['model']}{parameters}, data {first['data']}{sizes}.",
+        budget,
+    ]
+    cells = runs.groupby("optimizer")["cell_id"].nunique()
+    if section.predicted:
+        pass
+    elif section.tuned:
+        facts.append(findings.setting(section))
+    elif (runs["settings"] == "default").all():
+        facts.append(
+            "Default settings, untuned: each optimizer ran at its library's defaults. That compares defaults; tuned, the order can be another."
+        )
+    elif (cells > 1).any():
+        counts = ", ".join(f"{name} {count}" for name, count in cells.items())
+        facts.append(f"Settings given by hand, not tuned at equal budget; settings tried: {counts}.")
+    else:
+        defaults = sorted(set(runs.loc[runs["settings"] == "default", "optimizer"]))
+        rest = f" ({', '.join(defaults)}: default settings)" if defaults else ""
+        facts.append(f"Settings given by hand, untuned{rest}.")
+    places = runs.drop_duplicates("environment_id")
+    for row in places.itertuples():
+        machine = f"{row.gpu}, " if pd.notna(row.gpu) else ""
+        facts.append(
+            f"Environment: {machine}{row.cpu}, {row.num_cores} cores, {row.num_threads} thread{'s' if row.num_threads != 1 else ''}"
+            f" used; {row.os}; torch {row.torch_version}, Python {row.python_version}; {row.device}, {row.precision}."
+        )
+    if section.mixed:
+        facts.append(
+            "Runs of several environments are mixed here, because that was asked for: times and memory do not compare."
+        )
+    return facts
+
+
+def _seeds(seeds: list[int]) -> str:
+    """Seeds in words: "0, 1, 2", and more than ten in a row "0 to 19"."""
+    if len(seeds) > 10 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def notes(section: Section, shown: list[str]) -> list[str]:
+    """What limits the comparison, a sentence each."""
+    runs = section.runs
+    notes = []
+    if runs["series"].nunique() > len(shown) and not section.predicted:
+        notes.append(
+            f"Tables and figures show, for each optimizer, the setting with the lowest mean final validation loss ({', '.join(shown)});"
+            " it was chosen on the seeds it is shown on, which flatters it a little."
+        )
+    contended = int((runs["timing_quality"] == "contended").sum())
+    if contended:
+        notes.append(
+            f"Times of {contended} of {len(runs)} runs are contended: something else took the processor. They rank nothing."
+        )
+    not_ok = runs[runs["status"] != "ok"]
+    if len(not_ok):
+        each = (f"{series} ({counted(group['status'])})" for series, group in not_ok.groupby("series", sort=False))
+        notes.append(f"Not every run ended ok: {', '.join(each)}.")
+    return notes
+
+
+def counted(statuses: pd.Series) -> str:
+    """How runs ended: "3 ok, 1 diverged"."""
+    counts = statuses.value_counts()
+    return ", ".join(f"{counts[status]} {status}" for status in STATUS_ORDER if status in counts)

@@ -1,0 +1,147 @@
+"""Sentences about a study: budgets, verdicts, paths."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from bench.analysis.comparisons import paired_ratios, summary
+from bench.analysis.sections import Section, is_same_for_every_seed, leaders
+from bench.analysis.step_costs import MIN_PROCESSES, smallest_difference
+from bench.analysis.tuning import edges, tuning_budget
+
+NOT_REPEATED = "Nothing was repeated on fresh seeds yet: there are only trials, and trials rank nothing."
+
+
+def budget_words(section: Section) -> list[str]:
+    """What a tuned section was given and what to mind about it, a sentence each; none for others."""
+    if not section.tuned:
+        return []
+    budget = tuning_budget(section)
+    trials, seeds = sorted(set(budget["num_trials"])), sorted(set(budget["num_seeds"]))
+    ways = [text for text in dict.fromkeys(budget["tuning"]) if text]
+    said = []
+    if ways:
+        said.append(f"Tuned by {'; '.join(ways)}.")
+    given = ", ".join(f"{row.optimizer} {row.num_trials} ({row.steps:,} steps)" for row in budget.itertuples())
+    if len(trials) > 1:
+        said.append(f"The optimizers had unlike numbers of trials: {given}. The one with more had more chances.")
+    elif len(section.trials):
+        said.append(f"Trials: {given}.")
+    if len(ways) > 1:
+        said.append("They were not all tuned in the same way: what is told apart may be the tuning.")
+    pruned, lost = int(budget["num_pruned"].sum()), int(budget["num_lost"].sum())
+    if pruned:
+        said.append(f"Trials given up early: {pruned}; the steps they made are counted.")
+    if lost:
+        said.append(f"Trials that did not end ok: {lost}; they count as worse than any that did.")
+    if len(section.runs):
+        spread = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        said.append(
+            f"What ranks is the best trial of each optimizer, repeated on {spread} seeds that no trial was chosen on."
+        )
+    settings = section.runs.drop_duplicates("series")["optimizer"].value_counts()
+    said += [
+        f"{name} has {count} tuned settings here, of several sweeps or schedules; what is shown is the one that ends lowest on the"
+        " seeds that rank, which flatters it."
+        for name, count in settings[settings > 1].items()
+    ]
+    said += [
+        f"The best trial of {row.optimizer} lies at the edge of what was tried ({row.edge}): a better one may lie beyond;"
+        " sweep.extend=true widens the range, for every optimizer."
+        for row in edges(section.runs).itertuples()
+    ]
+    return said
+
+
+def verdict(section: Section) -> str:
+    """In a sentence or three: who ends lowest, and from whom that can be told apart."""
+    runs = section.runs
+    if section.predicted:
+        return "Memory predicted from shapes: nothing was run, nothing is ranked."
+    if runs.empty:
+        return NOT_REPEATED
+    shown = leaders(runs)
+    ok = runs[runs["status"] == "ok"]
+    if ok.empty:
+        return "No run ended ok: there is nothing to compare."
+    if is_same_for_every_seed(runs):
+        ends = ok[ok["series"].isin(shown)].groupby("series")["final_val_loss"].first().astype(float).sort_values()
+        listed = ", ".join(f"{name} ({value:.3g})" for name, value in ends.items())
+        return f"Nothing is random here, so one run of each says all. Final values, lowest first: {listed}."
+    if ok.groupby("series")["seed"].nunique().max() < 2:
+        return "One seed cannot rank anything: run several, for example seeds=[0,1,2]."
+    if len(shown) < 2:
+        return f"{shown[0]} stands alone: there is nothing to compare it with yet."
+    pairs = paired_ratios(runs, shown)
+    if pairs.empty:
+        return "There is nothing to compare: no two optimizers finished two seeds in common."
+    best = shown[0]
+    apart: list[str] = []
+    together: list[str] = []
+    for pair in pairs[(pairs["a"] == best) | (pairs["b"] == best)].itertuples():
+        other, flip = (pair.b, False) if pair.a == best else (pair.a, True)
+        ratio, low, high = (pair.ratio, pair.ratio_low, pair.ratio_high)
+        if not flip:
+            ratio, low, high = 1 / ratio, 1 / high, 1 / low
+        words = f"{other} ({ratio:.3g} times its loss, 95% interval {low:.3g} to {high:.3g})"
+        (apart if pair.told_apart else together).append(words)
+    numbers = sorted(set(pairs["num_pairs"]))
+    seeds = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    table = summary(runs).set_index("series").loc[shown]
+    of_whom = ""
+    if table.loc[best, "num_ok"] < table.loc[best, "num_runs"]:
+        of_whom = ", over the runs that ended ok"
+    elif (table["final_val_loss"] < table.loc[best, "final_val_loss"]).any():
+        of_whom = " of those whose runs all ended ok"
+    sentences = [f"Lowest final validation loss{of_whom}: {best}."]
+    if apart:
+        sentences.append(f"Told apart from it over {seeds} paired seeds: {'; '.join(apart)}.")
+    if together:
+        corrected = f" once {len(pairs)} comparisons are allowed for" if len(pairs) > 1 else ""
+        sentences.append(f"Cannot be told apart from it over {seeds} paired seeds{corrected}: {'; '.join(together)}.")
+    met = {best, *pairs.loc[pairs["b"] == best, "a"], *pairs.loc[pairs["a"] == best, "b"]}
+    if unmet := [name for name in shown if name not in met]:
+        sentences.append(f"Not compared with it, for want of two paired seeds: {', '.join(unmet)}.")
+    return " ".join(sentences)
+
+
+def path_words(table: pd.DataFrame) -> str:
+    """Where each path of `paths` ends, in a sentence."""
+    ends = table.groupby("series", sort=False).last()
+    return "; ".join(
+        f"{name} {'ends' if row['status'] == 'ok' else str(row['status'])} at ({row['x']:.3g}, {row['y']:.3g})"
+        + (f", value {row['value']:.3g}" if pd.notna(row["value"]) else "")
+        for name, row in ends.iterrows()
+    )
+
+
+def smallest_difference_words(costs: pd.DataFrame) -> str:
+    """The smallest difference that a session of step costs sees, in a sentence; empty where there is none."""
+    smallest = smallest_difference(costs)
+    if math.isnan(smallest):
+        return ""
+    return (
+        "The smallest difference between two steps that this measurement sees with 80 % power, one comparison"
+        f" taken alone: {100 * smallest:.1f} %."
+    )
+
+
+def absent_words(costs: pd.DataFrame) -> list[str]:
+    """What was not measured, and why, a sentence each."""
+    absent = costs[costs["status"] != "ok"]
+    words = []
+    for (implementation, status), group in absent.groupby(["implementation", "status"], sort=False):
+        names, reasons = sorted(group["optimizer"]), list(dict.fromkeys(group["reason"].dropna()))
+        words.append(
+            f"{', '.join(names)} {implementation}: {', '.join([status, *reasons[:1]])}"
+            + ("; the others alike." if len(reasons) > 1 else ".")
+        )
+    contended = int(costs["num_contended"].sum())
+    if contended:
+        words.append(
+            f"{contended} timings were contended and left out; what keeps fewer than {MIN_PROCESSES} processes is not"
+            " ranked: repeat on a quiet machine, or with more replicates."
+        )
+    return words

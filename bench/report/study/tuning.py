@@ -1,0 +1,120 @@
+"""Blocks about learning rates and tuning."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bench.analysis.sections import Section
+from bench.analysis.tuning import (
+    basin_width,
+    budget_curves,
+    learning_rate_sensitivity,
+    sensitivity,
+    sensitivity_score,
+    tuning_budget,
+)
+from bench.plots import tuning as plots_tuning
+from bench.report.document import Block, Sheet
+from bench.report.study.outcome import BEST, FINAL
+from bench.report.study.sentences import budget_words
+from bench.report.study.tables import readable_tuned
+
+
+def sensitivity_block(runs: pd.DataFrame, metric: tuple[str, str, str], sheet: Sheet) -> Block:
+    """Loss against learning rate; how much a rate off the best costs, and how wide the basin is."""
+    column, label, name = metric
+    heading = "How sensitive is it to the learning rate?"
+    table = sensitivity(runs, column)
+    if table.empty:
+        return Block("sensitivity", heading)
+    # what is lost counts as no better than the start, which only newer runs know
+    rates = learning_rate_sensitivity(runs if runs["first_train_loss"].notna().any() else runs.iloc[:0], column)
+    score, basin = sensitivity_score(rates), basin_width(rates)
+    if len(score):
+        sheet.write("sensitivity", score)
+    caption = (
+        f"{name} against learning rate: median and range over seeds. A cross: a run did not end ok. Bars under the curve: rates"
+        " within which the loss is at most 1.1 times the lowest; an arrow: nothing beyond was tried."
+    )
+    keys = ["optimizer", "setting"]
+    both = basin.merge(score[[*keys, "score", "decades"]], on=keys, suffixes=("", "_covered"), how="left")
+    readable = pd.DataFrame(
+        {
+            "optimizer": both["setting"].astype(str),
+            "best rate tried": [f"{value:.3g}" for value in both["best_lr"]],
+            f"{label} there": [f"{value:.4g}" for value in both["best"]],
+            "basin, decades": [f"{row.decades:.2f}{' or more' if row.open else ''}" for row in both.itertuples()],
+            "basin": [f"{row.low_lr:.2g} to {row.high_lr:.2g}" for row in both.itertuples()],
+            "sensitivity": ["—" if pd.isna(value) else f"{value:.3g}" for value in both["score"]],
+            "over decades": ["—" if pd.isna(value) else f"{value:.2g}" for value in both["decades_covered"]],
+        }
+    )
+    note = (
+        "Basin: learning rates around the best within which the loss is at most 1.1 times the lowest. Sensitivity: mean excess"
+        " over the lowest loss within 1.5 decades on either side of the best rate, as far as that was tried (Wortsman et al. 2023);"
+        " it compares only over the same decades."
+    )
+    return Block(
+        "sensitivity",
+        heading,
+        readable if len(readable) else None,
+        [note] if len(readable) else (),
+        sheet.pictures(("sensitivity", caption, plots_tuning.sensitivity_figure(table, basin, label, sheet.palette))),
+    )
+
+
+def tuning_blocks(section: Section, against: pd.DataFrame, sheet: Sheet) -> list[Block]:
+    """What tuning buys, how it was done, and what the trials say."""
+    trials = section.trials
+    metric = _chosen_by(trials)
+    curves = sheet.write("best-of-k", budget_curves(trials, metric[0])) if len(trials) else pd.DataFrame()
+    sheet.write("tuning", tuning_budget(section))
+    sheet.write("defaults", against)
+    if len(curves):
+        budget_figure = plots_tuning.budget_figure(curves, f"{metric[1]}, lowest of k trials", sheet.palette)
+        caption = (
+            f"{metric[2]}, the lowest that k of the trials come to: expected, and the middle 95 %, over all choices of k of them"
+            " (Dodge et al. 2019, without replacement). A cross: all k can be trials that did not end ok."
+        )
+        pictures = sheet.pictures(("best-of-k", caption, budget_figure))
+    else:
+        pictures = []
+    dumbbell = (
+        "What tuning buys. Left: mean final validation loss at default settings (open) and tuned (filled). Right: their ratio, paired"
+        " over the same seeds, with its 95% interval."
+    )
+    return [
+        Block(
+            "defaults",
+            "What does tuning buy?",
+            readable_tuned(section) if len(section.runs) else None,
+            ["Tuned / default: paired over the same fresh seeds; told apart by Holm's method over the optimizers."]
+            if len(against)
+            else (),
+            sheet.pictures(("defaults", dumbbell, plots_tuning.defaults_figure(against, sheet.palette))),
+        ),
+        Block("tuning", "How were they tuned?", readable_budget(section), budget_words(section), pictures),
+        sensitivity_block(trials, metric, sheet) if len(trials) else Block("sensitivity", ""),
+    ]
+
+
+def _chosen_by(trials: pd.DataFrame) -> tuple[str, str, str]:
+    """What the best trial was chosen by: BEST, or FINAL where the sweep's words say so."""
+    said = trials["tuning"].dropna() if len(trials) else pd.Series(dtype=str)
+    return FINAL if len(said) and said.str.contains(f"chosen by {FINAL[0]}").all() else BEST
+
+
+def readable_budget(section: Section) -> pd.DataFrame:
+    """`tuning.tuning_budget` as people read it: one text a cell."""
+    budget = tuning_budget(section)
+    return pd.DataFrame(
+        {
+            "optimizer": budget["optimizer"].astype(str),
+            "trials": budget["num_trials"].astype(str),
+            "ended ok": budget["num_ok"].astype(str),
+            "given up early": budget["num_pruned"].astype(str),
+            "did not end ok": budget["num_lost"].astype(str),
+            "steps": [f"{value:,}" for value in budget["steps"]],
+            "fresh seeds": budget["num_seeds"].astype(str),
+        }
+    )

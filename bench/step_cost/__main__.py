@@ -1,0 +1,13 @@
+"""`python -m bench.step_cost`: what one step of each optimizer costs, timed in fresh processes."""
+
+from __future__ import annotations
+
+import sys
+
+from bench.base.bootstrap import find_packages
+
+if __name__ == "__main__":
+    find_packages()
+    from bench.step_cost.session import main
+
+    sys.exit(main())

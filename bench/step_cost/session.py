@@ -1,0 +1,181 @@
+"""`python -m bench.step_cost`: what one step of each optimizer and implementation costs.
+
+All of them run interleaved, round by round, on the same parameters and the same real gradients, in
+several fresh processes that build everything anew several times: where memory lies moves a time by
+more than many a difference that is claimed. Intervals are taken over the processes.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.config.parse import parse_step_cost
+from bench.config.schema import StepCostConfig
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+Row = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out the command line; return the exit status (see `bench.base.errors`)."""
+    from bench.base.errors import INTERRUPTED, OK, REFUSED
+    from bench.compose.command_line import MULTIRUN, compose
+
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+
+    if any(flag in typed for flag in MULTIRUN):
+        sentence = "step costs must be measured in one go, got -m; name what to compare in optimizers=[...] and implementations=[...]"
+        print(f"bench.step_cost: {sentence}", file=sys.stderr)
+        return REFUSED
+    statuses: list[int] = []
+    try:
+        refusal = compose("step_cost", lambda node: statuses.append(measure(node)), typed)
+    except KeyboardInterrupt:
+        print("bench.step_cost: interrupted; the processes that had finished are kept", file=sys.stderr)
+        return INTERRUPTED
+    if refusal:
+        print(f"bench.step_cost: {refusal}", file=sys.stderr)
+        return REFUSED
+    return statuses[0] if statuses else OK
+
+
+def measure(node: DictConfig) -> int:
+    """Measure what a composed configuration asks for; return the exit status.
+
+    Raises:
+        Refused: It cannot be carried out.
+    """
+    from bench import tables
+    from bench.base.errors import NOT_ALL_OK, OK, Refused
+    from bench.compose.command_line import typed_overrides
+    from bench.compose.nodes import plain
+    from bench.execution.session import remove_empty, writing
+    from bench.measure.device import Unavailable, resolve
+    from bench.measure.environment import environment, environment_id
+    from bench.report.terminal import step_cost_text
+
+    overrides = typed_overrides()
+    try:
+        config = parse_step_cost(plain(node), overrides)
+        device = resolve(config.device.name).type
+    except (ValueError, Unavailable) as error:
+        raise Refused(str(error)) from None
+    with writing(config.study_dir):
+        config.study_dir.mkdir(parents=True, exist_ok=True)
+        tables.check_study(config.study_dir)
+    where = environment(device)
+    started = datetime.datetime.now(datetime.UTC)
+    session = started.strftime("%Y%m%dT%H%M%S-") + os.urandom(3).hex()
+    known: Row = {
+        "session_id": session,
+        "environment_id": environment_id(where),
+        "study": config.study,
+        "device": device,
+        "started_at": started.isoformat(timespec="milliseconds"),
+        "command": shlex.join(["python", "-m", "bench.step_cost", *overrides]),
+    } | {key: where[key] for key in ("torch_version", "cpu", "gpu")}
+    with writing(config.study_dir):
+        claim = tables.Claim.take(config.study_dir, session)  # so that runs beside it know
+    try:
+        rows = _replicate(config, known)
+    finally:
+        if claim is not None:
+            claim.release()
+        remove_empty(config.study_dir)
+        if (config.study_dir / "step_costs").is_dir():
+            with writing(config.study_dir):
+                study = tables.build(config.study_dir)
+    costs = tables.load_side(config.study_dir, "step_costs")
+    print(f"\n{step_cost_text(costs[costs['session_id'] == session])}\n")
+    print(f"table: {config.study_dir / 'step_costs.csv'}")
+    if config.report:
+        from bench.report.study.render import write_report
+
+        report_dir = Path(config.reports_dir) / config.study
+        with writing(report_dir, "reports_dir"):
+            write_report(study, config.study_dir, report_dir)
+        print(f"report: {report_dir / 'index.html'}")
+    return OK if all(row["status"] in ("ok", "skipped") for row in rows) else NOT_ALL_OK
+
+
+def _replicate(config: StepCostConfig, known: Row) -> list[Row]:
+    """Run the fresh processes one after the other, and write what each found as soon as it ends."""
+    from tqdm import tqdm
+
+    from bench import tables
+    from bench.base.errors import Refused
+    from bench.execution.session import writing
+
+    rows: list[Row] = []
+    total = config.replicates * config.builds
+    # The first process compiles from nothing, so that compile_s is of a cold compiler; the others find its work.
+    cache = tempfile.mkdtemp(prefix="optbench-")
+    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache, "PYTHONUNBUFFERED": "1"}
+    with tqdm(total=total, desc="step cost", unit="build", disable=not sys.stderr.isatty(), leave=False) as bar:
+        try:
+            for process in range(config.replicates):
+                known = known | {"num_jobs_beside": tables.num_in_flight(Path(config.results_dir), known["session_id"])}
+                spec = json.dumps({"config": config.model_dump(), "known": known, "process": process})
+                found, failure = _one_process(spec, environment, bar.update)
+                if failure is not None:
+                    raise Refused(failure)
+                if process == 0 and found[0]["bandwidth_gib_per_s"] is not None:
+                    known = known | {"bandwidth": found[0]["bandwidth_gib_per_s"] * 2**30}
+                best = [1e-3 * row["yardstick_best_ms"] for row in found if row["status"] == "ok"]
+                known = known | {"yardstick_best_s": min([known.get("yardstick_best_s", math.inf), *best])}
+                rows += found
+                with writing(config.study_dir):
+                    tables.write_side(config.study_dir, "step_costs", f"{known['session_id']}-{process}", found)
+                bar.n = (process + 1) * config.builds
+        finally:
+            shutil.rmtree(cache, ignore_errors=True)
+    return rows
+
+
+def _one_process(spec: str, environment: dict[str, str], tick: Any) -> tuple[list[Row], str | None]:
+    """What a fresh process finds: its rows, or the sentence that says why it found none."""
+    with tempfile.TemporaryFile("w+") as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "bench.step_cost.worker"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
+        )  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            with suppress(BrokenPipeError):  # it ended before; what it said is told below
+                child.stdin.write(spec)
+                child.stdin.close()
+            answer: Row = {}
+            for line in child.stdout:
+                if line.startswith("{"):
+                    answer = json.loads(line)
+                else:
+                    tick()
+            child.wait()
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+        if "rows" in answer:
+            return answer["rows"], None
+        if "refused" in answer:
+            return [], answer["refused"]
+        errors.seek(0)
+        last = errors.read().strip().splitlines()
+        how = f"killed by signal {-child.returncode}" if child.returncode < 0 else f"exit status {child.returncode}"
+        return [], f"a measuring process ended without a result ({how}): {last[-1] if last else 'no message'}"

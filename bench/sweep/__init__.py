@@ -1,0 +1,1 @@
+"""Sweeps: search spaces, tuned sweeps, plans."""

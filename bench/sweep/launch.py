@@ -1,0 +1,100 @@
+"""Carry out sweeps: the job that Hydra calls, tuned sweeps, and sweeps from within a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from bench.base.errors import Refused
+from bench.compose.command_line import compose, typed_overrides
+from bench.compose.nodes import config_of
+from bench.config.schema import Config, LauncherConfig
+from bench.execution.cell import run_cells
+from bench.execution.session import Session
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from bench.execution.launchers.pool import Pool
+
+
+def hydra_job(session: Session) -> Callable[[DictConfig], float]:
+    """Return the function that Hydra calls for each job, under any launcher: it makes the runs of one cell.
+
+    The function has the session as its attribute `session`, which our launchers and sweeper use. It returns
+    the cell's objective, see `objective`, and raises `Refused` where the cell cannot be run.
+    """
+
+    def job(node: DictConfig) -> float:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        config = config_of(node, typed_overrides())
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            if config.plan:
+                show_plan([config])
+                return float("inf")
+            for key, default in (("sweep", "product"), ("launcher", "local")):
+                if (chosen := getattr(config, key).name) != default:
+                    raise Refused(f"{key} must be {default} without -m, got {chosen}; add -m")
+        elif not str(HydraConfig.get().launcher._target_).startswith("hydra_plugins.bench_"):
+            config = config.model_copy(update={"launcher": LauncherConfig(name="other")})
+        return run_cells([config], session)[0]
+
+    job.session = session  # type: ignore[attr-defined]
+    return job
+
+
+def sweep(overrides: Sequence[str], pool: Pool | None = None) -> Session:
+    """Carry out one sweep of several from within a program: what `python -m bench <overrides> -m` runs.
+
+    Tables and reports are left to the caller, and so are the processes of a pool.
+
+    Args:
+        overrides: What would be typed.
+        pool: The processes of launcher=pool that an earlier sweep began.
+
+    Returns:
+        What it did; `refusal` says why it did nothing, if so.
+
+    Raises:
+        KeyboardInterrupt: After the run in flight was recorded.
+    """
+    session = Session(is_sweep=True, pool=pool)
+    session.refusal = compose("config", hydra_job(session), [*overrides, "-m"])
+    return session
+
+
+def tuned(configs: Sequence[Config], launch: Callable[[list[list[str]]], list[float]], session: Session) -> None:
+    """Carry out a tuned sweep over these cells.
+
+    Args:
+        configs: One of each cell.
+        launch: Makes jobs, given by their overrides, and gives the objective of each.
+        session: The command at hand.
+
+    Raises:
+        Refused: They cannot be tuned.
+    """
+    from bench.sweep.tuned import TunedSweep
+
+    try:
+        sweep = TunedSweep(configs)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    sweep.carry_out(launch)
+    session.notes += sweep.sentences()
+
+
+def show_plan(configs: Sequence[Config]) -> None:
+    """Print what these cells would run.
+
+    Raises:
+        Refused: They cannot be tuned, or a study cannot be read.
+    """
+    from bench.sweep.plan import plan_text
+
+    try:
+        print(plan_text(configs))
+    except ValueError as error:
+        raise Refused(str(error)) from None

@@ -1,0 +1,244 @@
+"""What a sweep would run, what of it exists, and what it may take: `plan=true`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from bench import tables
+from bench.config.identity import cell_id
+from bench.config.schema import Config
+from bench.execution.cell import objective, seeds_of
+from bench.measure.environment import device_name, environment, environment_id
+from bench.sweep.search import Search, Trial
+from bench.sweep.tuned import MAX_WIDENED, TunedSweep, tried
+
+Row = dict[str, Any]
+
+
+PROBE_STEPS = 5
+"""Steps that are timed where nothing alike was ever run."""
+
+
+PROBE_LIMIT_S = 10.0
+
+
+NEEDED = [
+    "run_id", "stage", "status", "optimizer", "model", "data", "batch_size", "budget", "total_s", "peak_tensors_mib",
+    "final_val_loss", "best_val_loss", "final_val_accuracy",
+]  # fmt: skip
+"""Columns of `runs` that a plan goes by."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Runs of one optimizer that are alike but for what is tried and the seed.
+
+    Attributes:
+        config: One of their cells.
+        what: run, trial, final or default.
+        num: How many there are.
+        num_done: How many exist.
+    """
+
+    config: Config
+    what: str
+    num: int
+    num_done: int
+
+
+def plan_text(configs: Sequence[Config]) -> str:
+    """The plan of a sweep, for a terminal.
+
+    Args:
+        configs: One of each cell that was asked for.
+
+    Raises:
+        ValueError: They cannot be tuned, or a study is of a newer version.
+        Refused: They would share cores.
+    """
+    if configs[0].launcher.name == "pool":
+        from bench.execution.launchers.pool import check
+
+        check(configs)
+    recorded = _Recorded()
+    parts = _tuned(configs, recorded) if configs[0].sweep.name == "tuned" else _product(configs, recorded)
+    together: dict[tuple[str, ...], list[Part]] = {}
+    for part in parts:
+        config = part.config
+        key = config.optimizer.name, config.model.name, config.data.name, str(config.train.model_dump())
+        together.setdefault(key, []).append(part)
+    rows, seconds, num_unknown = [], 0.0, 0
+    for alike in together.values():
+        config, missing = alike[0].config, sum(part.num - part.num_done for part in alike)
+        each, peak, source = _cost(config, recorded)
+        kinds: dict[str, int] = {}
+        for part in alike:
+            kinds[part.what] = kinds.get(part.what, 0) + part.num
+        rows.append(
+            {
+                "optimizer": config.optimizer.name,
+                "model on data": f"{config.model.name} on {config.data.name}",
+                "runs": ", ".join(f"{num} {what}" for what, num in kinds.items()),
+                "exist": sum(part.num_done for part in alike),
+                "to make": missing,
+                "a run, s": _shown(each),
+                "from": source,
+                "peak tensors, MiB": _shown(peak),
+            }
+        )
+        seconds += each * missing if math.isfinite(each) else 0.0
+        num_unknown += 0 if math.isfinite(each) else missing
+    num, num_done = (
+        sum(getattr(part, name) for group in together.values() for part in group) for name in ("num", "num_done")
+    )
+    launcher = configs[0].launcher
+    beside = f"{launcher.n_jobs} jobs side by side" if launcher.n_jobs > 1 else "one at a time"
+    summary = f"{num:,} run{'s' * (num != 1)}, of which {num_done:,} exist and {num - num_done:,} are to be made"
+    if num_unknown < num - num_done or not num_unknown:
+        summary += f": about {_duration(seconds / launcher.n_jobs)}, {beside}"
+    if num_unknown:
+        summary += f"; of {num_unknown:,} of them the time is not known"
+    return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{summary}. Nothing was run."
+
+
+class _Recorded:
+    """What is recorded of the runs of some cells, here and now."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Path, dict[str, Row]] = {}
+        self._environments: dict[str, str] = {}
+
+    def rows(self, config: Config) -> dict[str, Row]:
+        """The rows of its study by run_id."""
+        path = config.study_dir
+        if path not in self._rows:
+            runs = tables.recorded(path)[NEEDED]
+            self._rows[path] = dict(zip(runs["run_id"], runs.to_dict("records"), strict=True))
+        return self._rows[path]
+
+    def done(self, config: Config, seeds: Sequence[int]) -> list[Row]:
+        """The rows of its runs that need not be made again."""
+        if config.force:
+            return []
+        device, lacking = device_name(config)
+        if device not in self._environments:
+            self._environments[device] = environment_id(environment("cpu" if lacking else device))
+        cell, where, rows = cell_id(config, device), self._environments[device], self.rows(config)
+        found = [rows.get(f"{cell}-{seed}-{where}") for seed in seeds]
+        return [row for row in found if row is not None and row["status"] in tables.DONE]
+
+
+def _product(configs: Sequence[Config], recorded: _Recorded) -> Iterator[Part]:
+    for config in configs:
+        seeds = seeds_of(config)
+        yield Part(config, "as given", len(seeds), len(recorded.done(config, seeds)))
+
+
+def _tuned(configs: Sequence[Config], recorded: _Recorded) -> Iterator[Part]:
+    """Trials, and what follows from them as far as that is known: wider ranges, and the runs of the best."""
+    sweep = TunedSweep(configs)
+    for _ in range(MAX_WIDENED):
+        known = [_known(sweep, search, recorded) for search in sweep.searches]
+        if not all(known) or not sweep.widen():
+            break
+    for search in sweep.searches:
+        config, seeds, num_final = search.config, search.config.sweep.fresh_seeds, 0
+        is_known = _known(sweep, search, recorded)
+        num_done = sum(trial.value is not None for trial in search.trials)
+        yield Part(config, "trials", max(config.sweep.trials, len(search.trials)), num_done)
+        if search.best is not None and is_known:
+            num_final = len(recorded.done(tried(config, search.best.setting, "final"), seeds))
+        if search.best is not None or not is_known:
+            yield Part(config, "of the best", len(seeds), num_final)
+        if config.sweep.untuned:
+            yield Part(config, "as given", len(seeds), len(recorded.done(config, seeds)))
+
+
+def _known(sweep: TunedSweep, search: Search, recorded: _Recorded) -> bool:
+    """Tell a search what is recorded of its trials; whether that is all of them."""
+    missing: list[Trial] = []
+    while asked := [trial for trial in search.ask() if trial not in missing]:
+        for trial in asked:
+            rows = recorded.done(tried(search.config, trial.setting, "tune"), [search.config.sweep.trial_seed])
+            if rows:
+                search.tell(trial, objective(search.config, rows), *sweep.seen(search, trial))
+            else:
+                missing.append(trial)
+    return not missing
+
+
+def _cost(config: Config, recorded: _Recorded) -> tuple[float, float, str]:
+    """Seconds and peak MiB in tensors that a run takes, NaN where not known; and where that is from."""
+    budget = f"{config.train.steps:,} steps" if config.train.steps else f"{config.train.epochs:,} epoch"
+    alike = [
+        row
+        for row in recorded.rows(config).values()
+        if row["status"] == "ok"
+        and (row["optimizer"], row["model"], row["data"])
+        == (config.optimizer.name, config.model.name, config.data.name)
+        and row["batch_size"] == config.train.batch_size
+        and str(row["budget"]).startswith(budget)
+    ]
+    peaks = [row["peak_tensors_mib"] for row in alike if pd.notna(row["peak_tensors_mib"])]
+    if alike:
+        known = [float(row["total_s"]) for row in alike if pd.notna(row["total_s"])]
+        seconds = median(known) if known else math.nan
+        source = f"{len(alike)} run{'s' * (len(alike) != 1)}"
+        return seconds, median(peaks) if peaks else math.nan, source
+    device, lacking = device_name(config)
+    source = "nothing" if lacking else "shapes" if device == "fake" else f"{PROBE_STEPS} steps made now"
+    return *_probe(config), source
+
+
+def _probe(config: Config) -> tuple[float, float]:
+    """Seconds of a run as its first steps go, and its predicted peak of memory; NaN where that cannot be said."""
+    train = config.train.model_copy(update={"steps": PROBE_STEPS, "eval_every": None, "time_limit_s": PROBE_LIMIT_S})
+    device, lacking = device_name(config)
+    if lacking:
+        return math.nan, math.nan
+    from bench.base.text import first_line
+    from bench.execution.memory import memory_of
+    from bench.execution.row import planned_row
+    from bench.execution.run import run
+
+    where = environment(device)
+    short = config.model_copy(update={"train": train, "metrics": []})
+    row = planned_row(short, config.seeds[0], "plan", "plan", where, device)
+    peak = math.nan
+    fake = config.model_copy(update={"device": config.device.model_copy(update={"name": "fake"})})
+    with suppress(Exception):  # as many reasons as there are models; the plan says "not known"
+        peak = float(memory_of(fake, row)["peak_mib"])
+    if device == "fake":
+        return 0.0, peak
+    try:
+        made = run(short, row).row
+    except Exception as error:
+        raise ValueError(f"optimizer={config.optimizer.name} cannot be run: {first_line(error)}") from None
+    if made["status"] != "ok":
+        return math.nan, peak
+    num_steps = config.train.steps or round(made["num_steps_budget"] / made["num_epochs"] * (config.train.epochs or 0))
+    num_evaluations = 1 + math.ceil(
+        num_steps / (config.train.eval_every or made["num_steps_budget"] / made["num_epochs"])
+    )
+    seconds = num_steps * made["step_ms"] / 1e3 + num_evaluations * made["eval_s"] / 2
+    return seconds + made["construct_s"] + made["rest_s"], peak
+
+
+def _shown(value: float) -> str:
+    if not math.isfinite(value):
+        return "not known"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,186 @@
+"""Methods of search: grid, random, Halton and TPE."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.config.schema import Config, SweepConfig
+from bench.sweep.search_space import ENTRIES, Range, shares, space
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial as OptunaTrial
+
+
+@dataclass
+class Trial:
+    """One setting that is tried.
+
+    Attributes:
+        number: From 0, in the order of the search.
+        setting: Value by name, as in `optimizer.search`.
+        value: What `sweep.select` says of it, infinite unless it ended ok; None: not known yet.
+        seen: Validation loss by step, where the method goes by it.
+    """
+
+    number: int
+    setting: dict[str, float]
+    value: float | None = None
+    seen: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass
+class Search:
+    """The search of one cell: which trials it gets, and what came of them."""
+
+    config: Config
+    trials: list[Trial] = field(default_factory=list)
+    num_widened: int = 0
+
+    def __post_init__(self) -> None:
+        sweep = self.config.sweep
+        self.space = space(self.config.optimizer, sweep)
+        for axis in self.space:
+            key = ENTRIES.get(axis.name, (axis.name,))[0]
+            if key not in self.config.optimizer.options:
+                raise ValueError(
+                    f"optimizer.search.{axis.name} must be of a setting of optimizer={self.config.optimizer.name}, got"
+                    f" none named {key}; add +optimizer.{key}= and a value, which is that of the untuned runs"
+                )
+            typed = f"optimizer.{key}"
+            if any(override.startswith(f"{typed}=") for override in self.config.overrides) and (
+                axis.name in self.config.optimizer.search
+            ):
+                raise ValueError(
+                    f"{typed} must be left to sweep=tuned, which searches it (sweep.over), got one by hand; leave it"
+                    " out, or set the middle of the search, optimizer.search"
+                    f".{axis.name}.center"
+                )
+        self._optuna = _Optuna(self.space, sweep) if sweep.method == "tpe" else None
+        if self._optuna is None:
+            self._add(shares(sweep.method, sweep.trials, len(self.space), sweep.sampler_seed), self.space)
+
+    def _add(self, points: np.ndarray, ranges: Sequence[Range]) -> None:
+        for point in points:
+            setting = {axis.name: axis.at(share) for axis, share in zip(ranges, point, strict=True)}
+            self.trials.append(Trial(len(self.trials), setting))
+
+    def ask(self) -> list[Trial]:
+        """Trials to be made now: all that are known, or one at a time where each depends on those before."""
+        waiting = [trial for trial in self.trials if trial.value is None]
+        if waiting or self._optuna is None or len(self.trials) >= self.config.sweep.trials:
+            return waiting
+        self.trials.append(Trial(len(self.trials), self._optuna.ask()))
+        return self.trials[-1:]
+
+    def tell(self, trial: Trial, value: float, seen: Mapping[int, float], pruned: bool = False) -> None:
+        """What came of a trial.
+
+        Args:
+            trial: One of `trials`.
+            value: The lower the better; infinite unless it ended ok.
+            seen: Validation loss by step.
+            pruned: Whether it was given up.
+        """
+        trial.value, trial.seen = value, dict(seen)
+        if self._optuna is not None and trial.number < self.config.sweep.trials:
+            self._optuna.tell(trial, seen, pruned)
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the lowest value, of several the first; None where none ended ok."""
+        ended = [t for t in self.trials if t.value is not None and math.isfinite(t.value)]
+        return min(ended, key=lambda t: (t.value, t.number), default=None)
+
+    def edges(self) -> dict[str, str]:
+        """Hyperparameters whose best value is the lowest or the highest tried, each with which of the two."""
+        best = self.best
+        if best is None:
+            return {}
+        found = {}
+        for axis in self.space:
+            values = [t.setting[axis.name] for t in self.trials]
+            if best.setting[axis.name] in (min(values), max(values)):
+                found[axis.name] = "low" if best.setting[axis.name] == min(values) else "high"
+        return found
+
+    def widen(self, name: str) -> None:
+        """Add a decade to the range of a hyperparameter, on the side its best value is nearer to, and trials in it.
+
+        As many as the range has a decade: the same for every optimizer. One that has no such hyperparameter
+        gets them for its first.
+        """
+        names = [axis.name for axis in self.space]
+        axis = self.space[names.index(name) if name in names else 0]
+        best = self.best
+        middle = math.sqrt(axis.low * axis.high)
+        even = middle if best is None else best.setting[axis.name]
+        if best is not None and axis.one_minus:
+            even = 1 - even
+        above = even > middle and not (axis.one_minus and axis.high * 10 > 1)
+        num = max(1, round((self.config.sweep.trials - 1) / self.config.sweep.decades))
+        points = np.linspace(0, 1, num + 1)[1:] if above else np.linspace(0, 1, num + 1)[:-1][::-1]
+        others = shares("halton", len(self.trials) + num, len(self.space), 0)[len(self.trials) :]
+        others[:, self.space.index(axis)] = points
+        ranges = [other.decade_beyond(above) if other is axis else other for other in self.space]
+        self._add(others, ranges)
+        self.space = [other.with_decade(above) if other is axis else other for other in self.space]
+        self.num_widened += 1
+
+    def words(self) -> str:
+        """The tuning in words, alike for all optimizers of a sweep."""
+        sweep = self.config.sweep
+        wider = ", widened while a best one lay on an edge" if sweep.extend else ""
+        return (
+            f"{sweep.method}, {sweep.trials} trials, {' and '.join(sweep.over)} over {sweep.decades:g}"
+            f" decade{'s' * (sweep.decades != 1)}{wider}, chosen by {sweep.select}"
+        )
+
+    def ranges(self) -> str:
+        """The ranges searched, JSON."""
+        return json.dumps({axis.name: list(axis.ends) for axis in self.space})
+
+    def overrides(self, setting: Mapping[str, float]) -> list[str]:
+        """What sets these values on the command line."""
+        lists: dict[str, list[float]] = {}
+        typed = []
+        for name, value in setting.items():
+            key, index = ENTRIES.get(name, (name, None))
+            if index is None:
+                typed.append(f"optimizer.{key}={value!r}")
+            else:
+                lists.setdefault(key, list(self.config.optimizer.options[key]))[index] = value
+        return typed + [f"optimizer.{key}={json.dumps(values)}" for key, values in lists.items()]
+
+
+class _Optuna:
+    """Tree-structured Parzen estimator (Bergstra et al. 2011), by Optuna."""
+
+    def __init__(self, ranges: Sequence[Range], sweep: SweepConfig) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=sweep.sampler_seed))
+        self._ranges = ranges
+        self._asked: list[OptunaTrial] = []
+
+    def ask(self) -> dict[str, float]:
+        trial = self._study.ask()
+        self._asked.append(trial)
+        return {axis.name: axis.at(trial.suggest_float(axis.name, 0.0, 1.0)) for axis in self._ranges}
+
+    def tell(self, trial: Trial, seen: Mapping[int, float], pruned: bool) -> None:
+        from optuna.trial import TrialState
+
+        asked = self._asked[trial.number]
+        for step, value in sorted(seen.items()):
+            asked.report(value, step)
+        if pruned:
+            self._study.tell(asked, state=TrialState.PRUNED)
+        else:
+            self._study.tell(asked, trial.value)

@@ -1,0 +1,199 @@
+"""A tuned sweep: equal trials for every optimizer, the best again on fresh seeds."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import itertools
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from bench import tables
+from bench.base.hashing import short_hash
+from bench.config.identity import cell_id
+from bench.config.schema import Config
+from bench.execution.pruning import NUM_BEFORE_PRUNING, write_history
+from bench.measure.environment import device_name
+from bench.sweep.search import Search, Trial
+from bench.sweep.search_space import ENTRIES
+
+MAX_WIDENED = 4
+"""How often `sweep.extend` widens a range."""
+
+
+Job = list[str]
+"""The overrides of one Hydra job."""
+
+
+class TunedSweep:
+    """Trials of every cell, the same number each, and what follows from them.
+
+    Args:
+        cells: The configuration of each cell; its `overrides` are what was typed.
+
+    Raises:
+        ValueError: The cells cannot be tuned.
+    """
+
+    def __init__(self, cells: Sequence[Config]) -> None:
+        for config in cells:
+            if any(override.lstrip("+~").startswith("seeds=") for override in config.overrides):
+                raise ValueError(
+                    f"seeds must be left out with sweep=tuned, got {config.seeds}; sweep.trial_seed is the seed of"
+                    " trials, sweep.seeds the number of fresh ones after it"
+                )
+            if config.device.name == "fake":
+                raise ValueError(
+                    "device must be one that trains with sweep=tuned, got fake; leave sweep out to predict memory,"
+                    " which what is searched does not change"
+                )
+            if config.sweep.method == "tpe" and importlib.util.find_spec("optuna") is None:
+                raise ValueError(
+                    "sweep.method must be one of grid, random, halton where Optuna is not installed, got tpe;"
+                    " pip install 'optbench[tpe]'"
+                )
+        self.searches = [Search(config) for config in cells]
+
+    def carry_out(self, launch: Callable[[list[Job]], list[float]]) -> None:
+        """Make trials, widen ranges where that is asked for, then repeat the best of each cell on fresh seeds.
+
+        Args:
+            launch: Makes jobs, and gives the objective of each.
+        """
+        self._make_trials(launch)
+        for _ in range(MAX_WIDENED):
+            if not self.widen():
+                break
+            self._make_trials(launch)
+        launch([job for search in self.searches for job in self.final_jobs(search)])
+
+    def _make_trials(self, launch: Callable[[list[Job]], list[float]]) -> None:
+        while batch := self._ask():
+            values = launch([self.trial_job(search, trial) for search, trial in batch])
+            for (search, trial), value in zip(batch, values, strict=True):
+                search.tell(trial, value, *self.seen(search, trial))
+
+    def _ask(self) -> list[tuple[Search, Trial]]:
+        """Trials to be made now, those of all optimizers in turn, so that an interrupt leaves equal budgets."""
+        asked = [[(search, trial) for trial in search.ask()] for search in self.searches]
+        return [pair for turn in itertools.zip_longest(*asked) for pair in turn if pair is not None]
+
+    def widen(self) -> bool:
+        """Widen the ranges of every workload of which a best trial lies on an edge; whether there was one."""
+        workloads: dict[str, list[Search]] = {}
+        for search in self.searches:
+            left_out = {"optimizer", "overrides"}
+            workloads.setdefault(search.config.model_dump_json(exclude=left_out), []).append(search)
+        wider = False
+        for alike in workloads.values():
+            names = [name for search in alike for name in search.edges()]
+            if names and alike[0].config.sweep.extend:
+                wider = True
+                for search in alike:
+                    search.widen(names[0])
+        return wider
+
+    def trial_job(self, search: Search, trial: Trial) -> Job:
+        """The job of one trial."""
+        told = [f"+trial.number={trial.number}", *self._told(search), f"seeds=[{search.config.sweep.trial_seed}]"]
+        if search.config.sweep.method == "tpe" and (path := self._write_history(search)) is not None:
+            told.append(f"+trial.history={_quoted(str(path))}")
+        return [*_typed(search.config), *search.overrides(trial.setting), "+trial.stage=tune", *told]
+
+    def final_jobs(self, search: Search) -> list[Job]:
+        """The jobs that follow from the trials of a cell: its best setting on fresh seeds, and its own one."""
+        typed, told = _typed(search.config), self._told(search)
+        seeds = f"seeds={json.dumps(search.config.sweep.fresh_seeds, separators=(',', ':'))}"
+        jobs, best = [], search.best
+        if best is not None:
+            edge = ", ".join(f"{name} {side}" for name, side in search.edges().items())
+            jobs.append(
+                [
+                    *typed,
+                    *search.overrides(best.setting),
+                    "+trial.stage=final",
+                    f"+trial.number={best.number}",
+                    *told,
+                    *([f"+trial.edge={_quoted(edge)}"] if edge else []),
+                    seeds,
+                ]
+            )
+        if search.config.sweep.untuned:
+            jobs.append([*typed, *told[:1], seeds])
+        return jobs
+
+    def sentences(self) -> list[str]:
+        """What a person should know of the trials."""
+        said = []
+        workloads = {(search.config.model.name, search.config.data.name) for search in self.searches}
+        for search in self.searches:
+            name, best = search.config.optimizer.name, search.best
+            if len(workloads) > 1:
+                name += f" for {search.config.model.name} on {search.config.data.name}"
+            if best is None:
+                said.append(f"no trial of {name} ended ok, so there is none to repeat; see the reasons in the table")
+            for axis, side in search.edges().items():
+                value = "" if best is None else f" ({best.setting[axis]:g})"
+                said.append(
+                    f"the best {axis} of {name} is the {side}est tried{value}: a better one may lie beyond;"
+                    " sweep.extend=true widens the range of every optimizer"
+                )
+        return said
+
+    @staticmethod
+    def _told(search: Search) -> Job:
+        return [f"+trial.tuning={_quoted(search.words())}", f"+trial.search={_quoted(search.ranges())}"]
+
+    @staticmethod
+    def seen(search: Search, trial: Trial) -> tuple[dict[int, float], bool]:
+        """Validation loss by step of a trial that was made, where the method goes by it; and whether it was given up."""
+        if search.config.sweep.method != "tpe":
+            return {}, False
+        found = tables.latest(search.config.study_dir, _tried(search.config, trial), search.config.sweep.trial_seed)
+        if found is None:
+            return {}, False
+        row, curves = found
+        losses = curves[(curves["split"] == "val") & (curves["metric"] == "loss") & (curves["step"] > 0)]
+        seen = dict(zip(losses["step"].astype(int), losses["value"].astype(float), strict=True))
+        return seen, row["status"] == "pruned"
+
+    @staticmethod
+    def _write_history(search: Search) -> Path | None:
+        finished = [t.seen for t in search.trials if t.seen and t.value is not None and math.isfinite(t.value)]
+        if len(finished) < NUM_BEFORE_PRUNING:
+            return None
+        typed = _typed(search.config)
+        path = search.config.study_dir / "tuning" / f"{short_hash([typed, len(finished)], 10)}.json"
+        write_history(path, finished)
+        return path
+
+
+def _typed(config: Config) -> Job:
+    """What was typed for a cell, less what each of its jobs has of its own."""
+    return [override for override in config.overrides if not override.lstrip("+~").startswith(("plan=", "trial."))]
+
+
+def _quoted(text: str) -> str:
+    """A text as Hydra's grammar of overrides takes it."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def tried(config: Config, setting: Mapping[str, float], stage: str) -> Config:
+    """A cell with other values of what is searched."""
+    options = copy.deepcopy(config.optimizer.options)
+    for name, value in setting.items():
+        key, index = ENTRIES.get(name, (name, None))
+        if index is None:
+            options[key] = value
+        else:
+            options[key][index] = value
+    optimizer = config.optimizer.model_copy(update={"options": options})
+    return config.model_copy(update={"optimizer": optimizer, "trial": config.trial.model_copy(update={"stage": stage})})
+
+
+def _tried(config: Config, trial: Trial) -> str:
+    changed = tried(config, trial.setting, "tune")
+    return cell_id(changed, device_name(config)[0])

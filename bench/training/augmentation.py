@@ -1,0 +1,250 @@
+"""Augmentation: random changes to the images of a training batch, made where the batch lies.
+
+Every image gets draws of its own. They come from torch's global generator on the CPU, which is the
+run's: the same seed gives the same changes, on every device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Augment = Callable[[Tensor], Tensor]
+"""From the images of a batch (N, C, H, W) to changed copies of the same shape and dtype."""
+
+
+SMALL = 64
+"""The longest side, in pixels, of images that `standard` pads and crops, and does not scale."""
+
+
+DEGREES = 15.0
+"""The largest angle of a rotation, unless another is asked for."""
+
+
+MOVE_SEED = 0
+"""Of the draws of `Move`."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Pad the four sides by 0 and take a window of the old size at a random place.
+
+    0 is black where images are not normalised, the mean colour where they are.
+
+    Attributes:
+        padding: Pixels at each side, at least 0.
+
+    References:
+        He et al., "Deep Residual Learning for Image Recognition", 2016, arXiv:1512.03385, section 4.2.
+    """
+
+    padding: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Augment a batch of images."""
+        checked("crop", images)
+        top, left = torch.randint(0, 2 * self.padding + 1, (2, len(images)))
+        return self.at(images, top, left)
+
+    def at(self, images: Tensor, top: Tensor, left: Tensor) -> Tensor:
+        """Images (N, C, H, W) at chosen places: pixels (N,) from the padded edges, 0 to twice the padding."""
+        num, channels, height, width = images.shape
+        top, left = top.to(images.device), left.to(images.device)
+        padded = functional.pad(images, [self.padding] * 4)
+        rows = top[:, None] + torch.arange(height, device=images.device)
+        columns = left[:, None] + torch.arange(width, device=images.device)
+        examples = torch.arange(num, device=images.device)
+        colours = torch.arange(channels, device=images.device)
+        return padded[
+            examples[:, None, None, None], colours[:, None, None], rows[:, None, :, None], columns[:, None, None, :]
+        ]
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Mirror left and right.
+
+    Attributes:
+        p: Probability for each image, from 0 to 1.
+    """
+
+    p: float
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Augment a batch of images."""
+        checked("flip", images)
+        chosen = (torch.rand(len(images)) < self.p).to(images.device)
+        return torch.where(chosen[:, None, None, None], images.flip(-1), images)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Turn about the centre by a random angle; bilinear, what comes in from outside is 0.
+
+    Attributes:
+        degrees: The largest angle, to either side, from 0 to 180.
+    """
+
+    degrees: float
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Augment a batch of images."""
+        checked("rotation", images)
+        return self.by(images, 2 * torch.rand(len(images)) - 1)
+
+    def by(self, images: Tensor, share: Tensor) -> Tensor:
+        """Images (N, C, H, W) turned by chosen shares (N,) of the largest angle, from -1 to 1."""
+        height, width = images.shape[-2:]
+        angle = share * math.radians(self.degrees)
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        # affine_grid counts both axes from -1 to 1, so that a turn of an oblong image needs the ratio of its sides.
+        turn = torch.stack((cos, -sin * (height / width), zero, sin * (width / height), cos, zero), 1)
+        grid = functional.affine_grid(turn.reshape(-1, 2, 3).to(images.device), list(images.shape), align_corners=False)
+        return functional.grid_sample(images.float(), grid, align_corners=False).to(images.dtype)
+
+
+@dataclass(frozen=True)
+class ResizedCrop:
+    """A random window of 8 to 100 % of the area and 3:4 to 4:3 in shape, scaled to the old size.
+
+    Each image goes through torchvision's RandomResizedCrop by itself: bilinear, antialiased.
+
+    References:
+        Szegedy et al., "Going Deeper with Convolutions", 2015, arXiv:1409.4842, section 6.
+        Goyal et al., "Accurate, Large Minibatch SGD", 2017, arXiv:1706.02677, section 5.1.
+
+    Differs from both: the window lies in the image as the data set gives it, which data=image_folder
+    has scaled and cropped to its centre before, not in the whole image of the file.
+    """
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Augment a batch of images."""
+        from torchvision.transforms import v2  # half a second, which only this augmentation needs
+
+        checked("standard", images)
+        draw = v2.RandomResizedCrop(list(images.shape[-2:]), antialias=True)
+        return torch.stack([draw(image) for image in images.float()]).to(images.dtype)
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What is usual: `Crop` and `Flip` up to 64 pixels a side, `ResizedCrop` and `Flip` above.
+
+    Attributes:
+        window: The first of the two.
+    """
+
+    window: Augment
+    flip: Augment = Flip(0.5)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Augment a batch of images."""
+        return self.flip(self.window(images))
+
+
+class Move:
+    """Turn and shift images as `Rotation` and then `Crop` do at their defaults, alike in every pass over them.
+
+    Draws are made image after image from a generator of its own: the n-th image that comes is moved in the
+    same way every time, in batches of any size, and the run's generator is left alone. A new one starts anew.
+
+    Args:
+        image_shape: Of one example: channels, height, width.
+    """
+
+    def __init__(self, image_shape: Sequence[int]) -> None:
+        self._rotation, self._crop = Rotation(DEGREES), Crop(_usual_padding(image_shape))
+        self._random = np.random.RandomState(MOVE_SEED)  # whose draws no release of NumPy changes
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Move the images of the next batch."""
+        drawn = torch.from_numpy(self._random.random_sample((len(images), 3)))
+        share, top, left = drawn.unbind(1)
+        turned = self._rotation.by(images, (2 * share - 1).float())
+        num_places = 2 * self._crop.padding + 1
+        return self._crop.at(turned, (num_places * top).long(), (num_places * left).long())
+
+
+def build(name: str, options: Mapping[str, Any], image_shape: Sequence[int]) -> Augment | None:
+    """What changes the images of training batches.
+
+    Args:
+        name: One of none, crop, rotation, flip, standard.
+        options: Of crop `padding` (pixels at each side, less than the shorter side; None: an eighth of
+            the shorter side, at least 1), of rotation `degrees` (from 0 to 180; 15), of flip `p`
+            (probability, from 0 to 1; 0.5).
+        image_shape: Of one example: channels, height, width.
+
+    Returns:
+        None for "none"; else a function from a batch (N, C, H, W) of floating-point numbers, on any
+        device, to a changed copy.
+
+    Raises:
+        ValueError: There is no such augmentation or option, an option is out of its range, or
+            examples are no images.
+    """
+    if name == "none":
+        return None
+    if name not in OPTIONS:
+        raise ValueError(f"augment must be one of none, {', '.join(OPTIONS)}, got {name}")
+    if unknown := [option for option in options if option not in OPTIONS[name]]:
+        known = ", ".join(OPTIONS[name]) or "none"
+        raise ValueError(f"augment.{unknown[0]} must be left out with augment={name}, got it; its options are {known}")
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        shape = "x".join(map(str, image_shape)) or "()"
+        raise ValueError(
+            f"augment must be none for data that is not images (channels x height x width),"
+            f" got augment={name} for inputs of shape {shape}; set augment=none"
+        )
+    side = min(image_shape[1:])
+    if name == "rotation":
+        return Rotation(_number("degrees", options.get("degrees", DEGREES), 180))
+    if name == "flip":
+        return Flip(_number("p", options.get("p", 0.5), 1))
+    if name == "standard" and max(image_shape[1:]) > SMALL:
+        return Standard(ResizedCrop())
+    usual = _usual_padding(image_shape)
+    padding = usual if options.get("padding") is None else options["padding"]
+    if type(padding) is not int or not 0 <= padding < side:
+        raise ValueError(
+            f"augment.padding must be a whole number from 0 to {side - 1}, less than the side of the images,"
+            f" or null, got {padding}; null is {usual}"
+        )
+    return Standard(Crop(padding)) if name == "standard" else Crop(padding)
+
+
+def _usual_padding(image_shape: Sequence[int]) -> int:
+    """Pixels: an eighth of the shorter side, at least 1, less than the side."""
+    side = min(image_shape[1:])
+    return min(max(1, side // 8), side - 1)
+
+
+OPTIONS: dict[str, tuple[str, ...]] = {"crop": ("padding",), "rotation": ("degrees",), "flip": ("p",), "standard": ()}
+"""The augmentations, with the options of each."""
+
+
+def checked(name: str, images: Tensor) -> None:
+    """Hold what comes in to what can be augmented.
+
+    Raises:
+        ValueError: It is no batch of images of floating-point numbers.
+    """
+    if images.ndim != 4 or not images.is_floating_point():
+        raise ValueError(
+            f"augment must be none for batches that are not images (N, C, H, W) of floating-point numbers, got"
+            f" augment={name} for {str(images.dtype).removeprefix('torch.')} of shape {list(images.shape)};"
+            " set augment=none"
+        )
+
+
+def _number(option: str, value: Any, highest: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
+        raise ValueError(f"augment.{option} must be a number from 0 to {highest}, got {value}; set one in that range")
+    return float(value)

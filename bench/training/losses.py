@@ -1,0 +1,81 @@
+"""Losses, by name: what a run minimises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bench.data.dataset import DataSpec
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From outputs (N, *target_shape, num_outputs) and targets to a number: the mean over the batch, but for `as_printed`."""
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy in nats, the mean over examples and, in sequences, over places."""
+    if targets.ndim == 1:
+        return functional.cross_entropy(outputs, targets)
+    return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+
+
+def nll(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The same of log-probabilities (torch's NLLLoss)."""
+    return functional.nll_loss(outputs.flatten(0, -2), targets.flatten())
+
+
+def mean(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean of what the model returns, which is the loss itself."""
+    return outputs.mean()
+
+
+def as_printed(outputs: Tensor, targets: Tensor) -> Tensor:
+    """sum(outputs * labels) / (2 max(outputs)), labels one-hot: what an article prints as cross-entropy.
+
+    It is none: lowering it lowers the output of the right class. Nor is it a mean: it grows with the batch,
+    and means of it over batches of one size compare with no others.
+    """
+    labels = functional.one_hot(targets, outputs.shape[-1])
+    return (outputs * labels).sum() / (2 * outputs.max())
+
+
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": cross_entropy,
+    "mse": functional.mse_loss,
+    "mean": mean,
+    "nll": nll,
+    "as_printed": as_printed,
+}
+
+
+def loss_name(chosen: str, spec: DataSpec) -> str:
+    """The key of `LOSSES` for a choice of the configuration.
+
+    Args:
+        chosen: "default" (the one of the data's task), or a key of `LOSSES`.
+        spec: The data.
+
+    Raises:
+        ValueError: It is a loss of classes, and the data has none.
+    """
+    if chosen == "default":
+        return spec.loss
+    if spec.task != "classification":
+        raise ValueError(f"loss must be default for data of {spec.task}, got {chosen}; it is a loss of classes")
+    return chosen
+
+
+def check_log_probabilities(outputs: Tensor) -> None:
+    """Hold what goes into `nll` to its domain.
+
+    Raises:
+        ValueError: Some outputs are no log-probabilities.
+    """
+    total = outputs.detach().float().logsumexp(-1)
+    if not torch.allclose(total, torch.zeros_like(total), atol=1e-2):
+        raise ValueError(
+            "loss=nll must be given log-probabilities, got outputs whose exponentials do not add up to 1;"
+            " set model.log_softmax=true where the model has it, or loss=default"
+        )
