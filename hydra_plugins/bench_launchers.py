@@ -16,7 +16,7 @@ from bench.compose.composer import Composer
 from bench.config.schema import Config
 
 if TYPE_CHECKING:
-    from bench.execution.session import Session
+    from bench.execution.session import Launcher, Session
 
 for _name in ("Local", "Pool"):
     ConfigStore.instance().store(
@@ -38,7 +38,7 @@ class LocalLauncher(BasicLauncher):
         compose = Composer(self.hydra_context, self.config)
         configs = [config_of(compose(job), list(job)) for job in job_overrides]
         returns = []
-        for job, value in zip(job_overrides, self._run(configs), strict=True):
+        for job, value in zip(job_overrides, self._launcher(configs).run(configs, self.session), strict=True):
             result = JobReturn(overrides=job, status=JobStatus.COMPLETED)
             result.return_value = value
             returns.append(result)
@@ -50,16 +50,19 @@ class LocalLauncher(BasicLauncher):
         session: Session = self.task_function.session  # type: ignore[union-attr]
         return session
 
-    def _run(self, configs: Sequence[Config]) -> list[float]:
-        from bench.execution.cell import run_cells
+    def _launcher(self, configs: Sequence[Config]) -> Launcher:
+        from bench.execution.launchers.local import Local
 
-        return run_cells(configs, self.session)
+        return Local()
 
 
 class PoolLauncher(LocalLauncher):
     """`launcher.n_jobs` jobs at a time, in processes that live through many of them."""
 
-    def _run(self, configs: Sequence[Config]) -> list[float]:
-        from bench.execution.launchers.pool import run_in_pool
+    def _launcher(self, configs: Sequence[Config]) -> Launcher:
+        from bench.execution.launchers.pool import Pool, check
 
-        return run_in_pool(configs, self.session)
+        check(configs)
+        if self.session.pool is None:
+            self.session.pool = Pool(configs[0].launcher.n_jobs)
+        return self.session.pool

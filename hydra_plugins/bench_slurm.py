@@ -1,12 +1,17 @@
 """A sweep on a Slurm cluster: `launcher=slurm`, with the keys of hydra-submitit-launcher."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 from bench.config.schema import Config
 from hydra_plugins.bench_launchers import LocalLauncher
+
+if TYPE_CHECKING:
+    from bench.execution.session import Launcher
 
 
 class SlurmLauncher(LocalLauncher):
@@ -19,7 +24,7 @@ class SlurmLauncher(LocalLauncher):
             for key, value in params.items()
         }
 
-    def _run(self, configs: Sequence[Config]) -> list[float]:
-        from bench.execution.launchers.slurm import run_on_slurm
+    def _launcher(self, configs: Sequence[Config]) -> Launcher:
+        from bench.execution.launchers.slurm import Slurm
 
-        return run_on_slurm(configs, self._params, self.session)
+        return Slurm(self._params)

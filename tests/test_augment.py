@@ -11,6 +11,7 @@ import torch
 import yaml
 from torchvision.transforms import InterpolationMode, v2
 
+from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.training.augmentation import OPTIONS, Crop, Flip, Move, ResizedCrop, Rotation, Standard, build
 
@@ -220,7 +221,7 @@ def test_padding_is_an_eighth_of_the_side_by_default(side: int, padding: int) ->
     ],
 )
 def test_nonsense_is_refused(name: str, options: dict[str, Any], shape: tuple[int, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{message}"):
+    with pytest.raises(UserError, match=f"^{message}"):
         build(name, options, shape)
 
 
@@ -231,5 +232,5 @@ def test_nonsense_is_refused(name: str, options: dict[str, Any], shape: tuple[in
 )
 @pytest.mark.parametrize("name", OPTIONS)
 def test_batches_that_are_not_images_are_refused(name: str, batch: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match=r"^augment must be none for batches that are not images \(N, C, H, W\)"):
+    with pytest.raises(UserError, match=r"^augment must be none for batches that are not images \(N, C, H, W\)"):
         augment(name, (3, 8, 8))(batch)

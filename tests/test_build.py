@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import optimizers
+from bench.base.errors import UserError
 from bench.build.model import build_model, checked_outputs
 from bench.build.optimizer import build_optimizer
 from bench.build.targets import build_data
@@ -116,7 +117,7 @@ def test_betas_come_as_a_tuple() -> None:
     ],
 )
 def test_bad_optimizers(folder: Path, config: OptimizerConfig, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         build_optimizer(config, torch.nn.Linear(3, 2))
     assert "\n" not in str(caught.value)
 
@@ -139,7 +140,7 @@ def test_reference_exists_for_ours_only(folder: Path) -> None:
     ],
 )
 def test_bad_models(folder: Path, config: Component, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         build_model(config, SPEC)
 
 
@@ -147,9 +148,9 @@ def test_torchvisions_models_by_name() -> None:
     colour = DataSpec((3, 32, 32), 10, "classification")
     config = Component(target="models.torchvision.build", name="net", options={"architecture": "squeezenet1_1"})
     assert type(build_model(config, colour)).__name__ == "SqueezeNet"
-    with pytest.raises(ValueError, match=r"^model.name must be one of torchvision's .* got resnet5; try .*resnet50"):
+    with pytest.raises(UserError, match=r"^model.name must be one of torchvision's .* got resnet5; try .*resnet50"):
         build_model(config.model_copy(update={"options": {"architecture": "resnet5"}}), colour)
-    with pytest.raises(ValueError, match=r"^model.input_shape must be 3xHxW for squeezenet1_1, got 1x8x8"):
+    with pytest.raises(UserError, match=r"^model.input_shape must be 3xHxW for squeezenet1_1, got 1x8x8"):
         build_model(config, SPEC)
 
 
@@ -173,7 +174,7 @@ def test_outputs_are_held_to_the_data() -> None:
         ((right, right), r"must be of shape \[4, 10\], got tuple; change one of the two"),
         (RuntimeError("mat1 and mat2\ndo not fit"), "got RuntimeError: mat1 and mat2; change one of the two"),
     ):
-        with pytest.raises(ValueError, match=f"model=mlp must fit data=digits .*{told}$"):
+        with pytest.raises(UserError, match=f"model=mlp must fit data=digits .*{told}$"):
             checked_outputs(config, SPEC, Returns(value), inputs)
     with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
         checked_outputs(config, SPEC, Returns(RuntimeError("DefaultCPUAllocator: not enough memory")), inputs)
@@ -186,7 +187,7 @@ def test_models_get_what_they_ask_for(folder: Path) -> None:
 
 
 def test_a_model_without_parameters_is_refused() -> None:
-    with pytest.raises(ValueError, match="model must have parameters to train, got none in ReLU"):
+    with pytest.raises(UserError, match="model must have parameters to train, got none in ReLU"):
         build_optimizer(optimizer_config("torch.optim.SGD"), torch.nn.ReLU())
 
 
@@ -203,7 +204,7 @@ def test_a_model_without_parameters_is_refused() -> None:
     ],
 )
 def test_bad_data(folder: Path, config: Component, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         build_data(config)
 
 

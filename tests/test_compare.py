@@ -28,6 +28,7 @@ from bench import compare, tables
 from bench.analysis.comparisons import summary
 from bench.analysis.sections import sections
 from bench.api import inline_targets
+from bench.base.errors import UserError
 from bench.build import targets
 from bench.data import digits
 from bench.report.__main__ import main as report_command
@@ -242,7 +243,7 @@ def test_figures_leave_matplotlib_as_it_was() -> None:
     assert mpl.get_backend() == backend
     assert dict(mpl.rcParams) == before
     for wrong in ({"metric": "speed"}, {"x": "minutes"}):
-        with pytest.raises(ValueError, match=f"^{next(iter(wrong))} must be one .* choose one of these$"):
+        with pytest.raises(UserError, match=f"^{next(iter(wrong))} must be one .* choose one of these$"):
             found.plot(**wrong)
 
 
@@ -385,7 +386,7 @@ def test_refusals_are_one_sentence_about_the_argument(
     changes: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(ValueError, match=said) as refused:
+    with pytest.raises(UserError, match=said) as refused:
         quick(**changes)
     assert "\n" not in str(refused.value)
     assert refused.value.__cause__ is None
@@ -395,7 +396,7 @@ def test_refusals_are_one_sentence_about_the_argument(
 def test_a_device_that_is_not_there_is_refused() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(ValueError, match="device=cuda is not to be had here"):
+    with pytest.raises(UserError, match="device=cuda is not to be had here"):
         quick(device="cuda")
 
 

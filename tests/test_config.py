@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from bench.base.errors import UserError
 from bench.base.hashing import content_of
 from bench.base.paths import CONF_DIR
 from bench.config import identity, schema
@@ -178,7 +179,7 @@ BAD = {
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
 def test_bad_values_are_refused_in_one_sentence(key: str, value: Any) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(UserError) as caught:
         parse(with_value(key, value))
     sentence = str(caught.value)
     assert sentence.startswith(key), sentence
@@ -230,14 +231,12 @@ def test_bad_values_are_refused_in_one_sentence(key: str, value: Any) -> None:
 def test_hyperparameters_of_the_others(optimizer: str, key: str, value: Any) -> None:
     node = composed(f"optimizer={optimizer}")
     node["optimizer"][key] = value
-    with pytest.raises(
-        ValueError, match=rf"^optimizer.{key}(\[\d\])? must be .*, got .*; leave it out for the default"
-    ):
+    with pytest.raises(UserError, match=rf"^optimizer.{key}(\[\d\])? must be .*, got .*; leave it out for the default"):
         parse(node)
 
 
 def test_a_rule_for_muons_learning_rate_is_one_of_torchs() -> None:
-    with pytest.raises(ValueError, match=r"^optimizer.adjust_lr_fn must be one of original, .*, or null, got 'x'"):
+    with pytest.raises(UserError, match=r"^optimizer.adjust_lr_fn must be one of original, .*, or null, got 'x'"):
         parse(composed("optimizer=muon", "optimizer.adjust_lr_fn=x"))
 
 
@@ -258,7 +257,7 @@ def test_a_rule_for_muons_learning_rate_is_one_of_torchs() -> None:
 def test_settings_of_schedules(schedule: str, key: str, value: Any) -> None:
     node = composed(f"schedule={schedule}")
     node["schedule"][key] = value
-    with pytest.raises(ValueError, match=rf"^schedule.{key} must be .*, got .*; leave it out for the default"):
+    with pytest.raises(UserError, match=rf"^schedule.{key} must be .*, got .*; leave it out for the default"):
         parse(node)
 
 
@@ -277,7 +276,7 @@ def test_settings_of_schedules(schedule: str, key: str, value: Any) -> None:
 def test_settings_of_augmentations(augment: str, key: str, value: Any) -> None:
     node = composed(f"augment={augment}")
     node["augment"][key] = value
-    with pytest.raises(ValueError, match=rf"^augment.{key} must be .*, got .*; leave it out"):
+    with pytest.raises(UserError, match=rf"^augment.{key} must be .*, got .*; leave it out"):
         parse(node)
 
 
@@ -287,7 +286,7 @@ def test_what_an_optimizer_needs_is_one_of_three(needs: Any) -> None:
     assert parse(node).optimizer.needs == ["closure"]
     node["optimizer"]["needs"] = needs
     with pytest.raises(
-        ValueError, match=r"^optimizer.needs(\[0\])? must be .*closure, create_graph, evaluation_weights"
+        UserError, match=r"^optimizer.needs(\[0\])? must be .*closure, create_graph, evaluation_weights"
     ):
         parse(node)
 
@@ -337,7 +336,7 @@ def test_a_custom_class_takes_what_it_likes_but_no_nan() -> None:
     node = composed("optimizer=custom", "optimizer._target_=a.B", "+optimizer.betas=[.9,.99,.999]", "+optimizer.lr=-5")
     assert parse(node).optimizer.options == {"betas": [0.9, 0.99, 0.999], "lr": -5}
     node["optimizer"]["lr"] = math.nan
-    with pytest.raises(ValueError, match="optimizer.lr must be a finite number, got nan"):
+    with pytest.raises(UserError, match="optimizer.lr must be a finite number, got nan"):
         parse(node)
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from bench import tables
+from bench.base.errors import UserError
 from bench.build.model import build_model
 from bench.build.targets import build_data
 from bench.config.schema import Config, OptimizerConfig
@@ -219,7 +220,7 @@ def test_compiled_is_refused() -> None:
 )
 def test_a_model_that_does_not_fit_is_one_sentence(folder: Path, target: str, message: str, fake: bool) -> None:
     model = {"_target_": target, "name": "x"}
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         footprint(*made(model, data=COLOUR), CPU, fake=fake)
     assert "\n" not in str(caught.value)
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
+from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.claims.checks.articles import FACTS
 from bench.claims.effects.registry import QUANTITIES
@@ -68,7 +69,7 @@ def write(folder: Path, file: str = "x.yaml", **changes: Any) -> str:
 
 def mistake(folder: Path | str) -> str:
     """What is said of a folder that does not load."""
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(UserError) as caught:
         load(str(folder))
     said = str(caught.value)
     assert "\n" not in said
@@ -200,7 +201,7 @@ def test_one_claim_may_be_chosen() -> None:
     ledger = load("articles")
     assert list(ledger.chosen("2.10a").claims) == ["2.10a"]
     assert ledger.chosen().claims == ledger.claims
-    with pytest.raises(ValueError, match=r"^claim must be one of 1\.1, .*, got 9\.9; "):
+    with pytest.raises(UserError, match=r"^claim must be one of 1\.1, .*, got 9\.9; "):
         ledger.chosen("9.9")
 
 
@@ -212,7 +213,7 @@ def test_a_budget_holds_the_smaller_ones() -> None:
         assert set(less) < set(more)
     assert {workload.budget for workload in held[0].values()} == {"quick"}
     assert ledger.chosen(budget="quick").claims == ledger.claims  # what is judged elsewhere only is still told
-    with pytest.raises(ValueError, match=r"^budget must be one of quick, standard, full, got huge; "):
+    with pytest.raises(UserError, match=r"^budget must be one of quick, standard, full, got huge; "):
         ledger.chosen(budget="huge")
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
 from bench import tables
+from bench.base.errors import UserError
 from bench.training import schedules
 from bench.training.schedules import SCHEDULES, Plateau, Schedule
 
@@ -191,7 +192,7 @@ def test_what_has_no_learning_rate_and_what_is_compiled(cli: Cli, folder: Path) 
     assert "ok" in rows.index
     optimizer = sgd()
     optimizer.param_groups[0]["lr"] = None
-    with pytest.raises(ValueError, match="schedule must be constant for SGD, got cosine: it has no learning rate"):
+    with pytest.raises(UserError, match="schedule must be constant for SGD, got cosine: it has no learning rate"):
         Schedule("cosine", {}, 10, optimizer)
 
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import tables
+from bench.base.errors import UserError
 
 POINTS = [(0, 0.0, "val", "loss", 2.3, 0.0), (1, 0.5, "train", "loss", 2.2, 0.01), (2, 1.0, "val", "loss", 1.5, 0.02)]
 
@@ -222,7 +223,7 @@ def test_results_of_a_newer_version_are_refused(tmp_path: Path) -> None:
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"schema_version": 99}))
     for use in (tables.load, tables.build, lambda study: tables.find(study, "b-0-e")):
-        with pytest.raises(ValueError, match="version 1 or older, got version 99 in .*b-0-e; upgrade"):
+        with pytest.raises(UserError, match="version 1 or older, got version 99 in .*b-0-e; upgrade"):
             use(tmp_path)
 
 
@@ -231,7 +232,7 @@ def test_study_tables_of_a_newer_version_are_refused(tmp_path: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr("bench.tables.write.SCHEMA_VERSION", 99)
         tables.build(tmp_path)
-    with pytest.raises(ValueError, match="version 1 or older, got version 99"):
+    with pytest.raises(UserError, match="version 1 or older, got version 99"):
         tables.load(tmp_path)
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from bench import tables
+from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.config.identity import cell_id
 from bench.config.parse import parse
@@ -75,13 +76,13 @@ def test_a_persons_optimizer_is_searched_around_the_learning_rate_given() -> Non
     mine = OptimizerConfig(target="a.B", name="B", options={"lr": 0.02}, implementation="default")
     (axis,) = space(mine, SweepConfig(decades=2.0))
     assert axis.ends == (0.002, 0.2)
-    with pytest.raises(ValueError, match=r"^sweep.over must name something .* which has nothing, got momentum; add"):
+    with pytest.raises(UserError, match=r"^sweep.over must name something .* which has nothing, got momentum; add"):
         space(mine, SweepConfig(over=["momentum"]))
 
 
 def test_a_rate_that_has_no_distance_from_one_is_refused() -> None:
     config = cell("adam", "optimizer.search.beta1.center=1.5", "sweep.over=[beta1]")
-    with pytest.raises(ValueError, match=r"^optimizer.search.beta1.center must be below 1 .*, got 1.5; lower it"):
+    with pytest.raises(UserError, match=r"^optimizer.search.beta1.center must be below 1 .*, got 1.5; lower it"):
         space(config.optimizer, config.sweep)
 
 
@@ -111,7 +112,7 @@ def test_a_grid_is_a_cube_with_its_ends() -> None:
     assert shares("grid", 5, 1)[:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert {tuple(p) for p in shares("grid", 9, 2)} == set(itertools.product([0, 0.5, 1], repeat=2))
     with pytest.raises(
-        ValueError, match=r"^sweep.trials must be a whole number to the power of 2, .* such as 9, got 10; or"
+        UserError, match=r"^sweep.trials must be a whole number to the power of 2, .* such as 9, got 10; or"
     ):
         shares("grid", 10, 2)
 
@@ -171,23 +172,23 @@ def test_widening_adds_the_same_number_on_the_side_of_the_best(values: list[floa
 
 
 def test_what_is_searched_may_not_be_set_by_hand() -> None:
-    with pytest.raises(ValueError, match=r"^optimizer.lr must be left to sweep=tuned, .*; leave it out"):
+    with pytest.raises(UserError, match=r"^optimizer.lr must be left to sweep=tuned, .*; leave it out"):
         Search(cell("adam", "optimizer.lr=0.1"))
-    with pytest.raises(ValueError, match=r"^optimizer.betas must be left to sweep=tuned"):
+    with pytest.raises(UserError, match=r"^optimizer.betas must be left to sweep=tuned"):
         Search(cell("adam", "optimizer.betas=[0.8,0.99]", "sweep.over=[beta1]"))
     Search(cell("adam", "optimizer.weight_decay=0.1"))
 
 
 def test_what_is_searched_of_a_class_of_ones_own_is_a_setting_that_it_has() -> None:
     mine = ("optimizer._target_=a.B", "+optimizer.search.beta1.center=0.9", "sweep.over=[beta1]")
-    with pytest.raises(ValueError, match=r"^optimizer.search.beta1 must be of a setting .* got none named betas; add"):
+    with pytest.raises(UserError, match=r"^optimizer.search.beta1 must be of a setting .* got none named betas; add"):
         Search(cell("custom", *mine))
     search = Search(cell("custom", *mine, "+optimizer.betas=[0.9,0.99]"))
     assert search.overrides({"beta1": 0.8}) == ["optimizer.betas=[0.8, 0.99]"]
 
 
 def test_nothing_is_tuned_where_memory_is_predicted() -> None:
-    with pytest.raises(ValueError, match=r"^device must be one that trains with sweep=tuned, got fake; leave"):
+    with pytest.raises(UserError, match=r"^device must be one that trains with sweep=tuned, got fake; leave"):
         TunedSweep([cell("adam", "device=fake")])
 
 
@@ -289,7 +290,7 @@ def test_of_several_workloads_it_is_said_which() -> None:
 
 
 def test_seeds_by_hand_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^seeds must be left out with sweep=tuned, got \[5\]; sweep.trial_seed"):
+    with pytest.raises(UserError, match=r"^seeds must be left out with sweep=tuned, got \[5\]; sweep.trial_seed"):
         TunedSweep([cell("adam", "seeds=[5]")])
 
 
@@ -297,7 +298,7 @@ def test_without_optuna_tpe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "optuna" else real(name, *a))
     with pytest.raises(
-        ValueError, match=r"^sweep.method must be one of grid, random, halton where Optuna .*'optbench\[tpe\]'"
+        UserError, match=r"^sweep.method must be one of grid, random, halton where Optuna .*'optbench\[tpe\]'"
     ):
         TunedSweep([cell("adam", "sweep.method=tpe")])
 
@@ -343,7 +344,7 @@ def test_a_trial_above_the_median_of_those_before_is_given_up(tmp_path: Path) ->
     assert give_up(10, 3.1)
     pruning.write_history(path, [{10: 1.0 + i} for i in range(pruning.NUM_BEFORE_PRUNING - 1)])
     assert not pruning.pruner(str(path))(10, 99.0)
-    with pytest.raises(ValueError, match=r"^trial.history must be a file .*, got .*absent"):
+    with pytest.raises(UserError, match=r"^trial.history must be a file .*, got .*absent"):
         pruning.pruner(str(tmp_path / "absent"))
 
 

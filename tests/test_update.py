@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from bench.base.errors import UserError
 from bench.training.losses import LOSSES, as_printed, check_log_probabilities, cross_entropy, loss_name, nll
 from bench.training.step import StepOptions, Update
 
@@ -150,7 +151,7 @@ def test_an_optimizer_that_leaves_its_closure_alone_is_refused() -> None:
         def step(self, closure: Any = None) -> None:  # type: ignore[override]
             pass
 
-    with pytest.raises(ValueError, match="optimizer.needs must not hold closure for Deaf"):
+    with pytest.raises(UserError, match="optimizer.needs must not hold closure for Deaf"):
         made(StepOptions(), Deaf, frozenset({"closure"}))
 
 
@@ -179,7 +180,7 @@ def test_nll_of_log_probabilities_is_cross_entropy() -> None:
     (a,), (b,) = (torch.autograd.grad(value, outputs) for value in (one, two))
     assert torch.allclose(a, b, atol=1e-7)
     check_log_probabilities(outputs.log_softmax(-1))
-    with pytest.raises(ValueError, match="loss=nll must be given log-probabilities"):
+    with pytest.raises(UserError, match="loss=nll must be given log-probabilities"):
         check_log_probabilities(outputs)
 
 
@@ -204,5 +205,5 @@ def test_which_loss() -> None:
     assert loss_name("nll", classes) == "nll"
     assert loss_name("default", DataSpec((3,), 1, "objective")) == "mean"
     assert LOSSES["mean"](torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1)).item() == 2
-    with pytest.raises(ValueError, match="loss must be default for data of regression, got as_printed"):
+    with pytest.raises(UserError, match="loss must be default for data of regression, got as_printed"):
         loss_name("as_printed", values)

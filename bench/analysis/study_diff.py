@@ -13,6 +13,7 @@ import pandas as pd
 from bench import tables
 from bench.analysis.inference import LEVEL, holm, mean_interval, p_value
 from bench.analysis.sections import sections
+from bench.base.errors import UserError
 
 QUANTITIES = {"loss": "final loss", "time": "step time", "memory": "peak memory"}
 """What is compared, and its title."""
@@ -71,12 +72,12 @@ def compare_studies(a: tables.Study, b: tables.Study, tolerance: float) -> TwoSt
         tolerance: Relative increase that does not matter, >= 0: 0.05 for 5 %.
 
     Raises:
-        ValueError: They share no cell or only trials, or not its data, or no seed of it.
+        UserError: They share no cell or only trials, or not its data, or no seed of it.
     """
     first, second = (_results(study.runs) for study in (a, b))
     shared = set(first["cell_id"]) & set(second["cell_id"])
     if not shared:
-        raise ValueError(
+        raise UserError(
             "STUDY_B must share at least one cell (a configuration without its seed) with STUDY_A, got none in common;"
             " run the same commands for both"
         )
@@ -96,12 +97,12 @@ def compare_studies(a: tables.Study, b: tables.Study, tolerance: float) -> TwoSt
                 seeds = f"{len(cell)} seed{'s' * (len(cell) > 1)}"
                 only["ab".index(sides.pop())].append(f"{section.title}: {series} ({seeds})")
     if both.loc[both["cell_id"].isin(shared), "stage"].eq("tune").all():
-        raise ValueError(
+        raise UserError(
             "STUDY_B must share more than trials with STUDY_A, got trials of a sweep only; finish both sweeps with the"
             " same command"
         )
     if not rows:
-        raise ValueError(
+        raise UserError(
             "STUDY_B must hold runs on the data of STUDY_A, got other data under every cell that both have; run both on"
             " the same"
         )
@@ -112,7 +113,7 @@ def compare_studies(a: tables.Study, b: tables.Study, tolerance: float) -> TwoSt
     table["verdict"] = [_verdict(row, tolerance) for row in table.itertuples()]
     pairs = first.merge(second, on=["cell_id", "seed"], suffixes=("_a", "_b"))
     if pairs.empty:
-        raise ValueError(
+        raise UserError(
             "STUDY_B must share at least one seed of a cell with STUDY_A, got none in common; run the same seeds for both"
         )
     return TwoStudies(

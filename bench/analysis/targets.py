@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import special
 
 from bench.analysis.inference import half_width, mean_interval, mean_log_ratio, safe_exp, sign_test, with_holm
+from bench.base.errors import UserError
 
 
 class Target(NamedTuple):
@@ -58,11 +59,11 @@ def target_loss(runs: pd.DataFrame, value: float | None = None, baseline: str | 
         None where no run of the baseline, or fewer than two series, ended ok.
 
     Raises:
-        ValueError: `value` is not finite, or there is no such baseline.
+        UserError: `value` is not finite, or there is no such baseline.
     """
     if value is not None:
         if not math.isfinite(value):
-            raise ValueError(f"target must be a finite number, got {value}; give a loss")
+            raise UserError(f"target must be a finite number, got {value}; give a loss")
         return Target(float(value), "as given")
     known = runs[runs["stage"] != "predicted"]
     ok = known[known["status"] == "ok"].astype({"final_val_loss": float})
@@ -74,7 +75,7 @@ def target_loss(runs: pd.DataFrame, value: float | None = None, baseline: str | 
     named = known[(known["series"] == baseline) | (known["optimizer"] == baseline)]["series"].unique()
     if len(named) == 0:
         there = ", ".join(sorted(set(known["optimizer"]) | set(known["series"])))
-        raise ValueError(f"baseline must be an optimizer or series of the study, got {baseline}; choose of {there}")
+        raise UserError(f"baseline must be an optimizer or series of the study, got {baseline}; choose of {there}")
     lowest = medians.reindex(named).dropna().sort_values()
     return Target(float(lowest.iloc[0]), f"the median final one of {lowest.index[0]}") if len(lowest) else None
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bench.api.inline_targets import data_target, dataset_of, name_of, target_of
+from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.build.model import build_model, checked_outputs
 from bench.build.optimizer import build_optimizer
@@ -36,7 +37,7 @@ def configs_of(
 ) -> list[Config]:
     """The cell of each optimizer, held to model and data before anything runs."""
     if isinstance(optimizers, str | Mapping) or not isinstance(optimizers, Sequence) or not optimizers:
-        raise ValueError(
+        raise UserError(
             f'optimizers must be a list such as ["adam", "sgd"], got {_shown(optimizers)}; name at least one'
         )
     picks = {"device": _option("device", device)}
@@ -44,7 +45,7 @@ def configs_of(
     if isinstance(model, str):
         picks["model"] = _option("model", model)
     elif isinstance(model, nn.Module) or not callable(model):
-        raise ValueError(
+        raise UserError(
             f"model must be a function that returns a fresh torch.nn.Module, or one of {_listed('model')},"
             f" got {_shown(model)}; wrap what builds it: lambda: Net()"
         )
@@ -72,8 +73,8 @@ def configs_of(
         node, typed = _optimizer(argument, entry)
         try:
             config = parse(base | {"optimizer": node}, [*typed, *_typed(picks, nodes, settings)])
-        except ValueError as error:
-            raise ValueError(in_arguments(str(error), argument)) from None
+        except UserError as error:
+            raise UserError(in_arguments(str(error), argument)) from None
         configs.append(_named_apart(config, configs, argument))
     _check(configs)
     return configs
@@ -82,7 +83,7 @@ def configs_of(
 def _option(argument: str, name: Any, group: str | None = None) -> str:
     options = [option for option in group_options(group or argument) if option not in ("custom", "fake")]
     if name not in options:
-        raise ValueError(f"{argument} must be one of {', '.join(options)}, got {name!r}; choose one of these")
+        raise UserError(f"{argument} must be one of {', '.join(options)}, got {name!r}; choose one of these")
     return str(name)
 
 
@@ -118,7 +119,7 @@ def _set(node: dict[str, Any], settings: Mapping[str, Any]) -> None:
         for part in parents:
             place = place.get(part) if isinstance(place, dict) else None
         if not isinstance(place, dict) or key.partition(".")[0] == "optimizer" or (not parents and last not in node):
-            raise ValueError(
+            raise UserError(
                 f"settings must hold keys of the command such as train.clip_norm, got {key!r}; see python -m bench --help"
             )
         place[last] = value
@@ -143,7 +144,7 @@ def _optimizer(argument: str, entry: Any) -> tuple[dict[str, Any], list[str]]:
         unknown = [key for key in options if key not in shipped]
         if unknown and entry != "custom":
             known = ", ".join(key for key in shipped if key not in ("_target_", "name", "implementation", "search"))
-            raise ValueError(f"{argument}.{unknown[0]} must be a setting of {entry} ({known}), got an unknown one")
+            raise UserError(f"{argument}.{unknown[0]} must be a setting of {entry} ({known}), got an unknown one")
         node = shipped | options | ({} if label is None else {"name": label})
         typed = [f"{'+' * (key not in shipped)}optimizer.{key}={_as_typed(value)}" for key, value in options.items()]
         return _listed_tuples(node), [f"optimizer={entry}", *typed]
@@ -151,7 +152,7 @@ def _optimizer(argument: str, entry: Any) -> tuple[dict[str, Any], list[str]]:
         target, given = target_of(entry)
         base = _composed({"optimizer": "custom"})["optimizer"]
         return _listed_tuples(base | {"_target_": target, "name": label or name_of(entry)} | given | options), []
-    raise ValueError(
+    raise UserError(
         f"{argument} must be one of {_listed('optimizer')}, one of these with settings such as"
         f' ("sgd", {{"lr": 0.1}}), or a function from parameters to an optimizer, got {_shown(said)}; choose one of these'
     )
@@ -188,7 +189,7 @@ def _named_apart(config: Config, others: Sequence[Config], argument: str) -> Con
     """The cell, under a name of its own where another optimizer has its name."""
     same = [other for other in others if other.optimizer.target == config.optimizer.target]
     if any(other.optimizer == config.optimizer for other in same):
-        raise ValueError(
+        raise UserError(
             f"{argument} must differ from the others, got {config.optimizer.name} again; name each once, and more seeds"
             " by seeds=..."
         )
@@ -210,7 +211,7 @@ def _check(configs: Sequence[Config]) -> None:
     """Build model and optimizers once: what does not fit is said now, not after half of the runs.
 
     Raises:
-        ValueError: Something cannot be built or does not fit, or the model is not fresh each time.
+        UserError: Something cannot be built or does not fit, or the model is not fresh each time.
     """
     first = configs[0]
     argument = "optimizers[0]"
@@ -229,26 +230,26 @@ def _check(configs: Sequence[Config]) -> None:
         for index, config in enumerate(configs):
             argument = f"optimizers[{index}]"
             build_optimizer(config.optimizer, model, config.regularization.weights_only)
-    except (ValueError, Unavailable) as error:
-        raise ValueError(in_arguments(str(error), argument)) from None
+    except (UserError, Unavailable) as error:
+        raise UserError(in_arguments(str(error), argument)) from None
 
 
 def _check_fresh(first: nn.Module, second: nn.Module) -> None:
     """Hold two models that one function gave for one seed to being two, and alike.
 
     Raises:
-        ValueError: They share weights, or start from different ones.
+        UserError: They share weights, or start from different ones.
     """
     places = {param.data_ptr() for param in first.parameters() if param.numel()}
     if first is second or any(param.data_ptr() in places for param in second.parameters() if param.numel()):
-        raise ValueError(
+        raise UserError(
             "model must return a fresh torch.nn.Module each time, got the same weights twice; build it inside the function"
         )
     ours, theirs = first.state_dict(), second.state_dict()
     if any(not torch.equal(value, theirs[key]) for key, value in ours.items() if key in theirs) or set(ours) != set(
         theirs
     ):
-        raise ValueError(
+        raise UserError(
             "model must give the same weights for the same seed, got others; draw them from torch's, NumPy's or"
             " Python's global generator, which is seeded before"
         )

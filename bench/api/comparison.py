@@ -27,7 +27,7 @@ from bench.analysis import comparisons
 from bench.analysis.sections import leaders, sections
 from bench.api.arguments import OptimizerLike, configs_of, in_arguments
 from bench.api.inline_targets import resolvable
-from bench.base.errors import Refused
+from bench.base.errors import UserError
 from bench.config.schema import Config
 from bench.execution.cell import run_cells
 from bench.execution.session import Session
@@ -68,11 +68,11 @@ class Comparison:
             A figure that belongs to nobody: a notebook shows it, `savefig` writes it.
 
         Raises:
-            ValueError: There is no such metric or axis.
+            UserError: There is no such metric or axis.
         """
         axes = ("step", "epoch", "train_time_s")
         if x not in axes:
-            raise ValueError(f"x must be one of {', '.join(axes)}, got {x!r}; choose one of these")
+            raise UserError(f"x must be one of {', '.join(axes)}, got {x!r}; choose one of these")
         section = next(sections(self.runs))
         with _drawing():
             from bench.plots.curves import curves_figure
@@ -85,7 +85,7 @@ class Comparison:
                 plt.close(figure)
         if figure is None:
             known = ", ".join(sorted(set(self.curves["metric"]))) or "none"
-            raise ValueError(f"metric must be one that was recorded ({known}), got {metric!r}; choose one of these")
+            raise UserError(f"metric must be one that was recorded ({known}), got {metric!r}; choose one of these")
         return figure
 
     def report(self, path: str | Path) -> Path:
@@ -164,11 +164,11 @@ def compare(
         Tables, figure and report. Runs that diverge or raise are rows with their status.
 
     Raises:
-        ValueError: An argument is not what it must be; the message names it.
+        UserError: An argument is not what it must be; the message names it.
         KeyboardInterrupt: After what was done has been written: the same call with the same `results_dir` goes on.
     """
     if epochs is not None and steps is not None:
-        raise ValueError(f"epochs must be left out where steps is given, got {epochs} and {steps}; give one of the two")
+        raise UserError(f"epochs must be left out where steps is given, got {epochs} and {steps}; give one of the two")
     numbered = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
     budget = {"train.epochs": epochs, "train.steps": steps, "train.batch_size": batch_size}
     place = Path(results_dir) if results_dir is not None else Path(tempfile.mkdtemp(prefix="bench-"))
@@ -203,15 +203,15 @@ def _run(configs: Sequence[Config]) -> list[str]:
     """Make the runs of these cells; return their ids.
 
     Raises:
-        ValueError: None could be made.
+        UserError: None could be made.
         KeyboardInterrupt: After the tables were built of what was done.
     """
     session = Session(is_sweep=True)
     study_dir = configs[0].study_dir
     try:
         run_cells(configs, session)
-    except Refused as refused:
-        raise ValueError(in_arguments(str(refused), "optimizers")) from None
+    except UserError as refused:
+        raise UserError(in_arguments(str(refused), "optimizers")) from None
     except KeyboardInterrupt:
         tables.build(study_dir)
         print(f"bench: interrupted; what was done is kept in {study_dir}", file=sys.stderr)
@@ -221,7 +221,7 @@ def _run(configs: Sequence[Config]) -> list[str]:
     started = [row for row in rows if row["status"] not in ("failed", "skipped") or row.get("num_steps")]
     if not started and rows:
         reason = next(str(row["reason"]) for row in rows)
-        raise ValueError(in_arguments(reason, "optimizers"))
+        raise UserError(in_arguments(reason, "optimizers"))
     return [str(row["run_id"]) for row in rows]
 
 

@@ -76,7 +76,7 @@ def dataset_of(data: Any) -> Dataset:
             `torch.utils.data.Dataset` with a length, whose examples are read into memory once.
 
     Raises:
-        ValueError: They are something else.
+        UserError: They are something else.
     """
     if isinstance(data, Dataset):
         return data

@@ -6,9 +6,9 @@ OK, NOT_ALL_OK, REFUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: every run ok or skipped; some run was not; the command was refused; Ctrl-C."""
 
 
-class Refused(Exception):
-    """The command cannot be carried out; the text is the sentence for the person who gave it."""
+class UserError(Exception):
+    """What a person asked for cannot be carried out; the text is one sentence that says why and what to do.
 
-
-class Mistake(ValueError):
-    """What was typed cannot be carried out; the text is the sentence for the person who typed it."""
+    It is apart from `ValueError` and its kin, so that a fault of the bench never reads as the person's mistake:
+    commands print a `UserError` as it stands, and let any other exception end in its traceback.
+    """

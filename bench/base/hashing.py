@@ -11,17 +11,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bench.base.errors import UserError
+
 
 def weights_hash(path: str) -> str:
     """SHA-256 of a file of weights to start from.
 
     Raises:
-        ValueError: It cannot be read.
+        UserError: It cannot be read.
     """
     try:
         return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
     except (OSError, RuntimeError) as error:
-        raise ValueError(
+        raise UserError(
             f"train.init_from must be a file of weights, got {path} ({getattr(error, 'strerror', None) or error});"
             " train.save_best=true leaves one in runs/<run_id>/best.pt of the study"
         ) from None
@@ -35,7 +37,7 @@ def content_of(path: str) -> str | None:
         None where there is neither.
 
     Raises:
-        ValueError: It cannot be read.
+        UserError: It cannot be read.
     """
     digest = hashlib.sha256()
     try:
@@ -57,7 +59,7 @@ def content_of(path: str) -> str | None:
         else:
             return None
     except (OSError, RuntimeError) as error:
-        raise ValueError(
+        raise UserError(
             f"data.path must be a file or folder that can be read, got {path}: {error}; choose another"
         ) from None
     return digest.hexdigest()[:16]

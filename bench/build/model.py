@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.base.errors import UserError
 from bench.base.text import first_line
 from bench.build.targets import call_target, locate_target, target_arguments
 from bench.config.schema import Component, Config, StepCostConfig
@@ -20,21 +21,21 @@ def build_model(config: Component, spec: DataSpec) -> nn.Module:
     """Build a model for that data, with fresh weights from the global generator.
 
     Raises:
-        ValueError: The class does not exist, is no `torch.nn.Module`, does not take these
+        UserError: The class does not exist, is no `torch.nn.Module`, does not take these
             arguments or raises.
     """
     factory = locate_target("model", config.target)
     from_data: dict[str, Any] = {"input_shape": spec.input_shape, "num_outputs": spec.num_outputs}
     known = target_arguments(factory)
     if "num_tokens" in known and spec.num_tokens is None:
-        raise ValueError(
+        raise UserError(
             f"data must hold words or characters for model={config.name}, got inputs of shape"
             f" {'x'.join(map(str, spec.input_shape))}; choose data=text or data=chars"
         )
     from_data["num_tokens"] = spec.num_tokens
     model = call_target("model", config, factory, **{k: v for k, v in from_data.items() if k in known})
     if not isinstance(model, nn.Module):
-        raise ValueError(
+        raise UserError(
             f"model._target_ must give a torch.nn.Module, got {type(model).__name__} from {config.target};"
             " derive the class from torch.nn.Module"
         )
@@ -45,7 +46,7 @@ def checked_outputs(config: Config | StepCostConfig, spec: DataSpec, model: nn.M
     """Run a model on a batch, and hold what comes out to its data.
 
     Raises:
-        ValueError: The model fails on such inputs, or its output has another shape than the data
+        UserError: The model fails on such inputs, or its output has another shape than the data
             asks for.
     """
     shape = "x".join(map(str, spec.input_shape))
@@ -55,10 +56,10 @@ def checked_outputs(config: Config | StepCostConfig, spec: DataSpec, model: nn.M
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         if is_out_of_memory(error):
             raise
-        raise ValueError(f"{fits}, got {type(error).__name__}: {first_line(error)}; change one of the two") from error
+        raise UserError(f"{fits}, got {type(error).__name__}: {first_line(error)}; change one of the two") from error
     wanted = (len(inputs), *spec.target_shape, spec.num_outputs)
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
-        raise ValueError(
+        raise UserError(
             f"{fits}: its output for {len(inputs)} examples must be of shape {list(wanted)},"
             f" got {list(getattr(outputs, 'shape', ())) or type(outputs).__name__}; change one of the two"
         )
@@ -69,7 +70,7 @@ def load_weights(model: nn.Module, path: str) -> None:
     """Put weights of a file into a model: a state dict, as `train.save_best` leaves one.
 
     Raises:
-        ValueError: The file holds something else, or the weights of another model.
+        UserError: The file holds something else, or the weights of another model.
     """
     try:
         state = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
@@ -78,7 +79,7 @@ def load_weights(model: nn.Module, path: str) -> None:
         if odd := [key for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Tensor))]:
             raise TypeError(f"{odd[0]!r} is no name of a tensor")
     except Exception as error:  # whatever unpickling meets
-        raise ValueError(
+        raise UserError(
             f"train.init_from must be a file of weights that torch.load reads with weights_only, got {path}:"
             f" {type(error).__name__}: {first_line(error)}; save model.state_dict() with torch.save"
         ) from error
@@ -86,7 +87,7 @@ def load_weights(model: nn.Module, path: str) -> None:
         model.load_state_dict(state)
     except RuntimeError as error:
         lines = str(error).strip().splitlines()
-        raise ValueError(
+        raise UserError(
             f"train.init_from must hold the weights of this model, got {path}: {' '.join(lines[1:2] or lines).strip()};"
             " give weights of the same model and data"
         ) from error

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 import optimizers
+from bench.base.errors import UserError
 from bench.base.text import first_line
 from bench.build.targets import TargetRaised, call_target, locate_target, target_arguments
 from bench.config.schema import Config, OptimizerConfig
@@ -43,7 +44,7 @@ def needs_of(config: OptimizerConfig, optimizer: Optimizer) -> frozenset[str]:
     if has_both:
         needs.add("evaluation_weights")
     elif "evaluation_weights" in needs:
-        raise ValueError(
+        raise UserError(
             f"optimizer.needs must hold evaluation_weights only where the optimizer has methods train and eval,"
             f" got {config.target}; leave it out"
         )
@@ -73,19 +74,19 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: boo
         or reference; "own" for a class that is neither torch's nor ours.
 
     Raises:
-        ValueError: The class does not exist, is no optimizer, does not take these arguments or
+        UserError: The class does not exist, is no optimizer, does not take these arguments or
             raises; or the model has nothing to train.
         Unavailable: It has no such implementation. Of `compiled` only the first step says so.
     """
     factory = locate_target("optimizer", config.target)
     if inspect.isclass(factory) and not issubclass(factory, Optimizer):
-        raise ValueError(
+        raise UserError(
             f"optimizer._target_ must be a torch.optim.Optimizer, got {config.target}, which is none;"
             " derive the class from torch.optim.Optimizer"
         )
     params = trained(model)
     if not params:
-        raise ValueError(f"model must have parameters to train, got none in {type(model).__name__}")
+        raise UserError(f"model must have parameters to train, got none in {type(model).__name__}")
     wanted = config.implementation
     is_torch = getattr(factory, "__module__", "").startswith("torch.optim")
     switches: dict[str, bool] = {}
@@ -113,7 +114,7 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: boo
         switches = {name: value for name, value in SWITCHES[wanted].items() if name in known}
     for name in ("foreach", "fused"):
         if name in config.options:
-            raise ValueError(f"optimizer.{name} must be left to optimizer.implementation, got {config.options[name]}")
+            raise UserError(f"optimizer.{name} must be left to optimizer.implementation, got {config.options[name]}")
     groups: list[Any] = params
     if weights_only and "weight_decay" in target_arguments(factory):
         weights = [param for param in params if param.ndim > 1]
@@ -126,7 +127,7 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: boo
             raise Unavailable(f"optimizer.implementation=fused is not to be had here: {raised.error}") from None
         raise
     if not isinstance(optimizer, Optimizer):
-        raise ValueError(
+        raise UserError(
             f"optimizer._target_ must give a torch.optim.Optimizer, got {type(optimizer).__name__} from"
             f" {config.target}; derive the class from torch.optim.Optimizer"
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from hydra.utils import get_object, instantiate
 
+from bench.base.errors import UserError
 from bench.base.text import first_line
 from bench.config.schema import Component
 from bench.data.dataset import Dataset, as_dataset
@@ -27,13 +28,13 @@ def build_data(config: Component) -> Dataset:
     """Load a data set.
 
     Raises:
-        ValueError: The function does not exist, does not take these arguments, fails, or returns
+        UserError: The function does not exist, does not take these arguments, fails, or returns
             something else than three splits.
     """
     return as_dataset(call_target("data", config, locate_target("data", config.target)))
 
 
-class TargetRaised(ValueError):
+class TargetRaised(UserError):
     """A constructor or loader raised; the message is our sentence, `error` what it raised."""
 
     def __init__(self, sentence: str, error: BaseException) -> None:
@@ -45,7 +46,7 @@ def locate_target(key: str, target: str) -> Callable[..., Any]:
     """Find what a `_target_` names.
 
     Raises:
-        ValueError: No import finds it, or importing it fails.
+        UserError: No import finds it, or importing it fails.
     """
     if target in GIVEN:
         return GIVEN[target]
@@ -55,12 +56,12 @@ def locate_target(key: str, target: str) -> Callable[..., Any]:
         cause = error.__cause__ or error
         top = target.split(".")[0]
         ours = f" ({top} is the bench's own package: give your file another name)" if top in _OURS else ""
-        raise ValueError(
+        raise UserError(
             f"{key}._target_ must be a class or function that can be imported, got {target}:"
             f" {type(cause).__name__}: {first_line(cause)}{_where(cause)}{ours}"
         ) from error
     if not callable(found):
-        raise ValueError(f"{key}._target_ must be a class or function, got {target}, a {type(found).__name__}")
+        raise UserError(f"{key}._target_ must be a class or function, got {target}, a {type(found).__name__}")
     return found  # type: ignore[no-any-return]
 
 
@@ -79,14 +80,14 @@ def call_target(key: str, config: Component, factory: Callable[..., Any], *args:
     """Call a target with a configuration's options and our own arguments.
 
     Raises:
-        ValueError: An option is no argument of it, one that it needs is missing, or the call fails.
+        UserError: An option is no argument of it, one that it needs is missing, or the call fails.
     """
     known = target_arguments(factory)
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
     for option in config.options:
         if known and option not in known and not takes_any:
             names = [n for n, p in known.items() if n not in ("params", "foreach", "fused", *extra)]
-            raise ValueError(
+            raise UserError(
                 f"{key}.{option} must be an argument of {config.target}, got an unknown one;"
                 f" its arguments are {', '.join(names) or 'none'}"
             )
@@ -96,7 +97,7 @@ def call_target(key: str, config: Component, factory: Callable[..., Any], *args:
             parameter.KEYWORD_ONLY,
         )
         if needed and name not in config.options and name not in extra:
-            raise ValueError(f"{key}.{name} must be set for {config.target}, got nothing; add +{key}.{name}=...")
+            raise UserError(f"{key}.{name} must be set for {config.target}, got nothing; add +{key}.{name}=...")
     try:
         options = dict(config.options)
         for name, value in options.items():
@@ -106,7 +107,7 @@ def call_target(key: str, config: Component, factory: Callable[..., Any], *args:
     except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
             raise
-        if isinstance(error, ValueError) and config.target.split(".")[0] in (*_OURS, "torch"):
+        if isinstance(error, ValueError | UserError) and config.target.split(".")[0] in (*_OURS, "torch"):
             subject = str(error).partition(" ")[0].partition("[")[0]
             prefix = "" if "." in subject else f"{key}." if subject in known else f"{key}={config.name}: "
             raise TargetRaised(f"{prefix}{first_line(error)}", error) from error

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.verdict import DIRECTIONS
@@ -196,12 +197,12 @@ class Ledger(NamedTuple):
         """The ledger with one claim only, and with the workloads of a budget.
 
         Raises:
-            ValueError: There is no such claim, or budget.
+            UserError: There is no such claim, or budget.
         """
         if budget not in BUDGETS:
-            raise ValueError(f"budget must be one of {', '.join(BUDGETS)}, got {budget}; choose one of these")
+            raise UserError(f"budget must be one of {', '.join(BUDGETS)}, got {budget}; choose one of these")
         if claim is not None and claim not in self.claims:
-            raise ValueError(f"claim must be one of {', '.join(self.claims)}, got {claim}; choose one of these")
+            raise UserError(f"claim must be one of {', '.join(self.claims)}, got {claim}; choose one of these")
         affordable = BUDGETS[: 1 + BUDGETS.index(budget)]
         return self._replace(
             claims={key: value for key, value in self.claims.items() if claim in (None, key)},
@@ -221,13 +222,13 @@ def load(name: str) -> Ledger:
         name: One that ships, or the path of a folder of claims.
 
     Raises:
-        ValueError: There is none, or a file is not what it must be; the message names file and key.
+        UserError: There is none, or a file is not what it must be; the message names file and key.
     """
     folder = CLAIMS_DIR / name if name in ledgers() else Path(name)
     paths = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
     files = [path for path in paths if path.name not in (LEDGER_FILE, WORKLOADS_FILE)]
     if not files:
-        raise ValueError(
+        raise UserError(
             f"the ledger must be one of {', '.join(ledgers())}, or a folder of claims (*.yaml), got {name}; choose one"
         )
     workloads = dict(_workloads(CLAIMS_DIR / WORKLOADS_FILE))
@@ -244,7 +245,7 @@ def load(name: str) -> Ledger:
                 _checked(Workload, value, path, f"workloads.{own}.")
         claim = _checked(Claim, node, path)
         if claim.id in claims:
-            raise ValueError(f"{path}: id must be unique in the ledger, got {claim.id} again; choose another")
+            raise UserError(f"{path}: id must be unique in the ledger, got {claim.id} again; choose another")
         claims[claim.id] = claim
         paths_of[claim.id] = path
         for entry in claim.workloads:
@@ -261,7 +262,7 @@ def load(name: str) -> Ledger:
             ("source", [claim.source], head.sources or {claim.source: ""}),
         ):
             for unknown in set(names) - set(known):
-                raise ValueError(
+                raise UserError(
                     f"{paths_of[claim.id]}: {key} must be of {', '.join(sorted(known))}, got {unknown}; choose of these"
                 )
     order = sorted(claims, key=_natural)
@@ -283,11 +284,11 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         node = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} must be a YAML file, got one that cannot be read: {' '.join(str(error).split())}"
         ) from None
     if not isinstance(node, dict):
-        raise ValueError(f"{path} must hold keys and values, got {type(node).__name__}; see conf/claims/articles")
+        raise UserError(f"{path} must hold keys and values, got {type(node).__name__}; see conf/claims/articles")
     return node
 
 
@@ -299,16 +300,16 @@ def _checked(model: type[Any], node: Mapping[str, Any], path: Path, prefix: str 
         first = error.errors()[0]
         key = prefix + ".".join(str(part) for part in first["loc"])
         if first["type"] == "value_error":
-            raise ValueError(f"{path}: {first['ctx']['error']}") from None
+            raise UserError(f"{path}: {first['ctx']['error']}") from None
         if first["type"] == "extra_forbidden":
             part = Measure if first["loc"][0] == "measures" else model
-            raise ValueError(
+            raise UserError(
                 f"{path}: {key} must be one of {', '.join(part.model_fields)}, got an unknown key"
             ) from None
         if first["type"] == "missing":
-            raise ValueError(f"{path}: {key} must be set, got nothing; give it a value") from None
+            raise UserError(f"{path}: {key} must be set, got nothing; give it a value") from None
         wanted = _description(model, [str(part) for part in first["loc"]]) or first["msg"]
-        raise ValueError(f"{path}: {key} must be {wanted}, got {first['input']!r}; see conf/claims/articles") from None
+        raise UserError(f"{path}: {key} must be {wanted}, got {first['input']!r}; see conf/claims/articles") from None
 
 
 def _description(model: type[BaseModel], location: list[str]) -> str | None:

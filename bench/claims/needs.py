@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from bench.base.errors import Mistake
+from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.claims.effects.evidence import DEFAULT, NUM_TRIALS, RATES, TUNED
 from bench.claims.effects.registry import QUANTITIES
@@ -139,12 +139,14 @@ def learning_rates(optimizer: str) -> list[float]:
     """Rates half a decade apart, around the documented one of an optimizer: those of a tuned sweep.
 
     Raises:
-        Mistake: Its config names none.
+        UserError: Its config names none.
     """
     file = CONF_DIR / "optimizer" / f"{optimizer}.yaml"
     search = yaml.safe_load(file.read_text()).get("search", {}) if file.is_file() else {}
     if "lr" not in search:
-        raise Mistake(f"{optimizer} must have a search.lr in its config to be run at several learning rates, got none")
+        raise UserError(
+            f"{optimizer} must have a search.lr in its config to be run at several learning rates, got none"
+        )
     center = float(search["lr"]["center"])
     whole = Range("lr", center / 100, center * 100)
     return [whole.at(i / (NUM_TRIALS - 1)) for i in range(NUM_TRIALS)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.analysis.step_costs import MIN_PROCESSES
-from bench.base.errors import Mistake
+from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.claims.effects.evidence import DEFAULT, TUNED
 from bench.claims.ledger import Ledger
@@ -104,7 +104,7 @@ def runnable_ledger(ledger: Ledger) -> tuple[Ledger, dict[str, str]]:
                 config = parse_config(plain(compose("config", ledger.workloads[name].run)))
                 resolve(config.device.name)
                 dataset(config.data, torch.device("cpu"))
-            except (ValueError, Unavailable) as error:
+            except (UserError, Unavailable) as error:
                 absent[name] = str(error)
     return ledger._replace(
         workloads={k: v for k, v in ledger.workloads.items() if k in used and k not in absent}
@@ -115,11 +115,11 @@ def run_ledger(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: in
     """Make all runs, time steps, carry out the checks of statements of fact.
 
     Raises:
-        Refused: Something cannot be carried out.
+        UserError: Something cannot be carried out.
         KeyboardInterrupt: After the run in flight was recorded.
     """
     from bench import tables
-    from bench.base.errors import Refused
+    from bench.base.errors import UserError
     from bench.execution.launchers.forkserver import prepare_pool
     from bench.execution.launchers.pool import Pool
     from bench.execution.progress import overall
@@ -139,12 +139,12 @@ def run_ledger(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: in
                 if job.times_count and _contended(session):
                     session = sweep([*job.overrides, *place, "force=true"], pool)
                 if session.refusal:
-                    raise Refused(f"{job.workload}: {session.refusal}")
+                    raise UserError(f"{job.workload}: {session.refusal}")
                 _record(options.study_dir, job, session)
     finally:
         shown.finish()
         if pool is not None:
-            pool.close(now=True)
+            pool.close()
     tables.build(options.study_dir)
     _time_steps(options, ledger)
     _check_facts(options.study_dir, facts)
@@ -181,7 +181,7 @@ def _record(study_dir: Path, job: Job, session: Session) -> None:
 def _time_steps(options: Options, ledger: Ledger) -> None:
     """Time the steps of what is compared by time, where no session of an undisturbed machine has."""
     from bench import tables
-    from bench.base.errors import Refused
+    from bench.base.errors import UserError
     from bench.compose import command_line
     from bench.step_cost.session import measure
 
@@ -209,7 +209,7 @@ def _time_steps(options: Options, ledger: Ledger) -> None:
         ]  # fmt: skip
         refusal = command_line.compose("step_cost", lambda node: measure(node), typed)
         if refusal:
-            raise Refused(f"{workload}: {refusal}")
+            raise UserError(f"{workload}: {refusal}")
 
 
 def _is_timed(runs: pd.DataFrame, costs: pd.DataFrame, entries: Sequence[str]) -> bool:
@@ -229,14 +229,14 @@ def _facts(ledger: Ledger) -> list[str]:
     """The checks that its claims name.
 
     Raises:
-        Mistake: There is no such check.
+        UserError: There is no such check.
     """
     wanted = {claim.fact: claim.id for claim in ledger.claims.values() if claim.fact is not None}
     if wanted:
         from bench.claims.checks.articles import FACTS
 
         for name in set(wanted) - set(FACTS):
-            raise Mistake(
+            raise UserError(
                 f"fact of claim {wanted[name]} must be one of {', '.join(FACTS)}, got {name}; choose one of these"
             )
     return sorted(wanted)

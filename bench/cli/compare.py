@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import tables
 from bench.analysis.study_diff import FAILURES, QUANTITIES, compare_studies
+from bench.base.errors import UserError
 from bench.report.study_diff import markdown, text
 
 OK, WORSE, REFUSED = 0, 1, 2
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         studies = [tables.load(path) for path in (given.a, given.b)]
         found = compare_studies(studies[0], studies[1], tolerance)
         names = (str(given.a), str(given.b))
-    except (ValueError, FileNotFoundError) as error:
+    except (UserError, FileNotFoundError) as error:
         print(f"bench.compare: {error}", file=sys.stderr)
         return REFUSED
     try:
@@ -62,12 +63,12 @@ def _tolerance(typed: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise ValueError(f"--tolerance must be a finite number of at least 0, got {typed}; 0.05 is 5 %")
+        raise UserError(f"--tolerance must be a finite number of at least 0, got {typed}; 0.05 is 5 %")
     return value
 
 
 def _quantities(typed: str) -> list[str]:
     names = [name for name in typed.split(",") if name]
     if unknown := [name for name in names if name not in QUANTITIES]:
-        raise ValueError(f"--fail-on must be a list of {', '.join(QUANTITIES)}, got {unknown[0]}; choose of these")
+        raise UserError(f"--fail-on must be a list of {', '.join(QUANTITIES)}, got {unknown[0]}; choose of these")
     return names

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.base.errors import INTERRUPTED, NOT_ALL_OK, OK, REFUSED, Refused
+from bench.base.errors import INTERRUPTED, NOT_ALL_OK, OK, REFUSED, UserError
 from bench.base.text import show_warning
 from bench.compose.command_line import MULTIRUN, compose
 from bench.execution.launchers.forkserver import prepare_pool
@@ -36,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         session.interrupted = True
     finally:
         if session.pool is not None:
-            session.pool.close(now=True)
+            session.pool.close()
     status = OK
     try:
         status = _finish(session)
     except KeyboardInterrupt:
         session.interrupted = True
-    except Refused as error:
+    except UserError as error:
         session.refusal = session.refusal or str(error)
     if session.interrupted:
         print("bench: interrupted; finished runs are saved, run the same command again to resume", file=sys.stderr)

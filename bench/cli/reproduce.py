@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bench.base.errors import Mistake
+from bench.base.errors import UserError
 from bench.claims.effects.evidence import Evidence
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.evaluate import comparisons, verdicts
@@ -37,7 +37,7 @@ python -m bench.reproduce list [<ledger>]              the claims
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit status (see `bench.base.errors`)."""
-    from bench.base.errors import INTERRUPTED, OK, REFUSED, Refused
+    from bench.base.errors import INTERRUPTED, OK, REFUSED, UserError
 
     typed = list(sys.argv[1:] if arguments is None else arguments)
     if not typed or typed[0] in ("-h", "--help"):
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _list(typed[1:])
         options = parse(typed)
         return _carry_out(options, load(options.ledger))
-    except (ValueError, Refused, FileNotFoundError) as error:
+    except (UserError, FileNotFoundError) as error:
         print(f"bench.reproduce: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
@@ -63,11 +63,11 @@ def parse(typed: Sequence[str]) -> Options:
     """The command line as options.
 
     Raises:
-        Mistake: Something in it is not what it must be.
+        UserError: Something in it is not what it must be.
     """
     names = [name for name in typed if "=" not in name]
     if len(names) != 1:
-        raise Mistake(f"one ledger must be named, got {' '.join(names) or 'none'}; choose of {', '.join(ledgers())}")
+        raise UserError(f"one ledger must be named, got {' '.join(names) or 'none'}; choose of {', '.join(ledgers())}")
     known = {f.name: f for f in fields(Options) if f.name != "ledger"}
     values: dict[str, Any] = {}
     for entry in typed:
@@ -75,22 +75,22 @@ def parse(typed: Sequence[str]) -> Options:
         if not equals:
             continue
         if key not in known:
-            raise Mistake(f"{key} must be one of {', '.join(known)}, got an unknown key; see --help")
+            raise UserError(f"{key} must be one of {', '.join(known)}, got an unknown key; see --help")
         default = known[key].default
         if isinstance(default, bool):
             if value not in ("true", "false"):
-                raise Mistake(f"{key} must be true or false, got {value}; leave it out for false")
+                raise UserError(f"{key} must be true or false, got {value}; leave it out for false")
             values[key] = value == "true"
         elif isinstance(default, int):
             if not value.isdigit() or int(value) < 1:
-                raise Mistake(f"{key} must be a whole number of at least 1, got {value}; leave it out for all cores")
+                raise UserError(f"{key} must be a whole number of at least 1, got {value}; leave it out for all cores")
             values[key] = int(value)
         else:
             values[key] = value
     if values.get("budget", "quick") not in BUDGETS:
-        raise Mistake(f"budget must be one of {', '.join(BUDGETS)}, got {values['budget']}; choose one of these")
+        raise UserError(f"budget must be one of {', '.join(BUDGETS)}, got {values['budget']}; choose one of these")
     if values.get("publish") and (values.get("claim") or not values.get("budget")):
-        raise Mistake(
+        raise UserError(
             "publish must come with a budget and without claim, got it otherwise; the whole ledger is published"
         )
     return Options(names[0], **values)

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.config.parse import group_options
 
@@ -92,7 +93,7 @@ def workloads(names: Sequence[str]) -> Iterator[Workload]:
             check_batch_size(config, data)
             with torch.no_grad():
                 checked_outputs(config, data.spec, model.eval(), data.first(1)[0])
-        except (ValueError, Unavailable) as error:
+        except (UserError, Unavailable) as error:
             lacking = str(error)
         yield Workload(name, about(name), config.model.name, config.data.name, num_parameters, num_train, lacking)
 

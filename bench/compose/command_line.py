@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.base.errors import Refused
+from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def compose(config_name: str, job: Callable[[DictConfig], Any], arguments: Seque
     def guarded(node: DictConfig) -> Any:
         try:
             return job(node)
-        except Refused as error:  # Hydra would print lines of its own about it.
+        except UserError as error:  # Hydra would print lines of its own about it.
             refusals.append(str(error))
             return float("inf")
 
@@ -59,12 +61,13 @@ def compose(config_name: str, job: Callable[[DictConfig], Any], arguments: Seque
         version.setbase("1.3")
         with _claims_are_no_group():
             _run_hydra(parser.parse_args(ordered), parser, guarded, str(CONF_DIR), config_name)
-    except (Refused, HydraException, OmegaConfBaseException) as error:
+    except (UserError, HydraException, OmegaConfBaseException) as error:
         if full_error == "1":
             raise
-        return str(error) if isinstance(error, Refused) else sentence(error, is_sweep)
+        return str(error) if isinstance(error, UserError) else sentence(error, is_sweep)
     except ValueError as error:  # Hydra's own, for combinations that it does not take
-        if full_error == "1":
+        frames = traceback.extract_tb(error.__traceback__)
+        if full_error == "1" or "hydra" not in Path(frames[-1].filename).parts:
             raise
         said = " ".join(str(error).split())
         return f"the command must be one that Hydra can compose, got: {said}; see --help"

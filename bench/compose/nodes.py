@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.base.errors import Refused
+from bench.base.errors import UserError
 from bench.config.parse import parse
 from bench.config.schema import Config
 
@@ -17,19 +17,16 @@ def config_of(node: DictConfig, overrides: Sequence[str]) -> Config:
     """A composed configuration as a typed one.
 
     Raises:
-        Refused: A value is not what its key takes.
+        UserError: A value is not what its key takes.
     """
-    try:
-        return parse(plain(node), list(overrides))
-    except ValueError as error:
-        raise Refused(str(error)) from None
+    return parse(plain(node), list(overrides))
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
     """A composed configuration as plain dicts and lists, without Hydra's own part.
 
     Raises:
-        Refused: A value refers to what is not there.
+        UserError: A value refers to what is not there.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -39,7 +36,7 @@ def plain(node: DictConfig) -> dict[str, Any]:
     try:
         container = OmegaConf.to_container(node, resolve=True)
     except OmegaConfBaseException as error:
-        raise Refused(unresolvable(node) or str(error)) from None
+        raise UserError(unresolvable(node) or str(error)) from None
     assert isinstance(container, dict)
     container.pop("hydra", None)
     return {str(key): value for key, value in container.items()}

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from bench.base.errors import UserError
 from bench.base.hashing import content_of, weights_hash
 from bench.base.paths import CONF_DIR
 from bench.config.hyperparameters import AugmentOptions, Hyperparameters, ScheduleOptions
@@ -45,15 +46,15 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
         overrides: The command-line overrides that led to it, for the record.
 
     Raises:
-        ValueError: A key is unknown, or a value has the wrong type or is out of its range. The
+        UserError: A key is unknown, or a value has the wrong type or is out of its range. The
             message is one sentence naming the dotted key, what was expected and what came.
     """
     node = ABSENT | node
     if "overrides" in node:
-        raise ValueError("overrides must not be set, got a value; it is what was typed")
+        raise UserError("overrides must not be set, got a value; it is what was typed")
     for key in ("optimizer", "model", "data", "schedule", "augment", "device", "train", "regularization", *ABSENT):
         if not isinstance(node.get(key), dict):
-            raise ValueError(
+            raise UserError(
                 f"{key} must be a mapping or a group option, got {node.get(key)!r};"
                 f" choose one of {', '.join(group_options(key)) or 'its keys'}"
             )
@@ -65,7 +66,7 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
         try:
             checked = allowed(**options).model_dump(exclude_unset=True)
         except ValidationError as error:
-            raise ValueError(error_sentence(error, allowed, f"{key}.", {key: str(name)})) from None
+            raise UserError(error_sentence(error, allowed, f"{key}.", {key: str(name)})) from None
         node[key] = {"name": name, "options": checked}
     if node.get("study") is None:
         node["study"] = f"{node['data']['name']}-{node['model']['name']}"
@@ -74,18 +75,18 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
     except ValidationError as error:
         groups: tuple[str, ...] = ("device", "launcher", "sweep")
         chosen = {key: str(node[key].get("name")) for key in groups}
-        raise ValueError(error_sentence(error, Config, chosen=chosen)) from None
+        raise UserError(error_sentence(error, Config, chosen=chosen)) from None
     if len(set(config.seeds)) < len(config.seeds):
-        raise ValueError(f"seeds must be different from each other, got {config.seeds}; name each once")
+        raise UserError(f"seeds must be different from each other, got {config.seeds}; name each once")
     if config.train.epochs is None and config.train.steps is None:
-        raise ValueError("train.epochs must be set where train.steps is null, got null; set one of the two")
+        raise UserError("train.epochs must be set where train.steps is null, got null; set one of the two")
     if config.train.accumulate > config.train.batch_size:
-        raise ValueError(
+        raise UserError(
             f"train.accumulate must be at most train.batch_size={config.train.batch_size}, got"
             f" {config.train.accumulate}; it is the number of parts that a batch is computed in"
         )
     if config.sweep.trial_seed + config.sweep.seeds >= 2**32:
-        raise ValueError(
+        raise UserError(
             f"sweep.trial_seed must leave room for {config.sweep.seeds} seeds after it, got"
             f" {config.sweep.trial_seed}; choose a smaller one"
         )
@@ -104,28 +105,28 @@ def parse_step_cost(node: dict[str, Any], overrides: list[str] | None = None) ->
         overrides: The command-line overrides that led to it, for the record.
 
     Raises:
-        ValueError: As `parse`.
+        UserError: As `parse`.
     """
     node = dict(node)
     for key in ("model", "data", "device", "train"):
         if not isinstance(node.get(key), dict):
-            raise ValueError(f"{key} must be a mapping or a group option, got {node.get(key)!r}; leave it out")
+            raise UserError(f"{key} must be a mapping or a group option, got {node.get(key)!r}; leave it out")
     for key in ("model", "data"):
         node[key] = _component(key, node[key])
     entries = node.get("optimizers")
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"optimizers must be a list such as [adam,sgd], got {shown_value(entries)}; name at least one")
+        raise UserError(f"optimizers must be a list such as [adam,sgd], got {shown_value(entries)}; name at least one")
     node["optimizers"] = [_optimizer_entry(i, entry) for i, entry in enumerate(entries)]
     names = [entry["name"] for entry in node["optimizers"]]
     for key, values in (("optimizers", names), ("implementations", node.get("implementations"))):
         if isinstance(values, list) and len({str(v) for v in values}) < len(values):
-            raise ValueError(
+            raise UserError(
                 f"{key} must be different from each other, got {', '.join(map(str, values))}; name each once"
             )
     if node.get("baseline") is None:
         node["baseline"] = "sgd" if "sgd" in names else names[0]
     if node["baseline"] not in names:
-        raise ValueError(
+        raise UserError(
             f"baseline must be one of the optimizers ({', '.join(names)}), got {shown_value(node['baseline'])}"
         )
     if node.get("study") is None:
@@ -133,11 +134,11 @@ def parse_step_cost(node: dict[str, Any], overrides: list[str] | None = None) ->
     try:
         config = StepCostConfig(**node, overrides=overrides or [])
     except ValidationError as error:
-        raise ValueError(
+        raise UserError(
             error_sentence(error, StepCostConfig, chosen={"device": str(node["device"].get("name"))})
         ) from None
     if config.device.name == "fake":
-        raise ValueError("device must be one whose clock can be read, got fake; choose cpu, cuda, mps or auto")
+        raise UserError("device must be one whose clock can be read, got fake; choose cpu, cuda, mps or auto")
     return config
 
 
@@ -149,7 +150,7 @@ def _optimizer_entry(index: int, entry: Any) -> dict[str, Any]:
     key, options = f"optimizers[{index}]", group_options("optimizer")
     settings = {"name": entry} if isinstance(entry, str) else dict(entry) if isinstance(entry, dict) else None
     if settings is None or not ({"name", "_target_"} & set(settings)):
-        raise ValueError(
+        raise UserError(
             f"{key} must be one of {', '.join(options)}, or a mapping such as {{name:sgd,momentum:0.9}}, got {shown_value(entry)}"
         )
     name = settings.pop("name", None)
@@ -158,14 +159,14 @@ def _optimizer_entry(index: int, entry: Any) -> dict[str, Any]:
         settings["name"] = name
         return _component("optimizer", settings)
     if name not in options or name == "custom":
-        raise ValueError(
+        raise UserError(
             f"{key} must be one of {', '.join(o for o in options if o != 'custom')}, got {shown_value(name)}; a class of your own is {{_target_:my_file.MyClass,lr:0.01}}"
         )
     node = yaml.safe_load(shipped.read_text())
     del node["search"]
     unknown = sorted(set(settings) - set(node))
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"{key}.{unknown[0]} must be a setting of {name} ({', '.join(k for k in node if k not in ('_target_', 'name', 'implementation'))}), got an unknown one; choose one of these"
         )
     changed = {k: v for k, v in settings.items() if v != node[k]}
@@ -189,7 +190,7 @@ def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
     target, name = options.pop("_target_", None), options.pop("name", None)
     if target in (None, "???"):
         what, example = ("function", "load") if key == "data" else ("class", "MyClass")
-        raise ValueError(
+        raise UserError(
             f"{key}._target_ must be the dotted path of a {what} when {key}=custom, got nothing;"
             f" add {key}._target_=my_file.{example}"
         )
@@ -209,11 +210,11 @@ def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
             try:
                 checked = Hyperparameters(**options)
             except ValidationError as error:
-                raise ValueError(
+                raise UserError(
                     error_sentence(error, Hyperparameters, "optimizer.", {"optimizer": str(name)})
                 ) from None
             parsed["options"] = checked.model_dump(exclude_unset=True)
     for option, value in parsed["options"].items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{key}.{option} must be a finite number, got {value}; give a number")
+            raise UserError(f"{key}.{option} must be a finite number, got {value}; give a number")
     return parsed

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.base.errors import UserError
 from bench.data.dataset import SPLITS, Dataset, from_tensors
 from bench.data.text_sources import read_text, stdlib_folder
 
@@ -43,7 +44,7 @@ def load(
         targets one place ahead of the inputs.
 
     Raises:
-        ValueError: The file cannot be read or decoded, is too short for a window in each split or has
+        UserError: The file cannot be read or decoded, is too short for a window in each split or has
             one character only, or an option is out of its range.
 
     References:
@@ -51,19 +52,19 @@ def load(
         tiny Shakespeare is such a file.
     """
     if not isinstance(path, str | None):
-        raise ValueError(f"path must be the path of a text file, or null, got {path}; write it in quotes")
+        raise UserError(f"path must be the path of a text file, or null, got {path}; write it in quotes")
     if not isinstance(encoding, str):
-        raise ValueError(f"encoding must be a name, got {encoding}; most files are utf-8")
+        raise UserError(f"encoding must be a name, got {encoding}; most files are utf-8")
     for name, whole, most in (("context", context, 2**16), ("max_chars", max_chars, 10**12)):
         if whole is None and name == "max_chars":
             continue
         if isinstance(whole, bool) or not isinstance(whole, int) or not 1 <= whole <= most:
-            raise ValueError(f"{name} must be a whole number from 1 to {most:,}, got {whole}; set such a one")
+            raise UserError(f"{name} must be a whole number from 1 to {most:,}, got {whole}; set such a one")
     for name, share in (("val_share", val_share), ("test_share", test_share)):
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
-            raise ValueError(f"{name} must be a number above 0 and below 1, got {share}; 0.05 is usual")
+            raise UserError(f"{name} must be a number above 0 and below 1, got {share}; 0.05 is usual")
     if val_share + test_share >= 1:
-        raise ValueError(
+        raise UserError(
             f"val_share must leave some text for train beside test_share={test_share}, got {val_share}; lower one"
         )
 
@@ -73,14 +74,14 @@ def load(
     ends = [round(len(text) * (1 - val_share - test_share)), round(len(text) * (1 - test_share)), len(text)]
     shortest = min(ends[0], ends[1] - ends[0], ends[2] - ends[1])
     if shortest <= context:
-        raise ValueError(
+        raise UserError(
             f"context must be below the characters of each split, got {context} for {place} with {len(text):,} in"
             f" all, {shortest:,} in the smallest split; take a longer text or a shorter context"
         )
     codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     characters, numbers = np.unique(codes, return_inverse=True)
     if len(characters) < 2:
-        raise ValueError(f"path must be a text of at least 2 different characters, got {place}; choose another")
+        raise UserError(f"path must be a text of at least 2 different characters, got {place}; choose another")
     pairs = {}
     for split, begin, end in zip(SPLITS, (0, *ends), ends, strict=False):
         windows = numbers[begin : begin + (end - begin) // (context + 1) * (context + 1)].reshape(-1, context + 1)
@@ -93,7 +94,7 @@ def stdlib_text() -> str:
     """The first million characters of the standard library's public modules, packages left out.
 
     Raises:
-        ValueError: The sources are not there.
+        UserError: The sources are not there.
     """
     text = ""
     for file in sorted(stdlib_folder().glob("[a-z]*.py")):  # _sysconfigdata*.py is another on every machine

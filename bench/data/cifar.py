@@ -34,7 +34,7 @@ def load(
         where they are the images (N, 3 * side * side).
 
     Raises:
-        ValueError: Files are absent and `download` is false, they cannot be fetched or are not what
+        UserError: Files are absent and `download` is false, they cannot be fetched or are not what
             they should be, or an option is out of its range.
 
     References:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.base.errors import UserError
+
 SPLITS = ("train", "val", "test")
 
 
@@ -138,11 +140,11 @@ class Dataset:
             With a fingerprint of its own, also where `num_train` is all of them.
 
         Raises:
-            ValueError: There are not so many.
+            UserError: There are not so many.
         """
         num = self.size("train")
         if num_train > num:
-            raise ValueError(
+            raise UserError(
                 f"data.num_train must be at most {num:,}, the training examples there are, got {num_train:,};"
                 " leave it out for all of them"
             )
@@ -185,7 +187,7 @@ def as_dataset(returned: Any) -> Dataset:
     """Check what a loader returned, and make a `Dataset` of it; one that is ready stays as it is.
 
     Raises:
-        ValueError: It is not three pairs of equally many inputs and targets, a split is empty, or a
+        UserError: It is not three pairs of equally many inputs and targets, a split is empty, or a
             class is negative.
     """
     if isinstance(returned, Dataset):
@@ -196,7 +198,7 @@ def as_dataset(returned: Any) -> Dataset:
             for split, (inputs, targets) in zip(SPLITS, returned, strict=True)
         }
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
+        raise UserError(
             "data must be three pairs (train, val, test) of inputs and targets as tensors or arrays,"
             f" got {type(returned).__name__} ({error}); return ((x, y), (x, y), (x, y))"
         ) from None
@@ -223,37 +225,37 @@ def from_tensors(
         optimum_of: The `_target_` of the model of which it is.
 
     Raises:
-        ValueError: There are not as many inputs as targets, a split is empty, shapes or kinds differ
+        UserError: There are not as many inputs as targets, a split is empty, shapes or kinds differ
             between splits, or a class or token is out of its range.
     """
     pairs = {split: (_plain(x), _plain(y)) for split, (x, y) in pairs.items()}
     for split, (x, y) in pairs.items():
         if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
-            raise ValueError(
+            raise UserError(
                 f"data: {split} must have as many inputs as targets, and at least one,"
                 f" got inputs of shape {list(x.shape)} and targets of shape {list(y.shape)}"
             )
     shapes = {tuple(x.shape[1:]) for x, _ in pairs.values()}
     if len(shapes) > 1:
-        raise ValueError(f"data: inputs of all splits must have one shape, got {sorted(shapes)}")
+        raise UserError(f"data: inputs of all splits must have one shape, got {sorted(shapes)}")
     if num_tokens is not None:
         pairs = {split: (x.long(), y) for split, (x, y) in pairs.items()}
         for split, (x, _) in pairs.items():
             if int(x.min()) < 0 or int(x.max()) >= num_tokens:
-                raise ValueError(
+                raise UserError(
                     f"data: tokens must be whole numbers from 0 to {num_tokens - 1},"
                     f" got {int(x.min())} to {int(x.max())} in {split}"
                 )
     kinds = {(tuple(y.shape[1:]), y.is_floating_point()) for _, y in pairs.values()}
     if len(kinds) > 1:
         told = ", ".join(f"{y.dtype} {list(y.shape)} in {split}" for split, (_, y) in pairs.items())
-        raise ValueError(f"data: targets of all splits must be of one kind and shape, got {told.replace('torch.', '')}")
+        raise UserError(f"data: targets of all splits must be of one kind and shape, got {told.replace('torch.', '')}")
     if task is None:
         ((shape, is_floating),) = kinds
         if not is_floating and shape == (1,):
             pairs = {split: (x, y.squeeze(1)) for split, (x, y) in pairs.items()}
         elif not is_floating and shape:
-            raise ValueError(
+            raise UserError(
                 f"data: targets must be one whole number each for classes, or floating-point numbers for values, got"
                 f" whole numbers of shape {list(shape)}; convert them"
             )
@@ -263,12 +265,12 @@ def from_tensors(
         lowest = min(int(y.min()) for _, y in pairs.values())
         highest = max(int(y.max()) for _, y in pairs.values())
         if lowest < 0:
-            raise ValueError(f"data: classes must be whole numbers from 0, got {lowest}")
+            raise UserError(f"data: classes must be whole numbers from 0, got {lowest}")
         if num_outputs is not None and highest >= num_outputs:
-            raise ValueError(f"data: classes must be whole numbers from 0 to {num_outputs - 1}, got {highest}")
+            raise UserError(f"data: classes must be whole numbers from 0 to {num_outputs - 1}, got {highest}")
         num_examples = sum(len(y) for _, y in pairs.values())
         if num_outputs is None and highest >= max(1000, num_examples):
-            raise ValueError(
+            raise UserError(
                 f"data: classes must be numbered 0, 1, 2, ..., got {highest} among {num_examples:,} examples;"
                 " number them anew"
             )

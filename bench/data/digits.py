@@ -29,7 +29,7 @@ def load(resize: int | None = None, channels: int | None = None, reconstruct: bo
         are the images (N, channels * side * side).
 
     Raises:
-        ValueError: An option is out of its range.
+        UserError: An option is out of its range.
 
     References:
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.

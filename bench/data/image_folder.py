@@ -19,6 +19,7 @@ from torch.utils.data import Dataset as MapDataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
+from bench.base.errors import UserError
 from bench.data.dataset import SPLITS, DataSpec, stratified_order
 from bench.data.streaming import Loaded, one_line
 
@@ -62,7 +63,7 @@ class Images(MapDataset[tuple[Tensor, int]]):
         """One image (3, size, size) and its class.
 
         Raises:
-            ValueError: It cannot be read.
+            UserError: It cannot be read.
         """
         return self.transform(self.read(index)), int(self.targets[index])
 
@@ -70,18 +71,18 @@ class Images(MapDataset[tuple[Tensor, int]]):
         """One image as it lies in the file, in red, green and blue.
 
         Raises:
-            ValueError: It cannot be read, or has more than 8 bits a channel.
+            UserError: It cannot be read, or has more than 8 bits a channel.
         """
         path = os.fsdecode(self.paths[index])
         try:
             with warnings.catch_warnings(), Image.open(os.path.join(self.root, path)) as image:  # noqa: PTH118
                 warnings.simplefilter("ignore")  # of odd metadata, which some of ImageNet's files have
                 if image.mode[0] in "IF":  # which Pillow would cut off at 255
-                    raise ValueError(f"more than 8 bits a channel (mode {image.mode})")
+                    raise UserError(f"more than 8 bits a channel (mode {image.mode})")
                 return image.convert("RGB")
         except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error and others
             told = f"{type(error).__name__}: {one_line(error)}".replace(os.path.join(self.root, ""), "")  # noqa: PTH118
-            raise ValueError(
+            raise UserError(
                 f"data.path must hold images that can be read, got {path}: {told};"
                 " replace the file, or leave such files out by data.on_corrupt=skip"
             ) from error
@@ -124,7 +125,7 @@ def load(
         Inputs (N, 3, size, size), targets (N,): classes in the order of their folders' names.
 
     Raises:
-        ValueError: An option is out of its range, a folder is absent, a class has no images, or
+        UserError: An option is out of its range, a folder is absent, a class has no images, or
             classes differ between splits.
 
     References:
@@ -133,25 +134,25 @@ def load(
     """
     side = 224 if size is None else size
     if type(side) is not int or not 1 <= side <= 1024:
-        raise ValueError(f"size must be a whole number of pixels from 1 to 1024, or null, got {size}; null is 224")
+        raise UserError(f"size must be a whole number of pixels from 1 to 1024, or null, got {size}; null is 224")
     if type(workers) is not int or not 0 <= workers <= 256:
-        raise ValueError(f"workers must be a whole number from 0 to 256, got {workers}; 0 starts none")
+        raise UserError(f"workers must be a whole number from 0 to 256, got {workers}; 0 starts none")
     if on_corrupt not in ("fail", "skip"):
-        raise ValueError(f"on_corrupt must be fail or skip, got {on_corrupt}; choose one of them")
+        raise UserError(f"on_corrupt must be fail or skip, got {on_corrupt}; choose one of them")
     if isinstance(val_share, bool) or not isinstance(val_share, int | float) or not 0 < val_share < 1:
-        raise ValueError(f"val_share must be a number between 0 and 1, got {val_share}; 0.1 holds out a tenth")
+        raise UserError(f"val_share must be a number between 0 and 1, got {val_share}; 0.1 holds out a tenth")
     if not isinstance(normalize, bool):
-        raise ValueError(f"normalize must be true or false, got {normalize}; set one of them")
+        raise UserError(f"normalize must be true or false, got {normalize}; set one of them")
     folder = _top(path)
     names = [split for split in ("val", "test") if _counts(folder, split)]
     if not names:
-        raise ValueError(f"path must hold a folder val or test beside train, got none in {folder}; add one")
+        raise UserError(f"path must hold a folder val or test beside train, got none in {folder}; add one")
     scans = {name: _scan(folder, name) for name in ("train", *names)}
     classes = scans["train"].classes
     for name in names:
         if scans[name].classes != classes:
             (odd, *_) = sorted(set(scans[name].classes) ^ set(classes))
-            raise ValueError(
+            raise UserError(
                 f"path must hold the same class folders in train and {name}, got {odd} in only one of them"
                 f" ({folder}); add or remove it, or remove {name}"
             )
@@ -164,9 +165,7 @@ def load(
         order = stratified_order(train.targets)
         num_val = max(1, round(val_share * len(order)))
         if num_val >= len(order):
-            raise ValueError(
-                f"val_share must leave training images, got {val_share} of {len(order)}; set a smaller one"
-            )
+            raise UserError(f"val_share must leave training images, got {val_share} of {len(order)}; set a smaller one")
         held, rest = np.sort(order[:num_val]), np.sort(order[num_val:])
         parts = [train.chosen(rest), train.chosen(held), scans[names[0]]]
     digest = hashlib.sha256(f"{side} {normalize}\0{chr(0).join(classes)}\0".encode(errors="surrogateescape"))
@@ -200,16 +199,16 @@ class _Scan:
 
 def _top(path: str | None) -> Path:
     if path is None:
-        raise ValueError(
+        raise UserError(
             "path must be a folder with train in it, got null; set data.path or BENCH_IMAGE_ROOT to where images lie"
         )
     if not isinstance(path, str) or not path:
-        raise ValueError(f"path must be the path of a folder, got {path!r}; set data.path or BENCH_IMAGE_ROOT")
+        raise UserError(f"path must be the path of a folder, got {path!r}; set data.path or BENCH_IMAGE_ROOT")
     folder = Path(path).expanduser().absolute()
     if not folder.is_dir():
-        raise ValueError(f"path must be a folder with train in it, got {folder}, which is no folder; correct the path")
+        raise UserError(f"path must be a folder with train in it, got {folder}, which is no folder; correct the path")
     if not (folder / "train").is_dir():
-        raise ValueError(f"path must hold a folder train with a folder of images for each class, got none in {folder}")
+        raise UserError(f"path must hold a folder train with a folder of images for each class, got none in {folder}")
     return folder
 
 
@@ -228,7 +227,7 @@ def _scan(folder: Path, split: str) -> _Scan:
     try:
         return _scanned(folder, split)
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"path must hold folders that can be read, got {folder / split}: {error.strerror}; mend or remove what is in it"
         ) from error
 
@@ -236,14 +235,14 @@ def _scan(folder: Path, split: str) -> _Scan:
 def _scanned(folder: Path, split: str) -> _Scan:
     classes = _subfolders(folder / split)
     if not classes:
-        raise ValueError(f"path must hold a folder for each class in {split}, got none in {folder / split}")
+        raise UserError(f"path must hold a folder for each class in {split}, got none in {folder / split}")
     paths: list[bytes] = []
     lengths: list[int] = []
     counts = []
     for name in classes:
         found = sorted(_images(str(folder / split / name), f"{split}/{name}"))
         if not found:
-            raise ValueError(
+            raise UserError(
                 f"path must hold images in every class folder, got none in {folder / split / name}"
                 f" ({' '.join(IMG_EXTENSIONS)}); add some or remove the folder"
             )
@@ -277,7 +276,7 @@ class _Trials(MapDataset[str]):
     def __getitem__(self, index: int) -> str:
         try:
             self.images.read(index)
-        except ValueError as error:
+        except UserError as error:
             return str(error)
         return ""
 
@@ -300,7 +299,7 @@ def _readable(folder: Path, scans: dict[str, _Scan], workers: int) -> dict[str, 
         kept[name] = scan.chosen(np.flatnonzero(good))
         lacking = np.flatnonzero(np.bincount(kept[name].targets, minlength=len(scan.classes)) == 0)
         if len(lacking):
-            raise ValueError(
+            raise UserError(
                 f"path must hold images that can be read in every class folder, got none in"
                 f" {folder / name / scan.classes[lacking[0]]}; replace them or remove the folder"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from bench.base.errors import UserError
 from bench.data.dataset import Dataset, DataSpec
 
 SIZES = {"train": 1_281_167, "val": 50_000, "test": 50_000}
@@ -21,7 +22,7 @@ def load(size: int = 224, num_classes: int = 1000, channels: int = 3) -> Dataset
         Inputs (N, channels, size, size), all at one place in memory, and targets (N,).
 
     Raises:
-        ValueError: An argument is out of its range.
+        UserError: An argument is out of its range.
 
     References:
         Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", 2015,
@@ -29,7 +30,7 @@ def load(size: int = 224, num_classes: int = 1000, channels: int = 3) -> Dataset
     """
     for name, value, most in (("size", size, 4096), ("num_classes", num_classes, 10**6), ("channels", channels, 64)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise ValueError(f"{name} must be a whole number from 1 to {most}, got {value}")
+            raise UserError(f"{name} must be a whole number from 1 to {most}, got {value}")
     image = torch.randn(1, channels, size, size, generator=torch.Generator().manual_seed(0))
     splits = {split: (image.expand(num, -1, -1, -1), torch.arange(num) % num_classes) for split, num in SIZES.items()}
     spec = DataSpec((channels, size, size), num_classes, "classification")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.base.errors import UserError
 from bench.data.dataset import Batch, stratified_order
 
 NUM_VAL = 5_000
@@ -22,18 +23,18 @@ def folder(root: str | None, download: bool) -> Path:
     """The folder that the files of data sets lie in: `root`, or `optbench` in the user's cache folder.
 
     Raises:
-        ValueError: `root` is no path, or `download` is neither true nor false.
+        UserError: `root` is no path, or `download` is neither true nor false.
     """
     if not isinstance(root, str | None):
-        raise ValueError(f"root must be the path of a folder, or null, got {root}; set one")
+        raise UserError(f"root must be the path of a folder, or null, got {root}; set one")
     if not isinstance(download, bool):
-        raise ValueError(f"download must be true or false, got {download}; set one of them")
+        raise UserError(f"download must be true or false, got {download}; set one of them")
     if root:
         return Path(root).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "optbench"
 
 
-def absent(what: str, names: list[str], where: Path) -> ValueError:
+def absent(what: str, names: list[str], where: Path) -> UserError:
     """What to say of files that are not there and were not to be fetched.
 
     Args:
@@ -41,13 +42,13 @@ def absent(what: str, names: list[str], where: Path) -> ValueError:
         names: Of the files that are missing.
         where: The folder that they belong in.
     """
-    return ValueError(
+    return UserError(
         f"data.root must hold the {what} files ({', '.join(names)} not found in {where});"
         " set data.root or BENCH_DATA_ROOT to where they lie, or fetch them with data.download=true"
     )
 
 
-def unreadable(what: str, path: Path, reason: object) -> ValueError:
+def unreadable(what: str, path: Path, reason: object) -> UserError:
     """What to say of a file that is there and does not hold what it should.
 
     Args:
@@ -55,16 +56,16 @@ def unreadable(what: str, path: Path, reason: object) -> ValueError:
         path: The file.
         reason: What is wrong with it; several lines become one.
     """
-    return ValueError(
+    return UserError(
         f"data.root must hold readable {what} files, got {path}: {' '.join(str(reason).split())};"
         " replace it, or delete it and set data.download=true"
     )
 
 
-def unfetched(what: str, error: Exception) -> ValueError:
+def unfetched(what: str, error: Exception) -> UserError:
     """What to say where files could not be fetched; the lines of the error become one."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    return ValueError(
+    return UserError(
         f"data.download must be possible where it is true, got no {what} files: {reason};"
         " fetch them by other means and set data.root"
     )
@@ -92,7 +93,7 @@ def three_splits(
         Inputs (N, C, side, side), from 0 to 1 unless normalized, and their targets, as `pair` makes them.
 
     Raises:
-        ValueError: An option is out of its range.
+        UserError: An option is out of its range.
     """
     images, classes = train
     order = torch.from_numpy(stratified_order(np.asarray(classes)))
@@ -103,7 +104,7 @@ def three_splits(
 
     splits = made(images[rest], classes[rest]), made(images[val], classes[val]), made(*test)
     if not isinstance(normalize, bool) or (normalize and reconstruct):
-        raise ValueError(
+        raise UserError(
             f"normalize must be true or false, and false where reconstruct is true, got {normalize}; leave it out"
         )
     return normalized(splits) if normalize else splits
@@ -120,10 +121,10 @@ def pair(images: Tensor, classes: Tensor, reconstruct: bool) -> Batch:
     """Images (N, C, H, W) and what to predict: their classes (N,), or all their values (N, C * H * W).
 
     Raises:
-        ValueError: `reconstruct` is neither true nor false.
+        UserError: `reconstruct` is neither true nor false.
     """
     if not isinstance(reconstruct, bool):
-        raise ValueError(f"reconstruct must be true or false, got {reconstruct}; set one of them")
+        raise UserError(f"reconstruct must be true or false, got {reconstruct}; set one of them")
     return images, images.flatten(1) if reconstruct else classes
 
 
@@ -131,12 +132,12 @@ def resized(images: Tensor, side: int | None) -> Tensor:
     """Images (N, C, H, W) scaled to side x side by bilinear interpolation; unchanged for None.
 
     Raises:
-        ValueError: The side is no whole number from 1 to 1024.
+        UserError: The side is no whole number from 1 to 1024.
     """
     if side is None or images.shape[-2:] == (side, side):
         return images
     if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= 1024:
-        raise ValueError(f"resize must be a whole number of pixels from 1 to 1024, or null, got {side}")
+        raise UserError(f"resize must be a whole number of pixels from 1 to 1024, or null, got {side}")
     return torch.nn.functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
 
 
@@ -144,10 +145,10 @@ def with_channels(images: Tensor, channels: int | None) -> Tensor:
     """Grey images (N, 1, H, W) as they are for None or 1; for 3, the grey channel three times.
 
     Raises:
-        ValueError: Another number of channels.
+        UserError: Another number of channels.
     """
     if channels is None or (channels == 1 and channels is not True):
         return images
     if channels != 3:
-        raise ValueError(f"channels must be 1, 3 or null, got {channels}; leave it out for grey images")
+        raise UserError(f"channels must be 1, 3 or null, got {channels}; leave it out for grey images")
     return images.expand(-1, 3, -1, -1).contiguous()

@@ -39,7 +39,7 @@ def load(
         (N,), or where they are the images (N, channels * side * side).
 
     Raises:
-        ValueError: Files are absent and `download` is false, they cannot be fetched or read, or an
+        UserError: Files are absent and `download` is false, they cannot be fetched or read, or an
             option is out of its range.
 
     References:

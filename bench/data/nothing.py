@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from bench.base.errors import UserError
 from bench.data.dataset import Dataset, from_tensors
 
 
@@ -19,9 +20,9 @@ def load(examples: int = 1) -> Dataset:
         Inputs (examples, 1), targets (examples, 1). The model's output is the loss.
 
     Raises:
-        ValueError: `examples` is out of its range.
+        UserError: `examples` is out of its range.
     """
     if isinstance(examples, bool) or not isinstance(examples, int) or not 1 <= examples <= 10**6:
-        raise ValueError(f"examples must be a whole number from 1 to 1000000, got {examples}; set train.batch_size")
+        raise UserError(f"examples must be a whole number from 1 to 1000000, got {examples}; set train.batch_size")
     zeros = torch.zeros(examples, 1)
     return from_tensors(dict.fromkeys(("train", "val", "test"), (zeros, zeros)), task="objective")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.base.errors import UserError
 from bench.data.dataset import Batch, Dataset, from_tensors
 from models.quadratic import DIMENSION, hessian
 
@@ -53,7 +54,7 @@ def load(drop_last: bool = True) -> Dataset:
         Inputs (N, 100), targets (N, 1).
 
     Raises:
-        ValueError: An argument is of another kind or out of its range.
+        UserError: An argument is of another kind or out of its range.
 
     References:
         Schneider, Balles and Hennig, "DeepOBS: A Deep Learning Optimizer Benchmark Suite", 2019,
@@ -63,7 +64,7 @@ def load(drop_last: bool = True) -> Dataset:
     batch size: here the same 896 at every one.
     """
     if not isinstance(drop_last, bool):
-        raise ValueError(f"drop_last must be true or false, got {drop_last}; set one of them")
+        raise UserError(f"drop_last must be true or false, got {drop_last}; set one of them")
     drawn = {split: _points(seed) for split, seed in SEEDS.items()}
     optimum = lowest_loss(drawn["train"])
     drawn["test"] = drawn["test"][:NUM_TESTED]

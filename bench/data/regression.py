@@ -7,6 +7,7 @@ import math
 import numpy as np
 import torch
 
+from bench.base.errors import UserError
 from bench.data.dataset import Dataset, from_tensors
 
 
@@ -30,18 +31,18 @@ def load(features: int = 10, size: int = 1000, noise: float = 0.1, condition: fl
         linear model with bias, by least squares in double precision.
 
     Raises:
-        ValueError: An argument is of another kind or out of its range.
+        UserError: An argument is of another kind or out of its range.
     """
     for name, whole, least, most in (("features", features, 1, 1000), ("size", size, 1, 10**6)):
         if isinstance(whole, bool) or not isinstance(whole, int) or not least <= whole <= most:
-            raise ValueError(f"{name} must be a whole number from {least} to {most}, got {whole}; set such a one")
+            raise UserError(f"{name} must be a whole number from {least} to {most}, got {whole}; set such a one")
     for name, value, low, high in (("noise", noise, 0.0, 1e6), ("condition", condition, 1.0, 1e12)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value}; set such a one")
+            raise UserError(f"{name} must be a number from {low:g} to {high:g}, got {value}; set such a one")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed}; set such a one")
+        raise UserError(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed}; set such a one")
     if features == 1 and condition != 1:
-        raise ValueError(f"condition must be 1 for one feature, got {condition}; set features to 2 or more")
+        raise UserError(f"condition must be 1 for one feature, got {condition}; set features to 2 or more")
     random = np.random.RandomState(seed)
     weights, bias = random.normal(size=features), random.normal()
     spread = np.logspace(0, -math.log10(condition), features)

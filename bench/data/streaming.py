@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapDataset
 
+from bench.base.errors import UserError
 from bench.data.dataset import SPLITS, Batch, Dataset, DataSpec, batch_order
 
 CPU = torch.device("cpu")
@@ -41,7 +42,7 @@ class Loaded(Dataset):
         reads_files: True.
 
     Raises:
-        ValueError: A split is missing or empty, or `workers` is out of its range.
+        UserError: A split is missing or empty, or `workers` is out of its range.
     """
 
     splits: dict[str, MapDataset[Any]]  # type: ignore[assignment]
@@ -52,12 +53,12 @@ class Loaded(Dataset):
     def __post_init__(self) -> None:
         """Hold what was given to its ranges."""
         if type(self.workers) is not int or not 0 <= self.workers <= 256:
-            raise ValueError(f"workers must be a whole number from 0 to 256, got {self.workers}; 0 starts none")
+            raise UserError(f"workers must be a whole number from 0 to 256, got {self.workers}; 0 starts none")
         if set(self.splits) != set(SPLITS):
-            raise ValueError(f"data: splits must be {', '.join(SPLITS)}, got {', '.join(self.splits) or 'none'}")
+            raise UserError(f"data: splits must be {', '.join(SPLITS)}, got {', '.join(self.splits) or 'none'}")
         for split in SPLITS:
             if self.size(split) < 1:
-                raise ValueError(f"data: {split} must have at least one example, got none")
+                raise UserError(f"data: {split} must have at least one example, got none")
 
     def size(self, split: str) -> int:
         """Number of examples of a split."""
@@ -116,7 +117,7 @@ class Loaded(Dataset):
         try:
             for batch in batches:
                 if isinstance(batch, _Unreadable):
-                    raise ValueError(batch.sentence)
+                    raise UserError(batch.sentence)
                 inputs, targets = batch
                 yield inputs.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
         finally:
@@ -179,7 +180,7 @@ class _Told(MapDataset[Any]):
     def __getitem__(self, index: int) -> Any:
         try:
             return self.examples[index]
-        except ValueError as error:
+        except UserError as error:
             return _Unreadable(one_line(error))
         except Exception as error:
             what = f"{type(error).__name__}: {one_line(error)}"

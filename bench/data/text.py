@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.base.errors import UserError
 from bench.data.dataset import SPLITS, Dataset, from_tensors, stratified_order
 from bench.data.text_sources import (
     ENCODINGS,
@@ -102,7 +103,7 @@ def load(
         from 2 on the vocabulary, most frequent first.
 
     Raises:
-        ValueError: Files are absent or hold something else, a class is too small to be split, or an
+        UserError: Files are absent or hold something else, a class is too small to be split, or an
             option is out of its range.
 
     References:
@@ -122,18 +123,18 @@ def load(
     _whole("min_count", min_count, 10**9)
     for name, text in (("root", root), ("path", path), ("encoding", encoding), ("subset", subset)):
         if not isinstance(text, str | None):
-            raise ValueError(f"{name} must be a text, or null, got {text}; write it in quotes")
+            raise UserError(f"{name} must be a text, or null, got {text}; write it in quotes")
     for name, text in (("source", source), ("text_column", text_column), ("label_column", label_column)):
         if not isinstance(text, str) or not text:
-            raise ValueError(f"{name} must be a name, got {text}; write it in quotes")
+            raise UserError(f"{name} must be a name, got {text}; write it in quotes")
     if lowercase is not None and not isinstance(lowercase, bool):
-        raise ValueError(f"lowercase must be true, false or null, got {lowercase}; set one of them")
+        raise UserError(f"lowercase must be true, false or null, got {lowercase}; set one of them")
     if not isinstance(download, bool):
-        raise ValueError(f"download must be true or false, got {download}; set one of them")
+        raise UserError(f"download must be true or false, got {download}; set one of them")
 
     own = path is not None
     if own and source in ("stdlib", *FILES):
-        raise ValueError(
+        raise UserError(
             f"data.name must be one of your own where data.path is set, got {source}, which is another data set;"
             " add data.name=mine"
         )
@@ -174,7 +175,7 @@ def load(
     length = max_length or max(WIDEST_FILTER, max(map(len, texts["train"])))
     num = sum(map(len, texts.values()))
     if num * length * 8 > MAX_BYTES:
-        raise ValueError(
+        raise UserError(
             f"max_length must be at most {MAX_BYTES // 8 // num:,} for {num:,} texts (4 GiB), got {length:,};"
             " set data.max_length: longer texts lose their end"
         )
@@ -231,10 +232,10 @@ def bag_of_words(texts: Sequence[Sequence[str]], vocabulary: dict[str, int]) -> 
         Shape (N, words), float32.
 
     Raises:
-        ValueError: They would take more than 4 GiB.
+        UserError: They would take more than 4 GiB.
     """
     if len(texts) * len(vocabulary) * 4 > MAX_BYTES:
-        raise ValueError(
+        raise UserError(
             f"max_words must be at most {2**30 // len(texts):,} for bags of {len(texts):,} texts (4 GiB),"
             f" got {len(vocabulary):,}; set data.max_words or data.features=tokens"
         )
@@ -249,7 +250,7 @@ def _vocabulary(texts: Sequence[Sequence[str]], max_words: int | None, min_count
     frequent = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
     if not frequent:
         most = max(counts.values(), default=0)
-        raise ValueError(
+        raise UserError(
             f"min_count must leave at least one word, got {min_count}, where none occurs more than {most} times; lower it"
         )
     return {word: place for place, word in enumerate(frequent[:max_words])}
@@ -259,7 +260,7 @@ def _classes(train: Part) -> dict[Any, int]:
     """Labels, sorted, and their numbers."""
     labels = sorted(set(train.labels))
     if len(labels) < 2:
-        raise ValueError(
+        raise UserError(
             f"source must have at least 2 classes, got {labels[0] if labels else 'none'} alone in {train.place};"
             " choose other data"
         )
@@ -273,11 +274,11 @@ def _of_classes(part: Part, classes: dict[Any, int], train: str, skip: bool) -> 
         label, line = part.labels[unknown[0]], part.lines[unknown[0]]
         where = f"{part.place}, line {line}: the label {label} is not in {train}"
         if not skip:
-            raise ValueError(f"source must have all classes in train, got {where}; mend it, or set data.on_error=skip")
+            raise UserError(f"source must have all classes in train, got {where}; mend it, or set data.on_error=skip")
         warn_of(len(unknown), where)
     known = chosen(part, [place for place, label in enumerate(part.labels) if label in classes])
     if not known.labels:
-        raise ValueError(f"source must hold texts of the classes of train, got none in {part.place}; remove it")
+        raise UserError(f"source must hold texts of the classes of train, got none in {part.place}; remove it")
     return known
 
 
@@ -293,7 +294,7 @@ def _three(parts: dict[str, Part], classes: dict[Any, int]) -> dict[str, Part]:
     for label, number in classes.items():
         members = order[targets[order] == number]
         if len(members) < 3:
-            raise ValueError(
+            raise UserError(
                 f"source must have at least 3 texts of each class, to hold some out, got {len(members)} of {label} in"
                 f" {train.place}; remove the class, or give val and test too"
             )
@@ -307,9 +308,9 @@ def _three(parts: dict[str, Part], classes: dict[Any, int]) -> dict[str, Part]:
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} must be {' or '.join(choices)}, got {value}; set one of them")
+        raise UserError(f"{name} must be {' or '.join(choices)}, got {value}; set one of them")
 
 
 def _whole(name: str, value: object, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ValueError(f"{name} must be a whole number from 1 to {most:,}, got {value}; set such a one")
+        raise UserError(f"{name} must be a whole number from 1 to {most:,}, got {value}; set such a one")

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.base.errors import UserError
+
 MODULES = ("asyncio", "email", "http", "importlib", "logging", "multiprocessing", "unittest", "urllib", "xml", "xmlrpc")
 """The classes of the source `stdlib`: packages of the standard library."""
 
@@ -75,11 +77,11 @@ def stdlib_folder() -> Path:
     """The folder of the standard library's sources.
 
     Raises:
-        ValueError: There are none.
+        UserError: There are none.
     """
     folder = Path(sysconfig.get_path("stdlib"))
     if not (folder / "ast.py").is_file():
-        raise ValueError(
+        raise UserError(
             f"path must be set where Python comes without its sources, got null, and there is no ast.py in {folder};"
             " set data.path to a file of your own"
         )
@@ -90,7 +92,7 @@ def stdlib_lines() -> Part:
     """Lines of source code from ten packages of the standard library, equally many of each.
 
     Raises:
-        ValueError: The sources are not there.
+        UserError: The sources are not there.
     """
     folder = stdlib_folder()
     owner: dict[str, str | None] = {}
@@ -109,7 +111,7 @@ def stdlib_lines() -> Part:
     num = min(LINES_A_MODULE, *map(len, lines.values()))
     if num < 100:
         few = ", ".join(module for module, found in lines.items() if len(found) < 100)
-        raise ValueError(
+        raise UserError(
             f"source must be another than stdlib where Python comes without its sources, got no {few} in {folder};"
             " set data.name=trec or data.path"
         )
@@ -132,23 +134,23 @@ def read_text(path: Path, encoding: str, errors: str = "strict", key: str = "pat
         key: Of the configuration, that the file comes from.
 
     Raises:
-        ValueError: It cannot be read or decoded, or there is no such encoding; of what cannot be
+        UserError: It cannot be read or decoded, or there is no such encoding; of what cannot be
             decoded the line is named.
     """
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"{key} must be a file that can be read, got {path}: {error.strerror}; choose another"
         ) from None
     try:
         codecs.lookup(encoding)
         text = raw.decode(encoding, errors)
     except LookupError:
-        raise ValueError(f"encoding must be one that Python knows, got {encoding}; most files are utf-8") from None
+        raise UserError(f"encoding must be one that Python knows, got {encoding}; most files are utf-8") from None
     except UnicodeError as error:
         line = 1 + raw.count(b"\n", 0, getattr(error, "start", 0))
-        raise ValueError(
+        raise UserError(
             f"encoding must be that of the file, got {encoding} for {path}, line {line}, which cannot be decoded;"
             " set data.encoding"
         ) from None
@@ -181,12 +183,12 @@ def _part(key: str, path: Path, encoding: str, skip: bool, parse: Callable[[str]
         line, reason = wrong[0]
         where = f"{path}, line {line}: {reason}"
         if not skip:
-            raise ValueError(
+            raise UserError(
                 f"{key} must hold a label and a text in every line, got {where}; mend it, or set data.on_error=skip"
             )
         warn_of(len(wrong), where)
     if not part.labels:
-        raise ValueError(f"{key} must hold texts, got none that can be read in {path}; choose another file")
+        raise UserError(f"{key} must hold texts, got none that can be read in {path}; choose another file")
     return part
 
 
@@ -194,7 +196,7 @@ def known_files(source: str, root: str | None, encoding: str, skip: bool) -> dic
     """TREC or SST."""
     names = FILES[source]
     if root is None:
-        raise ValueError(
+        raise UserError(
             f"root must be the folder that text/{source} lies in, got null; set data.root or BENCH_DATA_ROOT,"
             " or take data.name=stdlib, which needs no file"
         )
@@ -202,7 +204,7 @@ def known_files(source: str, root: str | None, encoding: str, skip: bool) -> dic
     folders = [base / "text" / source, base]
     folder = next((one for one in folders if any((one / name).is_file() for name in names.values())), folders[0])
     if absent := [name for name in names.values() if not (folder / name).is_file()]:
-        raise ValueError(
+        raise UserError(
             f"root must hold the {source} files, got {root}, where {', '.join(absent)} are not in {folder};"
             " set data.root or BENCH_DATA_ROOT to where they lie, or take data.name=stdlib, which needs no file"
         )
@@ -245,22 +247,22 @@ def own_files(path: Path, columns: tuple[str, str], encoding: str, skip: bool) -
             there = [path / f"{name}{suffix}" for name in names for suffix in (".tsv", ".csv")]
             there = [file for file in there if file.is_file()]
             if len(there) > 1:
-                raise ValueError(f"path must hold one file of {split}, got {there[0]} and {there[1]}; remove one")
+                raise UserError(f"path must hold one file of {split}, got {there[0]} and {there[1]}; remove one")
             if there:
                 found[split] = there[0]
         if "train" not in found:
-            raise ValueError(f"path must be a folder with train.tsv or train.csv, got {path}; put one there")
+            raise UserError(f"path must be a folder with train.tsv or train.csv, got {path}; put one there")
     else:
-        raise ValueError(f"path must be a file or folder that exists, got {path}; choose another")
+        raise UserError(f"path must be a file or folder that exists, got {path}; choose another")
     parts = {}
     for split, file in found.items():
         if file.suffix.lower() not in (".tsv", ".csv"):
-            raise ValueError(f"path must be a file that ends in .tsv or .csv, got {file}; rename or convert it")
+            raise UserError(f"path must be a file that ends in .tsv or .csv, got {file}; rename or convert it")
         parse = functools.partial(_rows, tabs=file.suffix.lower() == ".tsv", columns=columns)
         parts[split] = _part("path", file, encoding, skip, parse)
         labels = parts[split].labels
         if parts[split].lines[0] == 1 and labels.count(labels[0]) == 1 and len(labels) > 2 * len(set(labels)):
-            raise ValueError(
+            raise UserError(
                 f"path must hold files whose first line is an example or names the columns, got {file}, whose first label,"
                 f" {labels[0]}, occurs nowhere else; set data.label_column and data.text_column, or remove the line"
             )
@@ -308,7 +310,7 @@ def hugging_face(
     try:
         library: Any = importlib.import_module("datasets")
     except ImportError:
-        raise ValueError(
+        raise UserError(
             f"source must be stdlib, trec or sst, or a name that Hugging Face's library knows, got {name}, and the"
             " library is not here; pip install datasets, or set data.path to files of your own"
         ) from None
@@ -322,7 +324,7 @@ def hugging_face(
     except Exception as error:  # whatever another library meets
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         advice = "choose another name" if download else "set data.download=true to fetch it"
-        raise ValueError(
+        raise UserError(
             f"source must be a data set that Hugging Face's library can load, got {name}: {reason}; {advice}"
         ) from error
     finally:
@@ -334,14 +336,14 @@ def hugging_face(
             if there in found and split not in parts:
                 parts[split] = _hugging_face_part(f"{name} ({there})", found[there], columns, skip)
     if "train" not in parts:
-        raise ValueError(f"source must have a split train, got {name} with {', '.join(found)}; choose another")
+        raise UserError(f"source must have a split train, got {name} with {', '.join(found)}; choose another")
     return parts
 
 
 def _hugging_face_part(place: str, table: Any, columns: tuple[str, str], skip: bool) -> Part:
     for option, column in zip(("label_column", "text_column"), columns, strict=True):
         if column not in table.column_names:
-            raise ValueError(
+            raise UserError(
                 f"{option} must be a column of {place}, got {column}; choose one of {', '.join(table.column_names)}"
             )
     part = Part([], [], [], place)
@@ -355,7 +357,7 @@ def _hugging_face_part(place: str, table: Any, columns: tuple[str, str], skip: b
         else:
             wrong.append(row)
     if wrong and not skip:
-        raise ValueError(
+        raise UserError(
             f"source must have a label (a text, or a whole number from 0) and a text in every row, got {place},"
             f" row {wrong[0]} without; set data.on_error=skip, or choose another"
         )

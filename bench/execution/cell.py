@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.base.errors import Refused
+from bench.base.errors import UserError
 from bench.base.text import show_warning
 from bench.config.identity import cell_id
 from bench.config.schema import Config
@@ -29,7 +30,7 @@ def run_cells(configs: Sequence[Config], session: Session) -> list[float]:
         The objective of each cell, see `objective`.
 
     Raises:
-        Refused: A lone cell cannot be built, or results cannot be written.
+        UserError: A lone cell cannot be built, or results cannot be written.
         KeyboardInterrupt: After the run in flight was recorded.
     """
     from bench.execution.progress import progress
@@ -45,7 +46,7 @@ def collect(configs: Sequence[Config], session: Session) -> None:
     """Take over what jobs of these cells recorded that a launcher not of ours made, in whatever processes.
 
     Raises:
-        Refused: A study cannot be read.
+        UserError: A study cannot be read.
     """
     from bench import tables
     from bench.measure.environment import device_name
@@ -74,7 +75,7 @@ def work(config: Config, given_up: frozenset[str], progress: Shown) -> Outcome:
     value, refusal = float("inf"), None
     try:
         value = _run_cell(config, did, progress)
-    except Refused as error:
+    except UserError as error:
         refusal = str(error)
     return Outcome(value, did.rows, did.num_found, did.num_elsewhere, did.memory, did.no_memory, did.measured, refusal)
 
@@ -85,7 +86,7 @@ def _run_cell(config: Config, session: Session, progress: Shown) -> float:
     open_study(config, session)
     device, lacking = device_name(config)
     if lacking and not session.is_sweep:
-        raise Refused(lacking)
+        raise UserError(lacking)
     where = environment(device if not lacking else "cpu")
     ids = cell_id(config, device), environment_id(where)
     known = (*ids, where, device)
@@ -97,14 +98,14 @@ def objective(config: Config, rows: Sequence[Mapping[str, Any] | None]) -> float
     """The mean over some runs of a cell of what `sweep.select` names; infinite unless every one ended ok.
 
     Raises:
-        Refused: The data has no classes to be wrong about.
+        UserError: The data has no classes to be wrong about.
     """
     ended = [row for row in rows if row and row["status"] == "ok" and row["stage"] != "predicted"]
     if len(ended) < len(rows):
         return float("inf")
     select = config.sweep.select
     if select == "val_error" and any(row.get("final_val_accuracy") is None for row in ended):
-        raise Refused(
+        raise UserError(
             f"sweep.select must be final_val_loss or best_val_loss for data={config.data.name}, got val_error: there are"
             " no classes"
         )
@@ -232,14 +233,15 @@ def _make(
         else:
             give_up = pruner(config.trial.history) if config.trial.history else None
             result = run(config, planned, tell, num_beside, give_up)
-    except (ValueError, Unavailable) as error:
+    except (UserError, Unavailable) as error:
         if not session.is_sweep:
             if not session.rows:
                 with writing(config.study_dir):
                     tables.remove_side(config.study_dir, "memory", session.measured)
-            raise Refused(str(error)) from error
+            raise UserError(str(error)) from error
         status = "skipped" if isinstance(error, Unavailable) else "failed"
-        result = Result(planned | {"status": status, "reason": str(error)}, [], {})
+        details = {"traceback": "".join(traceback.format_exception(error))} if status == "failed" else {}
+        result = Result(planned | {"status": status, "reason": str(error)}, [], details)
     except (Exception, KeyboardInterrupt) as error:
         result = lost(planned, error)
     with writing(config.study_dir):

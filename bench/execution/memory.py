@@ -20,7 +20,7 @@ def memory_of(config: Config, row: Row) -> Row:
         row: What `planned_row` gave for one of its seeds.
 
     Raises:
-        ValueError: Model, data and optimizer cannot be built or do not fit together.
+        UserError: Model, data and optimizer cannot be built or do not fit together.
         Unavailable: The machine or torch lacks what was asked for.
     """
     from bench.execution.memory_pass import footprint

@@ -46,7 +46,7 @@ def footprint(config: Config, data: Dataset, device: torch.device, fake: bool) -
         and reserved_mib (CUDA's allocator); None where they cannot be had.
 
     Raises:
-        ValueError: Model, data and optimizer cannot be built or do not fit together.
+        UserError: Model, data and optimizer cannot be built or do not fit together.
         Unavailable: The implementation is compiled; or `fake`, and a step depends on values, which
             a prediction does not have.
     """

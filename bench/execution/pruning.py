@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.base.errors import UserError
+
 NUM_BEFORE_PRUNING = 4
 """Trials of an optimizer that end before a later one may be given up."""
 
@@ -29,7 +31,7 @@ def pruner(path: str) -> Callable[[int, float], bool]:
         path: What `write_history` wrote.
 
     Raises:
-        ValueError: It cannot be read.
+        UserError: It cannot be read.
     """
     import optuna
 
@@ -37,7 +39,7 @@ def pruner(path: str) -> Callable[[int, float], bool]:
     try:
         finished = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"trial.history must be a file that sweep=tuned wrote, got {path} ({error}); leave it out"
         ) from None
     study: Any = optuna.create_study(pruner=optuna.pruners.MedianPruner(NUM_BEFORE_PRUNING))

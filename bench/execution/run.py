@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bench.base.errors import UserError
 from bench.build.model import build_model, checked_outputs, compiled_model, load_weights
 from bench.build.optimizer import build_optimizer, needs_of, step_options
 from bench.config.identity import cost_id
@@ -34,14 +35,14 @@ def _schedule(config: Config, plan: Plan, optimizer: Optimizer) -> Schedule | No
     """The schedule of a run; None where the learning rate stays what it is.
 
     Raises:
-        ValueError: The optimizer has no learning rate.
+        UserError: The optimizer has no learning rate.
         Unavailable: Its step is compiled for one learning rate.
     """
     chosen = config.schedule
     if chosen.name == "constant":
         return None
     if isinstance(optimizer, torch.optim.Rprop):
-        raise ValueError(
+        raise UserError(
             f"schedule must be constant for Rprop, got {chosen.name}: the learning rate is the size of its first step"
             " only; leave it out"
         )
@@ -74,7 +75,7 @@ def run(
         training and an interrupt are statuses, not exceptions.
 
     Raises:
-        ValueError: Model, data and optimizer cannot be built or do not fit together.
+        UserError: Model, data and optimizer cannot be built or do not fit together.
         Unavailable: The machine or torch lacks what was asked for.
     """
     seed = row["seed"]
@@ -146,7 +147,7 @@ def run(
             with evaluation_weights(optimizer, needs):
                 moved = evaluate(network, data, "test", plan, Move(data.spec.input_shape))
             row["moved_test_accuracy"] = moved["accuracy"]
-    except (ValueError, measure_device.Unavailable) as error:
+    except (UserError, measure_device.Unavailable) as error:
         if memory is None:
             raise
         status, reason = "failed", failure_reason(error, details)

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from bench.base.errors import Refused
+from bench.base.errors import UserError
 from bench.config.schema import Config
 
-if TYPE_CHECKING:
-    from bench.execution.launchers.pool import Pool
+
+class Launcher(Protocol):
+    """A way to carry out many configurations: one after the other, in a pool of processes, on a cluster."""
+
+    def run(self, configs: Sequence[Config], session: Session) -> list[float]:
+        """Make all runs of these configurations that do not exist yet.
+
+        Args:
+            configs: One a configuration; each is run once for each of its seeds.
+            session: The command at hand; it is told of every run.
+
+        Returns:
+            The objective of each configuration, see `bench.execution.cell.objective`.
+
+        Raises:
+            UserError: A configuration cannot be run this way, or results cannot be written.
+            KeyboardInterrupt: After the runs in flight were recorded.
+        """
+
+    def close(self) -> None:
+        """End what the launcher started; runs in flight are recorded as interrupted."""
 
 
 @dataclass
@@ -41,7 +60,7 @@ class Session:
     notes: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     given_up: frozenset[str] = frozenset()
-    pool: Pool | None = None
+    pool: Launcher | None = None
     interrupted: bool = False
     refusal: str | None = None
 
@@ -73,7 +92,7 @@ def open_study(config: Config, session: Session) -> None:
     """Make the study's folder and look what earlier processes left there, once.
 
     Raises:
-        Refused: It cannot be written, or is of a newer version.
+        UserError: It cannot be written, or is of a newer version.
     """
     from bench import tables
 
@@ -97,13 +116,11 @@ def remove_empty(study_dir: Path) -> None:
 
 @contextmanager
 def writing(folder: Path, key: str = "results_dir") -> Iterator[None]:
-    """Turn an error of writing there, or of what is written, into a sentence."""
+    """Turn an error of the file system into a sentence that names the folder and its key."""
     try:
         yield
     except OSError as error:
-        raise Refused(
+        raise UserError(
             f"{key} must be a folder that can be written, got {folder} ({error.strerror or error});"
             " make room or choose another, the runs recorded before are intact"
         ) from error
-    except ValueError as error:
-        raise Refused(str(error)) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from bench.base.errors import UserError
 from bench.base.hashing import short_hash, weights_hash
 from bench.build.targets import build_data
 from bench.config.identity import learnt_from, without_later
@@ -20,7 +21,7 @@ def dataset(config: DataConfig, device: torch.device) -> Dataset:
     """The data on a device, with as many training examples as are to be used; what was last loaded is kept whole.
 
     Raises:
-        ValueError: It cannot be loaded, or has fewer training examples than are to be used.
+        UserError: It cannot be loaded, or has fewer training examples than are to be used.
     """
     data = _dataset(config.model_dump_json(include=set(Component.model_fields)), device)
     return data if config.num_train is None else data.limited(config.num_train)
@@ -30,23 +31,23 @@ def learnable(config: Config, device: torch.device) -> Dataset:
     """The data of a cell that is to be trained.
 
     Raises:
-        ValueError: It cannot be loaded, has shapes only, has fewer examples than a batch, or does not go
+        UserError: It cannot be loaded, has shapes only, has fewer examples than a batch, or does not go
             with an option.
     """
     data = dataset(config.data, device)
     if data.shapes_only:
-        raise ValueError(
+        raise UserError(
             f"data={config.data.name} has shapes but nothing to learn from, got device={config.device.name};"
             " use device=fake, or python -m bench.step_cost"
         )
     check_batch_size(config, data)
     if config.loss == "as_printed" and config.train.accumulate > 1:
-        raise ValueError(
+        raise UserError(
             f"train.accumulate must be 1 with loss=as_printed, got {config.train.accumulate}: that loss of a batch is no"
             " mean of those of its parts; leave it out"
         )
     if config.augment.name != "none" and data.spec.task != "classification":
-        raise ValueError(
+        raise UserError(
             f"augment must be none where targets are values, got {config.augment.name} for data={config.data.name}:"
             " it changes inputs only; set augment=none"
         )
@@ -59,13 +60,13 @@ def _check_images(config: Config, data: Dataset) -> None:
     """Hold the data to what `moved_accuracy` can be taken of.
 
     Raises:
-        ValueError: Examples are no images of one class each.
+        UserError: Examples are no images of one class each.
     """
     spec = data.spec
     is_image = len(spec.input_shape) == 3 and data.first(1)[0].is_floating_point()
     if not is_image or spec.task != "classification" or spec.target_shape:
         shape = "x".join(map(str, spec.input_shape))
-        raise ValueError(
+        raise UserError(
             "metrics must leave out moved_accuracy for data that is not images (channels x height x width, floating-point"
             f" numbers) of one class each, got data={config.data.name} with inputs of shape {shape}; leave it out"
         )
@@ -75,10 +76,10 @@ def check_batch_size(config: Config | StepCostConfig, data: Dataset) -> None:
     """Hold the batch size to the data.
 
     Raises:
-        ValueError: There are fewer training examples than a batch takes.
+        UserError: There are fewer training examples than a batch takes.
     """
     if config.train.batch_size > data.size("train"):
-        raise ValueError(
+        raise UserError(
             f"train.batch_size must be at most the {data.size('train'):,} training examples of"
             f" data={config.data.name}, got {config.train.batch_size}; set a smaller one"
         )

@@ -10,9 +10,9 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from bench.base.version import __version__
 from bench.base.hashing import short_hash
 from bench.base.paths import ROOT
+from bench.base.version import __version__
 from bench.config.schema import Config
 
 

@@ -7,6 +7,8 @@ import math
 import sys
 from pathlib import Path
 
+from bench.base.errors import UserError
+
 
 def main() -> int:
     """Write the report that the command line asks for; return the exit status."""
@@ -31,10 +33,10 @@ def main() -> int:
         from bench.report.study.render import write_report
 
         if arguments.target is not None and not math.isfinite(arguments.target):
-            raise ValueError(f"--target must be a finite number, got {arguments.target}; give a loss")
+            raise UserError(f"--target must be a finite number, got {arguments.target}; give a loss")
         goal = Goal(arguments.target, arguments.baseline)
         write_report(study, arguments.study, report_dir, arguments.where, arguments.mix_environments, goal)
-    except (ValueError, FileNotFoundError) as error:
+    except (UserError, FileNotFoundError) as error:
         print(f"bench.report: {error}", file=sys.stderr)
         return 2
     except OSError as error:

@@ -58,10 +58,10 @@ def measure(node: DictConfig) -> int:
     """Measure what a composed configuration asks for; return the exit status.
 
     Raises:
-        Refused: It cannot be carried out.
+        UserError: It cannot be carried out.
     """
     from bench import tables
-    from bench.base.errors import NOT_ALL_OK, OK, Refused
+    from bench.base.errors import NOT_ALL_OK, OK, UserError
     from bench.compose.command_line import typed_overrides
     from bench.compose.nodes import plain
     from bench.execution.session import remove_empty, writing
@@ -73,8 +73,8 @@ def measure(node: DictConfig) -> int:
     try:
         config = parse_step_cost(plain(node), overrides)
         device = resolve(config.device.name).type
-    except (ValueError, Unavailable) as error:
-        raise Refused(str(error)) from None
+    except (UserError, Unavailable) as error:
+        raise UserError(str(error)) from None
     with writing(config.study_dir):
         config.study_dir.mkdir(parents=True, exist_ok=True)
         tables.check_study(config.study_dir)
@@ -118,7 +118,7 @@ def _replicate(config: StepCostConfig, known: Row) -> list[Row]:
     from tqdm import tqdm
 
     from bench import tables
-    from bench.base.errors import Refused
+    from bench.base.errors import UserError
     from bench.execution.session import writing
 
     rows: list[Row] = []
@@ -133,7 +133,7 @@ def _replicate(config: StepCostConfig, known: Row) -> list[Row]:
                 spec = json.dumps({"config": config.model_dump(), "known": known, "process": process})
                 found, failure = _one_process(spec, environment, bar.update)
                 if failure is not None:
-                    raise Refused(failure)
+                    raise UserError(failure)
                 if process == 0 and found[0]["bandwidth_gib_per_s"] is not None:
                     known = known | {"bandwidth": found[0]["bandwidth_gib_per_s"] * 2**30}
                 best = [1e-3 * row["yardstick_best_ms"] for row in found if row["status"] == "ok"]

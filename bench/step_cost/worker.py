@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bench.base.errors import UserError
 from bench.base.text import first_line
 from bench.build.model import build_model, checked_outputs
 from bench.build.optimizer import build_optimizer, needs_of
@@ -63,7 +64,7 @@ def main() -> int:
     try:
         rows = _process(StepCostConfig(**spec["config"]), spec["known"] | {"process": spec["process"]}, answers)
         answer: Row = {"rows": rows}
-    except (ValueError, measure_device.Unavailable) as error:
+    except (UserError, measure_device.Unavailable) as error:
         answer = {"refused": str(error)}
     print(json.dumps(answer, allow_nan=False), file=answers, flush=True)
     return 0
@@ -170,9 +171,7 @@ def build_and_time(
         baselines = [names.index((config.baseline, i)) for i in PREFERRED if (config.baseline, i) in names]
         if not baselines:
             why = "; ".join(str(row["reason"]) for row in rows if row["optimizer"] == config.baseline)
-            raise ValueError(
-                f"baseline must be one that can be measured, got {config.baseline} ({why}); choose another"
-            )
+            raise UserError(f"baseline must be one that can be measured, got {config.baseline} ({why}); choose another")
         baseline = baselines[0]
         marks: list[Marks] = [[] for _ in candidates]
         noise = Noise(device.type, config.device.threads, num_cores(), num_jobs_beside, data.reads_files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.base.errors import Refused
+from bench.base.errors import UserError
 from bench.compose.command_line import compose, typed_overrides
 from bench.compose.nodes import config_of
 from bench.config.schema import Config, LauncherConfig
@@ -22,7 +22,7 @@ def hydra_job(session: Session) -> Callable[[DictConfig], float]:
     """Return the function that Hydra calls for each job, under any launcher: it makes the runs of one cell.
 
     The function has the session as its attribute `session`, which our launchers and sweeper use. It returns
-    the cell's objective, see `objective`, and raises `Refused` where the cell cannot be run.
+    the cell's objective, see `objective`, and raises `UserError` where the cell cannot be run.
     """
 
     def job(node: DictConfig) -> float:
@@ -36,7 +36,7 @@ def hydra_job(session: Session) -> Callable[[DictConfig], float]:
                 return float("inf")
             for key, default in (("sweep", "product"), ("launcher", "local")):
                 if (chosen := getattr(config, key).name) != default:
-                    raise Refused(f"{key} must be {default} without -m, got {chosen}; add -m")
+                    raise UserError(f"{key} must be {default} without -m, got {chosen}; add -m")
         elif not str(HydraConfig.get().launcher._target_).startswith("hydra_plugins.bench_"):
             config = config.model_copy(update={"launcher": LauncherConfig(name="other")})
         return run_cells([config], session)[0]
@@ -74,14 +74,11 @@ def tuned(configs: Sequence[Config], launch: Callable[[list[list[str]]], list[fl
         session: The command at hand.
 
     Raises:
-        Refused: They cannot be tuned.
+        UserError: They cannot be tuned.
     """
     from bench.sweep.tuned import TunedSweep
 
-    try:
-        sweep = TunedSweep(configs)
-    except ValueError as error:
-        raise Refused(str(error)) from None
+    sweep = TunedSweep(configs)
     sweep.carry_out(launch)
     session.notes += sweep.sentences()
 
@@ -90,11 +87,8 @@ def show_plan(configs: Sequence[Config]) -> None:
     """Print what these cells would run.
 
     Raises:
-        Refused: They cannot be tuned, or a study cannot be read.
+        UserError: They cannot be tuned, or a study cannot be read.
     """
     from bench.sweep.plan import plan_text
 
-    try:
-        print(plan_text(configs))
-    except ValueError as error:
-        raise Refused(str(error)) from None
+    print(plan_text(configs))

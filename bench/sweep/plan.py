@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from bench import tables
+from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.cell import objective, seeds_of
@@ -61,8 +62,8 @@ def plan_text(configs: Sequence[Config]) -> str:
         configs: One of each cell that was asked for.
 
     Raises:
-        ValueError: They cannot be tuned, or a study is of a newer version.
-        Refused: They would share cores.
+        UserError: They cannot be tuned, or a study is of a newer version.
+        UserError: They would share cores.
     """
     if configs[0].launcher.name == "pool":
         from bench.execution.launchers.pool import check
@@ -221,7 +222,7 @@ def _probe(config: Config) -> tuple[float, float]:
     try:
         made = run(short, row).row
     except Exception as error:
-        raise ValueError(f"optimizer={config.optimizer.name} cannot be run: {first_line(error)}") from None
+        raise UserError(f"optimizer={config.optimizer.name} cannot be run: {first_line(error)}") from None
     if made["status"] != "ok":
         return math.nan, peak
     num_steps = config.train.steps or round(made["num_steps_budget"] / made["num_epochs"] * (config.train.epochs or 0))

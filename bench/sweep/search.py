@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.base.errors import UserError
 from bench.config.schema import Config, SweepConfig
 from bench.sweep.search_space import ENTRIES, Range, shares, space
 
@@ -48,7 +49,7 @@ class Search:
         for axis in self.space:
             key = ENTRIES.get(axis.name, (axis.name,))[0]
             if key not in self.config.optimizer.options:
-                raise ValueError(
+                raise UserError(
                     f"optimizer.search.{axis.name} must be of a setting of optimizer={self.config.optimizer.name}, got"
                     f" none named {key}; add +optimizer.{key}= and a value, which is that of the untuned runs"
                 )
@@ -56,7 +57,7 @@ class Search:
             if any(override.startswith(f"{typed}=") for override in self.config.overrides) and (
                 axis.name in self.config.optimizer.search
             ):
-                raise ValueError(
+                raise UserError(
                     f"{typed} must be left to sweep=tuned, which searches it (sweep.over), got one by hand; leave it"
                     " out, or set the middle of the search, optimizer.search"
                     f".{axis.name}.center"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bench.base.errors import UserError
 from bench.config.schema import OptimizerConfig, SweepConfig
 
 ENTRIES = {"beta1": ("betas", 0), "beta2": ("betas", 1)}
@@ -57,7 +58,7 @@ def space(optimizer: OptimizerConfig, sweep: SweepConfig) -> list[Range]:
     An optimizer without a `search` of its own (a person's class) is searched around the learning rate given.
 
     Raises:
-        ValueError: It has none of them, or a range leaves what the hyperparameter may be.
+        UserError: It has none of them, or a range leaves what the hyperparameter may be.
     """
     ranges = []
     for name in sweep.over:
@@ -71,14 +72,14 @@ def space(optimizer: OptimizerConfig, sweep: SweepConfig) -> list[Range]:
             continue
         middle, half = (1 - center if one_minus else center), 10 ** (decades / 2)
         if middle <= 0:
-            raise ValueError(
+            raise UserError(
                 f"optimizer.search.{name}.center must be below 1 with scale: one_minus, got {center:g}; lower it"
             )
         high = min(middle * half, 1.0) if one_minus else middle * half
         ranges.append(Range(name, middle / half, high, one_minus))
     if not ranges:
         has = ", ".join(optimizer.search) or "nothing"
-        raise ValueError(
+        raise UserError(
             f"sweep.over must name something to search of optimizer={optimizer.name}, which has {has}, got"
             f" {', '.join(sweep.over)}; add for example +optimizer.search.{sweep.over[0]}.center=0.01"
         )
@@ -99,12 +100,12 @@ def shares(method: str, num: int, num_axes: int, seed: int = 0) -> np.ndarray:
         Shape (num, num_axes). The first points of a longer sequence are the shorter one, but for grid.
 
     Raises:
-        ValueError: A grid of so many points is not a cube.
+        UserError: A grid of so many points is not a cube.
     """
     if method == "grid":
         each = round(num ** (1 / num_axes))
         if each**num_axes != num:
-            raise ValueError(
+            raise UserError(
                 f"sweep.trials must be a whole number to the power of {num_axes}, the axes of the grid, such as"
                 f" {max(2, each) ** num_axes}, got {num}; or choose sweep.method=halton"
             )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench import tables
+from bench.base.errors import UserError
 from bench.base.hashing import short_hash
 from bench.config.identity import cell_id
 from bench.config.schema import Config
@@ -34,23 +35,23 @@ class TunedSweep:
         cells: The configuration of each cell; its `overrides` are what was typed.
 
     Raises:
-        ValueError: The cells cannot be tuned.
+        UserError: The cells cannot be tuned.
     """
 
     def __init__(self, cells: Sequence[Config]) -> None:
         for config in cells:
             if any(override.lstrip("+~").startswith("seeds=") for override in config.overrides):
-                raise ValueError(
+                raise UserError(
                     f"seeds must be left out with sweep=tuned, got {config.seeds}; sweep.trial_seed is the seed of"
                     " trials, sweep.seeds the number of fresh ones after it"
                 )
             if config.device.name == "fake":
-                raise ValueError(
+                raise UserError(
                     "device must be one that trains with sweep=tuned, got fake; leave sweep out to predict memory,"
                     " which what is searched does not change"
                 )
             if config.sweep.method == "tpe" and importlib.util.find_spec("optuna") is None:
-                raise ValueError(
+                raise UserError(
                     "sweep.method must be one of grid, random, halton where Optuna is not installed, got tpe;"
                     " pip install 'optbench[tpe]'"
                 )

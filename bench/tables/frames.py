@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pyarrow as pa
 
+from bench.base.errors import UserError
 from bench.tables.columns import CURVES, HYPERPARAMETER_PREFIX, RUNS, SCHEMA_VERSION, SPLITS, Column
 
 _PANDAS = {"string": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
@@ -106,7 +107,7 @@ def curves_table(run_id: str, points: Sequence[tuple[int, float, str, str, float
     return pa.Table.from_arrays(arrays, schema=CURVES_SCHEMA)
 
 
-class NewerSchema(ValueError):
+class NewerSchema(UserError):
     """Results of a newer version of this package."""
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.base.errors import UserError
 from bench.tables.columns import CURVES, DONE, HYPERPARAMETER_PREFIX, SIDE
 from bench.tables.frames import (
     CURVES_SCHEMA,
@@ -168,7 +169,7 @@ def latest(study_dir: Path, cell_id: str, seed: int) -> tuple[dict[str, Any], pd
         try:
             row = read_record(folder)["run"]
             curves = pq.read_table(folder / "curves.parquet", partitioning=None).to_pandas()
-        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        except (OSError, ValueError, KeyError, TypeError, UserError, pa.ArrowException):
             continue
         if newest is None or str(row["started_at"]) > str(newest[0]["started_at"]):
             newest = row, curves

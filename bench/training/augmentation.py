@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.base.errors import UserError
+
 Augment = Callable[[Tensor], Tensor]
 """From the images of a batch (N, C, H, W) to changed copies of the same shape and dtype."""
 
@@ -187,19 +189,19 @@ def build(name: str, options: Mapping[str, Any], image_shape: Sequence[int]) -> 
         device, to a changed copy.
 
     Raises:
-        ValueError: There is no such augmentation or option, an option is out of its range, or
+        UserError: There is no such augmentation or option, an option is out of its range, or
             examples are no images.
     """
     if name == "none":
         return None
     if name not in OPTIONS:
-        raise ValueError(f"augment must be one of none, {', '.join(OPTIONS)}, got {name}")
+        raise UserError(f"augment must be one of none, {', '.join(OPTIONS)}, got {name}")
     if unknown := [option for option in options if option not in OPTIONS[name]]:
         known = ", ".join(OPTIONS[name]) or "none"
-        raise ValueError(f"augment.{unknown[0]} must be left out with augment={name}, got it; its options are {known}")
+        raise UserError(f"augment.{unknown[0]} must be left out with augment={name}, got it; its options are {known}")
     if len(image_shape) != 3 or min(image_shape) < 1:
         shape = "x".join(map(str, image_shape)) or "()"
-        raise ValueError(
+        raise UserError(
             f"augment must be none for data that is not images (channels x height x width),"
             f" got augment={name} for inputs of shape {shape}; set augment=none"
         )
@@ -213,7 +215,7 @@ def build(name: str, options: Mapping[str, Any], image_shape: Sequence[int]) -> 
     usual = _usual_padding(image_shape)
     padding = usual if options.get("padding") is None else options["padding"]
     if type(padding) is not int or not 0 <= padding < side:
-        raise ValueError(
+        raise UserError(
             f"augment.padding must be a whole number from 0 to {side - 1}, less than the side of the images,"
             f" or null, got {padding}; null is {usual}"
         )
@@ -234,10 +236,10 @@ def checked(name: str, images: Tensor) -> None:
     """Hold what comes in to what can be augmented.
 
     Raises:
-        ValueError: It is no batch of images of floating-point numbers.
+        UserError: It is no batch of images of floating-point numbers.
     """
     if images.ndim != 4 or not images.is_floating_point():
-        raise ValueError(
+        raise UserError(
             f"augment must be none for batches that are not images (N, C, H, W) of floating-point numbers, got"
             f" augment={name} for {str(images.dtype).removeprefix('torch.')} of shape {list(images.shape)};"
             " set augment=none"
@@ -246,5 +248,5 @@ def checked(name: str, images: Tensor) -> None:
 
 def _number(option: str, value: Any, highest: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
-        raise ValueError(f"augment.{option} must be a number from 0 to {highest}, got {value}; set one in that range")
+        raise UserError(f"augment.{option} must be a number from 0 to {highest}, got {value}; set one in that range")
     return float(value)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.base.errors import UserError
 from bench.data.dataset import DataSpec
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -58,12 +59,12 @@ def loss_name(chosen: str, spec: DataSpec) -> str:
         spec: The data.
 
     Raises:
-        ValueError: It is a loss of classes, and the data has none.
+        UserError: It is a loss of classes, and the data has none.
     """
     if chosen == "default":
         return spec.loss
     if spec.task != "classification":
-        raise ValueError(f"loss must be default for data of {spec.task}, got {chosen}; it is a loss of classes")
+        raise UserError(f"loss must be default for data of {spec.task}, got {chosen}; it is a loss of classes")
     return chosen
 
 
@@ -71,11 +72,11 @@ def check_log_probabilities(outputs: Tensor) -> None:
     """Hold what goes into `nll` to its domain.
 
     Raises:
-        ValueError: Some outputs are no log-probabilities.
+        UserError: Some outputs are no log-probabilities.
     """
     total = outputs.detach().float().logsumexp(-1)
     if not torch.allclose(total, torch.zeros_like(total), atol=1e-2):
-        raise ValueError(
+        raise UserError(
             "loss=nll must be given log-probabilities, got outputs whose exponentials do not add up to 1;"
             " set model.log_softmax=true where the model has it, or loss=default"
         )

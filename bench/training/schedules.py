@@ -8,6 +8,8 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from bench.base.errors import UserError
+
 Factor = Callable[[int], float]
 
 
@@ -134,14 +136,14 @@ class Schedule:
         optimizer: Whose parameter groups it sets.
 
     Raises:
-        ValueError: The optimizer has no learning rate.
+        UserError: The optimizer has no learning rate.
     """
 
     def __init__(self, name: str, options: dict[str, Any], num_steps: int, optimizer: Optimizer) -> None:
         self._groups: list[tuple[dict[str, Any], Any]] = [(g, g.get("lr")) for g in optimizer.param_groups]
         self._factor = SCHEDULES[name](num_steps, **options)
         if any(isinstance(lr, bool) or not isinstance(lr, int | float) for _, lr in self._groups):
-            raise ValueError(
+            raise UserError(
                 f"schedule must be constant for {type(optimizer).__name__}, got {name}: it has no learning rate to set"
             )
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bench.base.errors import UserError
 from bench.training.losses import Loss
 
 NEEDS = ("closure", "create_graph", "evaluation_weights")
@@ -116,7 +117,7 @@ class Update:
         with self._phase("step"):
             self._optimizer.step(closure)  # type: ignore[arg-type]
         if not losses:
-            raise ValueError(
+            raise UserError(
                 f"optimizer.needs must not hold closure for {type(self._optimizer).__name__}, got an optimizer that"
                 " does not call it; leave it out"
             )

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
+from bench.base.errors import UserError
 from bench.data import chars, digits, imagenet_shapes, mnist, nothing, quadratic_deep, regression
 from bench.data.dataset import SPLITS, Dataset, as_dataset, from_tensors, stratified_order
 from bench.data.images import resized, with_channels
@@ -55,7 +56,7 @@ def test_digits_resized() -> None:
 
 @pytest.mark.parametrize("side", [0, -3, 2.5, "big", True, 5000])
 def test_resize_refuses_nonsense(side: object) -> None:
-    with pytest.raises(ValueError, match="resize must be a whole number of pixels from 1 to 1024"):
+    with pytest.raises(UserError, match="resize must be a whole number of pixels from 1 to 1024"):
         resized(torch.zeros(2, 1, 8, 8), side)  # type: ignore[arg-type]
 
 
@@ -70,7 +71,7 @@ def test_grey_images_as_colour() -> None:
 
 @pytest.mark.parametrize("channels", [0, 2, 4, -3, "rgb", True, False, 2.5])
 def test_channels_refuses_nonsense(channels: object) -> None:
-    with pytest.raises(ValueError, match=f"channels must be 1, 3 or null, got {channels}"):
+    with pytest.raises(UserError, match=f"channels must be 1, 3 or null, got {channels}"):
         with_channels(torch.zeros(2, 1, 8, 8), channels)  # type: ignore[arg-type]
 
 
@@ -112,7 +113,7 @@ def test_imagenet_shapes_of_other_sizes_have_other_fingerprints_and_draw_nothing
     ("name", "value"), [("size", 0), ("size", 5000), ("num_classes", 1.5), ("num_classes", 0), ("channels", True)]
 )
 def test_imagenet_shapes_refuses_nonsense(name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be a whole number from 1 to .*, got {value}"):
+    with pytest.raises(UserError, match=f"{name} must be a whole number from 1 to .*, got {value}"):
         imagenet_shapes.load(**{name: value})
 
 
@@ -164,13 +165,13 @@ def test_fingerprint_sees_every_value() -> None:
     ],
 )
 def test_bad_data_is_refused(returned: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         as_dataset(returned)
 
 
 def test_absent_mnist_says_what_to_do_and_writes_nothing(tmp_path: Path) -> None:
     root = tmp_path / "nowhere"
-    with pytest.raises(ValueError, match=r"data.root must hold the MNIST files .*BENCH_DATA_ROOT.*data.download=true"):
+    with pytest.raises(UserError, match=r"data.root must hold the MNIST files .*BENCH_DATA_ROOT.*data.download=true"):
         mnist.load(root=str(root))
     assert not root.exists()
 
@@ -185,7 +186,7 @@ def test_truncated_mnist_is_refused(tmp_path: Path) -> None:
         "t10k-labels-idx1-ubyte",
     ):
         (raw / name).write_bytes(b"\0\0\x08\x01\0\0")
-    with pytest.raises(ValueError, match="data.root must hold readable MNIST files"):
+    with pytest.raises(UserError, match="data.root must hold readable MNIST files"):
         mnist.load(root=str(tmp_path))
 
 
@@ -226,7 +227,7 @@ def test_whole_numbers_in_a_column_are_classes() -> None:
     ],
 )
 def test_targets_that_are_neither_classes_nor_values_are_refused(targets: list[torch.Tensor], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         as_dataset(tuple((torch.zeros(3, 2), y) for y in targets))
 
 
@@ -298,7 +299,7 @@ def test_val_and_test_stay_and_the_fingerprint_does_not() -> None:
         assert part.spec == data.spec
         for split in ("val", "test"):
             assert all(torch.equal(a, b) for a, b in zip(part.splits[split], data.splits[split], strict=True))
-    with pytest.raises(ValueError, match=r"^data.num_train must be at most 1,077, .*, got 1,078; leave it out for all"):
+    with pytest.raises(UserError, match=r"^data.num_train must be at most 1,077, .*, got 1,078; leave it out for all"):
         data.limited(1078)
 
 

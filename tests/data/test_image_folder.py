@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset as MapDataset
 
+from bench.base.errors import UserError
 from bench.data.dataset import Dataset, DataSpec, as_dataset, batch_order
 from bench.data.image_folder import IMAGENET_MEAN, IMAGENET_STD, Loaded, load
 
@@ -255,26 +256,26 @@ def test_the_fingerprint_sees_files_classes_and_what_changes_pixels(tmp_path: Pa
     ],
 )
 def test_options_out_of_range_are_refused_in_one_sentence(root: str, option: str, value: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{message}") as caught:
+    with pytest.raises(UserError, match=f"^{message}") as caught:
         load(**({"path": root} | {option: value}))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
 def test_folders_that_are_not_as_they_must_be_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="path must hold a folder train with a folder of images for each class"):
+    with pytest.raises(UserError, match="path must hold a folder train with a folder of images for each class"):
         load(str(tmp_path))
     (tmp_path / "train").mkdir()
-    with pytest.raises(ValueError, match="path must hold a folder val or test beside train, got none"):
+    with pytest.raises(UserError, match="path must hold a folder val or test beside train, got none"):
         load(str(tmp_path))
     (tmp_path / "val").mkdir()
-    with pytest.raises(ValueError, match="path must hold a folder for each class in train, got none"):
+    with pytest.raises(UserError, match="path must hold a folder for each class in train, got none"):
         load(str(tmp_path))
     fill(tmp_path)
     (tmp_path / "train" / "dog").mkdir()
-    with pytest.raises(ValueError, match=r"path must hold images in every class folder, got none in .*train/dog"):
+    with pytest.raises(UserError, match=r"path must hold images in every class folder, got none in .*train/dog"):
         load(str(tmp_path))
     picture(tmp_path / "train" / "dog" / "0.png", 0)
-    with pytest.raises(ValueError, match=r"the same class folders in train and val, got dog in only one of them"):
+    with pytest.raises(UserError, match=r"the same class folders in train and val, got dog in only one of them"):
         load(str(tmp_path))
 
 
@@ -291,13 +292,13 @@ def damaged(tmp_path: Path) -> Path:
 def test_a_file_that_cannot_be_read_ends_training_in_one_sentence(damaged: Path, workers: int) -> None:
     data = load(str(damaged), size=8, workers=workers, val_share=0.01)
     with pytest.raises(
-        ValueError, match=r"^data.path must hold images that can be read, got train/bee/4.JPEG: OSEr"
+        UserError, match=r"^data.path must hold images that can be read, got train/bee/4.JPEG: OSEr"
     ) as e:
         batches(data, 10)
     assert "\n" not in str(e.value)
     assert "Traceback" not in str(e.value)
     assert str(damaged) not in str(e.value)
-    with pytest.raises(ValueError, match=r"got val/cat/1.png: .*more than 8 bits a channel"):
+    with pytest.raises(UserError, match=r"got val/cat/1.png: .*more than 8 bits a channel"):
         list(data.in_order("test", 2))
     assert not [child for child in multiprocessing.active_children() if child.is_alive()]
 
@@ -324,7 +325,7 @@ def test_a_class_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None
     fill(tmp_path)
     for path in (tmp_path / "train" / "bee").iterdir():
         path.write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"images that can be read in every class folder, got none in .*train/bee"):
+    with pytest.raises(UserError, match=r"images that can be read in every class folder, got none in .*train/bee"):
         load(str(tmp_path), workers=0, on_corrupt="skip")
 
 
@@ -394,7 +395,7 @@ def test_values_to_predict_and_one_thread_in_a_worker(workers: int) -> None:
     ],
 )
 def test_trouble_in_a_persons_own_data_set_is_one_sentence(trouble: str, message: str, workers: int) -> None:
-    with pytest.raises(ValueError, match=f"^{message}") as caught:
+    with pytest.raises(UserError, match=f"^{message}") as caught:
         batches(loaded(Points(3, trouble), workers=workers), 2, batch_size=3)
     assert "\n" not in str(caught.value)
 
@@ -417,7 +418,7 @@ def test_fewer_images_are_read_of_each_class_its_share(root: str) -> None:
     assert same(batches(data, 3, batch_size=4), batches(load(root, size=8, workers=1).limited(6), 3, batch_size=4))
     assert same(list(whole.limited(27).in_order("train", 8)), list(whole.in_order("train", 8)))
     pickle.loads(pickle.dumps(data.splits["train"]))  # for workers that are spawned
-    with pytest.raises(ValueError, match=r"^data.num_train must be at most 27, .*, got 28; leave it out"):
+    with pytest.raises(UserError, match=r"^data.num_train must be at most 27, .*, got 28; leave it out"):
         whole.limited(28)
 
 
@@ -428,11 +429,11 @@ def test_fewer_examples_of_a_persons_own_whose_classes_are_not_known() -> None:
 
 
 def test_splits_and_workers_are_held_to_their_ranges() -> None:
-    with pytest.raises(ValueError, match="data: train must have at least one example, got none"):
+    with pytest.raises(UserError, match="data: train must have at least one example, got none"):
         loaded(Points(0))
-    with pytest.raises(ValueError, match="data: splits must be train, val, test, got train"):
+    with pytest.raises(UserError, match="data: splits must be train, val, test, got train"):
         Loaded(DataSpec((4,), 2, "classification"), {"train": Points(2)}, "mine")
-    with pytest.raises(ValueError, match="workers must be a whole number from 0 to 256, got 1.5"):
+    with pytest.raises(UserError, match="workers must be a whole number from 0 to 256, got 1.5"):
         loaded(Points(2), workers=1.5)
 
 
@@ -487,5 +488,5 @@ def test_targets_that_do_not_say_the_classes_give_no_counts(targets: Any) -> Non
 def test_folders_that_go_round_are_one_sentence(tmp_path: Path) -> None:
     top = fill(tmp_path / "loop")
     (top / "train" / "ant" / "again").symlink_to(top / "train" / "ant")
-    with pytest.raises(ValueError, match="path must hold folders that can be read, got"):
+    with pytest.raises(UserError, match="path must hold folders that can be read, got"):
         load(str(top))

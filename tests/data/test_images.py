@@ -18,6 +18,7 @@ import yaml
 from samples import NUM_TEST, NUM_TRAIN, idx, numbered, write_cifar, write_idx
 from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
+from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.data import cifar, digits, mnist
 from bench.data.dataset import as_dataset
@@ -90,7 +91,7 @@ def test_digits_may_be_their_own_targets() -> None:
 @pytest.mark.parametrize("name", LOADERS)
 def test_absent_files_are_named_with_what_to_do_and_nothing_is_written(name: str, tmp_path: Path) -> None:
     root = tmp_path / "nowhere"
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(UserError) as caught:
         LOADERS[name](root=str(root))
     said = str(caught.value)
     assert said.startswith("data.root must hold the ")
@@ -103,7 +104,7 @@ def test_only_what_is_missing_is_named(written: tuple[str, Path]) -> None:
     name, root = written
     files = sorted(p for p in (root / name).rglob("*") if p.is_file())
     files[0].unlink()
-    with pytest.raises(ValueError, match=rf"files \({files[0].name} not found in"):
+    with pytest.raises(UserError, match=rf"files \({files[0].name} not found in"):
         LOADERS[name](root=str(root))
 
 
@@ -113,7 +114,7 @@ def test_a_broken_file_is_named_in_one_sentence(written: tuple[str, Path], harm:
     for file in sorted(p for p in (root / name).rglob("*") if p.is_file()):
         whole = file.read_bytes()
         file.write_bytes({"cut short": whole[:-1], "other content": b"<html>not found</html>"}[harm])
-        with pytest.raises(ValueError) as caught:
+        with pytest.raises(UserError) as caught:
             LOADERS[name](root=str(root))
         said = str(caught.value)
         assert said.startswith("data.root must hold readable ")
@@ -137,7 +138,7 @@ def test_files_that_do_not_fit_together_are_refused(file: str, values: np.ndarra
     raw = tmp_path / "FashionMNIST" / "raw"
     write_idx(raw)
     (raw / file).write_bytes(idx(values))
-    with pytest.raises(ValueError, match=f"got {raw / file}: {reason}"):
+    with pytest.raises(UserError, match=f"got {raw / file}: {reason}"):
         mnist.load_fashion(root=str(tmp_path))
 
 
@@ -146,7 +147,7 @@ def test_too_few_images_to_hold_some_out_are_refused(tmp_path: Path) -> None:
     write_idx(raw)
     (raw / "train-images-idx3-ubyte").write_bytes(idx(numbered(5_000, 28, 28)))
     (raw / "train-labels-idx1-ubyte").write_bytes(idx(np.arange(5_000) % 10))
-    with pytest.raises(ValueError, match="5000 images, and 5000 of them are held out"):
+    with pytest.raises(UserError, match="5000 images, and 5000 of them are held out"):
         mnist.load(root=str(tmp_path))
 
 
@@ -196,7 +197,7 @@ def test_a_fetch_that_fails_says_so_in_one_sentence(
     nowhere = (tmp_path / "nowhere").as_uri()
     monkeypatch.setattr(kind, *(("mirrors", [f"{nowhere}/"]) if kind is FashionMNIST else ("url", nowhere)))
     load = mnist.load_fashion if kind is FashionMNIST else cifar.load
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(UserError) as caught:
         load(root=str(tmp_path / "root"), download=True)
     said = str(caught.value)
     assert said.startswith("data.download must be possible where it is true, got no ")
@@ -233,13 +234,13 @@ def test_without_a_root_files_lie_in_the_users_cache(tmp_path: Path, monkeypatch
 def test_where_files_lie_is_a_path_and_fetching_a_yes_or_no(
     loader: Callable[..., Any], option: str, value: Any, rule: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"^{option} must be {rule}, got {value}; set"):
+    with pytest.raises(UserError, match=f"^{option} must be {rule}, got {value}; set"):
         loader(**{option: value})
 
 
 @pytest.mark.parametrize("value", [0, 1, "true", None])
 def test_reconstruct_is_true_or_false(value: Any) -> None:
-    with pytest.raises(ValueError, match=f"^reconstruct must be true or false, got {value}; set one of them"):
+    with pytest.raises(UserError, match=f"^reconstruct must be true or false, got {value}; set one of them"):
         digits.load(reconstruct=value)
 
 
@@ -273,5 +274,5 @@ def test_normalized_images_have_mean_0_and_deviation_1_over_train(written: tuple
     wanted = (plain.splits["test"][0] - of_train[0]) / of_train[1]
     assert torch.allclose(data.splits["test"][0], wanted, atol=1e-4), "test goes by the mean of train"
     for value, reconstruct in ((1, False), (True, True)):
-        with pytest.raises(ValueError, match="^normalize must be true or false, and false where reconstruct is true"):
+        with pytest.raises(UserError, match="^normalize must be true or false, and false where reconstruct is true"):
             LOADERS[name](root=str(root), normalize=value, reconstruct=reconstruct)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
+from bench.base.errors import UserError
 from bench.data import regression
 from bench.data.dataset import as_dataset
 
@@ -136,10 +137,10 @@ def test_val_and_test_are_other_examples_of_the_same_problem() -> None:
     ],
 )
 def test_it_refuses_nonsense(name: str, value: Any, rule: str) -> None:
-    with pytest.raises(ValueError, match=rf"^{name} must be {rule}, got {value}; set such a one$"):
+    with pytest.raises(UserError, match=rf"^{name} must be {rule}, got {value}; set such a one$"):
         regression.load(**{name: value})
 
 
 def test_one_feature_has_no_condition_to_choose() -> None:
-    with pytest.raises(ValueError, match=r"condition must be 1 for one feature, got 10.0; set features to 2 or more"):
+    with pytest.raises(UserError, match=r"condition must be 1 for one feature, got 10.0; set features to 2 or more"):
         regression.load(features=1, condition=10.0)

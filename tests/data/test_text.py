@@ -17,6 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.base.errors import UserError
 from bench.data import chars, text, text_sources
 from bench.data.dataset import Dataset, as_dataset
 
@@ -34,7 +35,7 @@ def _rows(num: int, labels: str = "ab", separator: str = "\t") -> str:
 
 
 def _refusal(**options: Any) -> str:
-    with warnings.catch_warnings(), pytest.raises(ValueError) as caught:
+    with warnings.catch_warnings(), pytest.raises(UserError) as caught:
         warnings.simplefilter("ignore")
         text.load(**options)
     message = str(caught.value)
@@ -119,7 +120,7 @@ def test_stdlib_without_sources_is_one_sentence(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(sysconfig, "get_path", lambda kind: str(tmp_path))
     for load in (text.load, chars.load):
         with pytest.raises(
-            ValueError, match="^path must be set where Python comes without its sources, .*; set data.path"
+            UserError, match="^path must be set where Python comes without its sources, .*; set data.path"
         ):
             load()
     _write(tmp_path / "ast.py", "x = 1\n")
@@ -317,7 +318,7 @@ def test_options_out_of_range_are_refused(name: str, value: Any) -> None:
 def test_bags_that_would_fill_memory_are_refused() -> None:
     many: Any = range(10**6)
     with pytest.raises(
-        ValueError, match=r"^max_words must be at most 1,073 for bags of 1,000,000 texts \(4 GiB\), got 2,"
+        UserError, match=r"^max_words must be at most 1,073 for bags of 1,000,000 texts \(4 GiB\), got 2,"
     ):
         text.bag_of_words(many, dict.fromkeys(map(str, range(2000)), 0))
 
@@ -524,7 +525,7 @@ def test_chars_are_windows_one_place_apart_that_read_as_the_text(content: str, c
     path.write_text(content, "utf-8", newline="")
     try:
         if len(known) < 2:
-            with pytest.raises(ValueError, match="path must be a text of at least 2 different characters"):
+            with pytest.raises(UserError, match="path must be a text of at least 2 different characters"):
                 chars.load(str(path), context=context, val_share=0.2, test_share=0.2)
             return
         data = chars.load(str(path), context=context, val_share=0.2, test_share=0.2)
@@ -547,7 +548,7 @@ def test_chars_takes_only_the_start_and_only_what_is_decodable(tmp_path: Path) -
     short = chars.load(path, context=4, max_chars=3000)
     assert short.spec.num_outputs == 3  # a, b and one end of line
     assert chars.load(path, context=4).spec.num_outputs == 6
-    with pytest.raises(ValueError, match=f"^encoding must be that of the file, got ascii for {path}, line 1001, which"):
+    with pytest.raises(UserError, match=f"^encoding must be that of the file, got ascii for {path}, line 1001, which"):
         chars.load(path, encoding="ascii")
 
 
@@ -565,7 +566,7 @@ def test_chars_takes_only_the_start_and_only_what_is_decodable(tmp_path: Path) -
     ],
 )
 def test_chars_refuses_options_out_of_range(name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"^{name} must .*, got {value}.*; ") as caught:
+    with pytest.raises(UserError, match=f"^{name} must .*, got {value}.*; ") as caught:
         chars.load(**{name: value})
     assert "\n" not in str(caught.value)
 
@@ -580,7 +581,7 @@ def test_the_real_tiny_shakespeare() -> None:
 def test_a_first_line_that_names_other_columns_is_no_example(tmp_path: Path) -> None:
     lines = [f"{'good' if i % 2 else 'bad'},text number {i}" for i in range(20)]
     (tmp_path / "train.csv").write_text("\n".join(["category,review", *lines]))
-    with pytest.raises(ValueError, match="whose first label, category, occurs nowhere else; set data.label_column"):
+    with pytest.raises(UserError, match="whose first label, category, occurs nowhere else; set data.label_column"):
         text.load("mine", path=str(tmp_path))
     data = text.load("mine", path=str(tmp_path), label_column="category", text_column="review")
     assert data.spec.num_outputs == 2
@@ -598,6 +599,6 @@ def test_texts_too_long_for_memory_are_refused(tmp_path: Path, monkeypatch: pyte
     lines = [f"{'good' if i % 2 else 'bad'},{'word ' * 50}" for i in range(20)]
     path = _write(tmp_path / "long.csv", "\n".join(lines))
     monkeypatch.setattr(text, "MAX_BYTES", 4000)
-    with pytest.raises(ValueError, match=r"max_length must be at most 25 for 20 texts \(4 GiB\), got 50"):
+    with pytest.raises(UserError, match=r"max_length must be at most 25 for 20 texts \(4 GiB\), got 50"):
         text.load("mine", path=path, features="tokens")
     assert text.load("mine", path=path, features="tokens", max_length=25).spec.input_shape == (25,)

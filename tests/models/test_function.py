@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.base.errors import UserError
 from bench.data import nothing
 from models.function import FUNCTIONS, Function
 
@@ -136,5 +137,5 @@ def test_data_that_is_none_is_zeros_and_an_epoch_of_one_step() -> None:
 
 @pytest.mark.parametrize("examples", [0, -1, 1.5, True, None, 10**7])
 def test_a_number_of_examples_out_of_range_is_refused(examples: Any) -> None:
-    with pytest.raises(ValueError, match=f"examples must be a whole number from 1 to 1000000, got {examples}; set"):
+    with pytest.raises(UserError, match=f"examples must be a whole number from 1 to 1000000, got {examples}; set"):
         nothing.load(examples=examples)

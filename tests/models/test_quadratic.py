@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.base.errors import UserError
 from bench.data import quadratic_deep
 from bench.training.losses import mean
 from models.quadratic import DIMENSION, Quadratic, eigenvalues, hessian, rotation
@@ -116,7 +117,7 @@ def test_it_is_the_same_on_every_device_for_every_seed_and_draws_nothing_global(
 
 @pytest.mark.parametrize("drop_last", [1, "yes", None])
 def test_drop_last_is_true_or_false(drop_last: Any) -> None:
-    with pytest.raises(ValueError, match=f"drop_last must be true or false, got {drop_last}"):
+    with pytest.raises(UserError, match=f"drop_last must be true or false, got {drop_last}"):
         quadratic_deep.load(drop_last=drop_last)
 
 

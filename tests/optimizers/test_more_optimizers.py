@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from bench import tables
+from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.build.optimizer import build_optimizer
 from bench.config.parse import has_default_hyperparameters, parse
@@ -150,7 +151,7 @@ def test_two_configs_of_one_class_are_both_at_their_default_settings() -> None:
 
 def test_a_pair_and_a_number_for_eps_are_told_apart() -> None:
     assert cell("optimizer=adafactor", "optimizer.eps=[1e-9,1e-2]").optimizer.options["eps"] == [1e-9, 1e-2]
-    with pytest.raises(ValueError, match=r"^optimizer.eps must be .* got 1e-08; leave it out for the default, \[null"):
+    with pytest.raises(UserError, match=r"^optimizer.eps must be .* got 1e-08; leave it out for the default, \[null"):
         cell("optimizer=adafactor", "optimizer.eps=1e-8")
     custom = cell("optimizer=custom", "optimizer._target_=torch.optim.Adafactor", "+optimizer.eps=[null,1e-2]")
     assert custom.optimizer.options == {"eps": [None, 1e-2]}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bench.analysis import comparisons, inference, targets
 from bench.analysis import power as analysis_power
+from bench.base.errors import UserError
 
 EVERY, BUDGET = 10, 100
 
@@ -100,10 +101,10 @@ def test_targets() -> None:
     assert targets.target_loss(runs, baseline="c") == (0.8, "the median final one of c")
     assert targets.target_loss(runs, value=0.25) == (0.25, "as given")
     with pytest.raises(
-        ValueError, match="baseline must be an optimizer or series of the study, got d; choose of a, b, c"
+        UserError, match="baseline must be an optimizer or series of the study, got d; choose of a, b, c"
     ):
         targets.target_loss(runs, baseline="d")
-    with pytest.raises(ValueError, match="target must be a finite number, got nan"):
+    with pytest.raises(UserError, match="target must be a finite number, got nan"):
         targets.target_loss(runs, value=math.nan)
 
 

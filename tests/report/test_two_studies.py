@@ -18,6 +18,7 @@ from scipy import stats as scipy_stats
 from bench import tables
 from bench.analysis import study_diff
 from bench.analysis.study_diff import compare_studies
+from bench.base.errors import UserError
 from bench.cli.compare import main
 from bench.report import study_diff as report_study_diff
 
@@ -199,7 +200,7 @@ def test_what_only_one_has_is_listed_and_predictions_are_not(tmp_path: Path) -> 
 def test_other_data_under_the_same_configuration_does_not_compare(tmp_path: Path) -> None:
     """A cell does not know its data's values: what is trained on others stands on one side only."""
     other = runs(workload_id="other", data_fingerprint="g")
-    with pytest.raises(ValueError, match="must hold runs on the data of STUDY_A"):
+    with pytest.raises(UserError, match="must hold runs on the data of STUDY_A"):
         compared(tmp_path / "all", runs(), other)
     found = compared(tmp_path / "some", runs() + runs("sgd"), other + runs("sgd"))
     assert set(found.comparisons["series"]) == {"sgd"}
@@ -207,13 +208,13 @@ def test_other_data_under_the_same_configuration_does_not_compare(tmp_path: Path
 
 
 def test_other_seeds_of_the_same_cells_do_not_compare(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="at least one seed of a cell"):
+    with pytest.raises(UserError, match="at least one seed of a cell"):
         compared(tmp_path, runs()[:2], runs()[2:])
 
 
 def test_trials_alone_do_not_compare(tmp_path: Path) -> None:
     trials = runs(stage="tune", trial=0)
-    with pytest.raises(ValueError, match="more than trials with STUDY_A, got trials of a sweep only"):
+    with pytest.raises(UserError, match="more than trials with STUDY_A, got trials of a sweep only"):
         compared(tmp_path, trials, trials)
 
 

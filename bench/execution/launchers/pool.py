@@ -21,29 +21,13 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from bench import tables
-from bench.base.errors import Refused
+from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
-from bench.execution import session as execution_session
 from bench.execution.cell import seeds_of, work
 from bench.execution.progress import Shown, Told, progress
-from bench.execution.session import Session
+from bench.execution.session import Outcome, Session, open_study, writing
 from bench.measure.environment import device_name, num_cores
-
-
-def run_in_pool(configs: Sequence[Config], session: Session) -> list[float]:
-    """`run_cells`, with several cells at a time, each in a process of the pool.
-
-    Raises:
-        Refused: As `run_cells`, or there are fewer cores than threads.
-    """
-    from bench.execution.launchers.pool import Pool, check
-
-    check(configs)
-    if session.pool is None:
-        session.pool = Pool(configs[0].launcher.n_jobs)
-    return session.pool.run_cells(configs, session)
-
 
 MAX_DEATHS_WITHOUT_RUN = 3
 """Times that a cell is tried again when its process dies before a run of it was begun."""
@@ -73,13 +57,13 @@ def check(configs: Sequence[Config]) -> None:
     """Hold the number of processes to the cores.
 
     Raises:
-        Refused: They would share cores.
+        UserError: They would share cores.
     """
     cores = num_cores()
     for config in configs:
         num_jobs, threads = config.launcher.n_jobs, config.device.threads
         if num_jobs > 1 and num_jobs * threads > cores:
-            raise Refused(
+            raise UserError(
                 f"launcher.n_jobs must be at most {max(1, cores // threads)} with device.threads={threads} on"
                 f" {cores} cores, got {num_jobs}; runs that share cores slow each other"
             )
@@ -107,25 +91,15 @@ class Pool:
         self._reader.start()
         self._pool = ProcessPool(num_jobs, initializer=_begin, initargs=(self._line,), context=context)
 
-    def run_cells(self, configs: Sequence[Config], session: execution_session.Session) -> list[float]:
-        """Make all runs of these cells that do not exist yet, so many cells at a time.
-
-        Args:
-            configs: The cells.
-            session: Where the rows go.
-
-        Returns:
-            The objective of each cell, see `bench.execution.cell.objective`.
-
-        Raises:
-            Refused: Results cannot be written.
-        """
+    def run(self, configs: Sequence[Config], session: Session) -> list[float]:
+        """See `bench.execution.session.Launcher`; so many configurations are at work at a time."""
+        check(configs)
         for config in configs:
-            execution_session.open_study(config, session)
+            open_study(config, session)
         values = [float("inf")] * len(configs)
         self._progress = progress(sum(len(seeds_of(config)) for config in configs))
         waiting = deque(_Cell(i, config) for i, config in enumerate(configs))
-        going: dict[Future[execution_session.Outcome], _Cell] = {}
+        going: dict[Future[Outcome], _Cell] = {}
         try:
             while waiting or going:
                 while waiting and len(going) < 2 * self._num_jobs:  # the next lies ready when one ends
@@ -148,7 +122,7 @@ class Pool:
                     session.add(outcome)
                     values[cell.index] = outcome.value
                     if outcome.refusal:
-                        raise Refused(outcome.refusal)
+                        raise UserError(outcome.refusal)
             self._line.send(None)
             self._all_shown.wait()
             self._all_shown.clear()
@@ -156,10 +130,10 @@ class Pool:
             self._progress.close()
         return values
 
-    def _recorded(self, cell: _Cell, how: str, session: execution_session.Session, has_row: bool) -> bool:
+    def _recorded(self, cell: _Cell, how: str, session: Session, has_row: bool) -> bool:
         """Record the run whose process died, or wrote its row as interrupted; whether to go on with its cell."""
         time.sleep(0.05)  # the lock of its claim falls with the process
-        with execution_session.writing(cell.config.study_dir):
+        with writing(cell.config.study_dir):
             lost = tables.recover(cell.config.study_dir, f"its process was ended by {how}")
             if has_row:
                 lost += self._given_up(cell.config, f"its process was ended by {how}")
@@ -184,10 +158,9 @@ class Pool:
                 return [row]
         return []
 
-    def close(self, now: bool = False) -> None:
+    def close(self) -> None:
         """End the processes; those that are in the middle of a run record it as interrupted."""
-        if now:
-            self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.close()  # type: ignore[no-untyped-call]
         self._pool.join()
         self._line.close()
@@ -234,7 +207,7 @@ def _tell(label: str, outcome: str) -> None:
     _lines.send((label[:1000], outcome[:1000]))
 
 
-def _work(config: Config, given_up: frozenset[str]) -> execution_session.Outcome:
+def _work(config: Config, given_up: frozenset[str]) -> Outcome:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return work(config, given_up, Told(_tell))

@@ -21,31 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import tables
-from bench.base.errors import Refused
+from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
-from bench.execution import session as execution_session
 from bench.execution.cell import label_of, objective, seeds_of, work
 from bench.execution.progress import Told, progress
-from bench.execution.session import Session
-
-
-def run_on_slurm(configs: Sequence[Config], params: Mapping[str, Any], session: Session) -> list[float]:
-    """`run_cells`, each run as a job of a Slurm cluster.
-
-    Args:
-        configs: The cells.
-        params: The keys of `hydra.launcher`.
-        session: The command at hand.
-
-    Raises:
-        Refused: As `run_cells`, or Slurm does not take the jobs.
-        KeyboardInterrupt: After the jobs were cancelled.
-    """
-    from bench.execution.launchers import slurm
-
-    return slurm.run_cells(configs, params, session)
-
+from bench.execution.session import Outcome, Session, open_study, writing
 
 RESULT_POLL_S, QUEUE_POLL_S = 1.0, 10.0
 """Seconds between looks for results, which are files, and between questions to Slurm's controller."""
@@ -81,11 +62,29 @@ class Returned:
         lines: What is shown of its runs: label and outcome.
     """
 
-    outcome: execution_session.Outcome
+    outcome: Outcome
     lines: list[tuple[str, str]]
 
 
-def run_cells(configs: Sequence[Config], params: Mapping[str, Any], session: execution_session.Session) -> list[float]:
+class Slurm:
+    """Makes every run as a job of its own, on a Slurm cluster.
+
+    Args:
+        params: The keys of `hydra.launcher`; those of `launcher` go before them.
+    """
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._params = params
+
+    def run(self, configs: Sequence[Config], session: Session) -> list[float]:
+        """See `bench.execution.session.Launcher`."""
+        return _run_cells(configs, self._params, session)
+
+    def close(self) -> None:
+        """Do nothing: jobs are waited for or cancelled in `run`."""
+
+
+def _run_cells(configs: Sequence[Config], params: Mapping[str, Any], session: Session) -> list[float]:
     """Make all runs of these cells that do not exist yet, each as a job of its own.
 
     Args:
@@ -97,23 +96,23 @@ def run_cells(configs: Sequence[Config], params: Mapping[str, Any], session: exe
         The objective of each cell, see `bench.execution.cell.objective`.
 
     Raises:
-        Refused: Slurm does not take the jobs, or results cannot be written.
+        UserError: Slurm does not take the jobs, or results cannot be written.
         KeyboardInterrupt: After the jobs were cancelled.
     """
     for config in configs:
         if config.device.threads > config.launcher.cpus:
-            raise Refused(
+            raise UserError(
                 f"launcher.cpus must be at least device.threads={config.device.threads}, got {config.launcher.cpus};"
                 " leave it out to have as many"
             )
-        execution_session.open_study(config, session)
+        open_study(config, session)
     runs = [
         (cell, config.model_copy(update={"seeds": [seed]}))
         for cell, config in enumerate(configs)
         for seed in seeds_of(config)
     ]
     logs = Path(params["submitit_folder"]).absolute()
-    with execution_session.writing(logs):
+    with writing(logs):
         logs.mkdir(parents=True, exist_ok=True)
         logs = Path(tempfile.mkdtemp(prefix="sweep-", dir=logs))
     shown, lost, refusals = progress(len(runs)), _Lost(session), list[str]()
@@ -142,14 +141,14 @@ def run_cells(configs: Sequence[Config], params: Mapping[str, Any], session: exe
             with suppress(OSError):
                 logs.parent.rmdir()
     if refusals:
-        raise Refused(refusals[0])
+        raise UserError(refusals[0])
     return [objective(config, made) for config, made in zip(configs, rows, strict=True)]
 
 
 class _Lost:
     """Runs whose job ended without a result."""
 
-    def __init__(self, session: execution_session.Session) -> None:
+    def __init__(self, session: Session) -> None:
         self.num = 0
         self._session = session
         self._found: dict[tuple[str, int], dict[str, Any]] = {}
@@ -157,7 +156,7 @@ class _Lost:
     def record(self, config: Config, label: str, why: str) -> dict[str, Any] | None:
         """Record the run that a job was at as failed; None where it had not begun."""
         self.num += 1
-        with execution_session.writing(config.study_dir):
+        with writing(config.study_dir):
             for row in tables.recover(config.study_dir):  # those of other jobs too, of which Slurm has yet to tell
                 self._found[row["cell_id"], row["seed"]] = row
             devices = ("cpu", "cuda", "mps") if config.device.name == "auto" else (config.device.name,)
@@ -190,7 +189,7 @@ def _submit(runs: Sequence[Config], params: Mapping[str, Any], logs: Path) -> li
     """Submit a job array, by submitit.
 
     Raises:
-        Refused: There is no Slurm, or it does not take the array.
+        UserError: There is no Slurm, or it does not take the array.
     """
     import submitit
     from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
@@ -219,13 +218,13 @@ def _submit(runs: Sequence[Config], params: Mapping[str, Any], logs: Path) -> li
         return list(executor.map_array(run_on_node, runs))
     except submitit.core.utils.FailedJobError as error:
         said = str(error).strip().splitlines()
-        raise Refused(
+        raise UserError(
             f"launcher must be settings that Slurm takes, got: {said[-1] if said else 'no reason'}; see `sinfo`"
         ) from None
     except RuntimeError as error:
         if "srun" not in str(error):
             raise
-        raise Refused(
+        raise UserError(
             "launcher must be local or pool where there is no Slurm, got slurm and no srun; give the command"
             " on a machine of the cluster"
         ) from None
@@ -235,7 +234,7 @@ def _wait(jobs: Sequence[Any], array: str) -> Iterator[tuple[int, Returned | str
     """Give what becomes of jobs as they end. A job that Slurm has queued again has not ended.
 
     Raises:
-        Refused: They would wait for ever.
+        UserError: They would wait for ever.
     """
     waiting, gone_since = dict(enumerate(jobs)), dict[int, float]()
     asked = -QUEUE_POLL_S
@@ -250,7 +249,7 @@ def _wait(jobs: Sequence[Any], array: str) -> Iterator[tuple[int, Returned | str
         if now - asked >= QUEUE_POLL_S:
             asked, queued = now, _queued(array)
             if queued and (never := [reason for reason in queued.values() if reason in NEVER]):
-                raise Refused(
+                raise UserError(
                     f"launcher must be settings that Slurm takes, got jobs that never start: {never[0]};"
                     " see `scontrol show partition`"
                 )

@@ -10,11 +10,12 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from bench.base.version import __version__
 from bench.analysis import step_costs
 from bench.analysis.comparisons import paths, surface
 from bench.analysis.sections import leaders, sections
 from bench.analysis.targets import SECOND_LOWEST, Goal
+from bench.base.errors import UserError
+from bench.base.version import __version__
 from bench.plots.style import colors
 from bench.report.document import Sheet
 from bench.report.study.page import cost_page, counted, overall_page, section_page
@@ -53,7 +54,7 @@ def write_report(
         goal: How the target of steps and time to target is chosen.
 
     Raises:
-        ValueError: `where` is no such query or leaves no run, or nothing of the study is the baseline.
+        UserError: `where` is no such query or leaves no run, or nothing of the study is the baseline.
         OSError: The folder cannot be written.
     """
     runs = _chosen(study.runs, where)
@@ -69,7 +70,7 @@ def write_report(
     parts = list(sections(runs, mix_environments))
     known = sorted({str(name) for part in parts for key in ("optimizer", "series") for name in part.runs[key]})
     if goal.baseline is not None and goal.baseline not in known:
-        raise ValueError(f"--baseline must be one of {', '.join(known)}, got {goal.baseline}; choose one of these")
+        raise UserError(f"--baseline must be one of {', '.join(known)}, got {goal.baseline}; choose one of these")
     palette = colors([*study.runs["optimizer"], *step_cost_rows["optimizer"]])
     pages = []
     for number, section in enumerate(parts, 1):
@@ -142,12 +143,12 @@ def _chosen(runs: pd.DataFrame, where: str | None) -> pd.DataFrame:
             raise TypeError("it is true or false of no run")
         chosen = runs[kept.fillna(False).astype(bool)]
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f"--where must be a query over the columns of runs, got {where!r} ({type(error).__name__}: {error});"
             " for example --where \"optimizer != 'sgd'\""
         ) from None
     if chosen.empty:
-        raise ValueError(f"--where must leave at least one run, got {where!r}, which leaves none; loosen it")
+        raise UserError(f"--where must leave at least one run, got {where!r}, which leaves none; loosen it")
     return chosen
 
 
