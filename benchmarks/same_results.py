@@ -171,7 +171,7 @@ def differing(name: str, old: pd.DataFrame, new: pd.DataFrame, ignored: set[str]
     for column in [c for c in old if c != "git_commit"]:  # missing for the old code, which is not a checkout
         a, b = old[column], new[column]
         if re.sub("_(low|high)$", "", column) in ignored:
-            a, b = a.isna(), b.isna()
+            a, b = (side.isna().map({True: "missing", False: "there"}) for side in (a, b))
         pairs = list(zip(map(repr, a.tolist()), map(repr, b.tolist()), strict=True))
         apart = [i for i, (one, two) in enumerate(pairs) if one != two]
         if apart:
