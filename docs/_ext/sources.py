@@ -1,0 +1,41 @@
+"""Everything of the package that the generated reference reads, imported in this one place."""
+
+from __future__ import annotations
+
+from bench import __version__
+from bench.claims.ledger import Claim, Measure, Workload, load
+from bench.claims.quantities import QUANTITIES, Quantity
+from bench.config import (
+    CONF_DIR,
+    AugmentOptions,
+    Config,
+    Hyperparameters,
+    ScheduleOptions,
+    SearchConfig,
+    StepCostConfig,
+)
+from bench.data.loaded import Loaded as STREAMING
+from bench.tables import CURVES, RUNS, SIDE, Column
+
+TABLES: dict[str, tuple[Column, ...]] = {"runs": RUNS, "curves": CURVES, **SIDE}
+"""The columns of every table, by its name."""
+
+__all__ = [
+    "CONF_DIR",
+    "QUANTITIES",
+    "STREAMING",
+    "TABLES",
+    "AugmentOptions",
+    "Claim",
+    "Column",
+    "Config",
+    "Hyperparameters",
+    "Measure",
+    "Quantity",
+    "ScheduleOptions",
+    "SearchConfig",
+    "StepCostConfig",
+    "Workload",
+    "__version__",
+    "load",
+]
