@@ -17,9 +17,10 @@ import yaml
 from pydantic import BaseModel
 
 from bench import tables
+from bench.base.paths import CONF_DIR
+from bench.claims.effects.registry import QUANTITIES
 from bench.claims.ledger import load
-from bench.claims.quantities import QUANTITIES
-from bench.config import CONF_DIR, Component, Config, StepCostConfig
+from bench.config.schema import Component, Config, StepCostConfig
 
 EXTENSIONS = pages.ROOT / "docs" / "_ext"
 SET_BY_THE_PROGRAM = {"overrides", "trial"}

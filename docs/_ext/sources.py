@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from bench import __version__
+from bench.base.paths import CONF_DIR
+from bench.claims.effects.registry import QUANTITIES, Quantity
 from bench.claims.ledger import Claim, Measure, Workload, load
-from bench.claims.quantities import QUANTITIES, Quantity
-from bench.config import (
-    CONF_DIR,
-    AugmentOptions,
-    Config,
-    Hyperparameters,
-    ScheduleOptions,
-    SearchConfig,
-    StepCostConfig,
-)
-from bench.data.loaded import Loaded as STREAMING
-from bench.tables import CURVES, RUNS, SIDE, Column
+from bench.config.hyperparameters import AugmentOptions, Hyperparameters, ScheduleOptions
+from bench.config.schema import Config, SearchConfig, StepCostConfig
+from bench.data.streaming import Loaded as STREAMING
+from bench.tables.columns import CURVES, RUNS, SIDE, Column
 
 TABLES: dict[str, tuple[Column, ...]] = {"runs": RUNS, "curves": CURVES, **SIDE}
 """The columns of every table, by its name."""
