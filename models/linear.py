@@ -19,7 +19,7 @@ class LinearRegression(nn.Module):
         num_outputs: Values to predict.
 
     Shapes:
-        Input (N, *input_shape), output (N, num_outputs).
+        Input ``(N, *input_shape)``, output ``(N, num_outputs)``.
     """
 
     def __init__(self, input_shape: Sequence[int], num_outputs: int) -> None:

@@ -18,7 +18,7 @@ class LogisticRegression(nn.Module):
         num_outputs: Number of classes.
 
     Shapes:
-        Input (N, *input_shape), output (N, num_outputs).
+        Input ``(N, *input_shape)``, output ``(N, num_outputs)``.
     """
 
     def __init__(self, input_shape: Sequence[int], num_outputs: int) -> None:

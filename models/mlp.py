@@ -20,7 +20,7 @@ class MLP(nn.Module):
         log_softmax: The output is log-probabilities, for the loss nll.
 
     Shapes:
-        Input (N, *input_shape), output (N, num_outputs).
+        Input ``(N, *input_shape)``, output ``(N, num_outputs)``.
 
     Raises:
         ValueError: A width is no whole number of at least 1, or another argument is out of its range.

@@ -35,9 +35,9 @@ class Adamax(Rule):
         Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, arXiv:1412.6980, section 7.1.
 
     Differs from:
-        Algorithm 2 has no eps, u_t = max(beta2 u_{t-1}, |g_t|), and divides 0 by 0 where a gradient
+        Algorithm 2 has no eps, ``u_t = max(beta2 u_{t-1}, |g_t|)``, and divides 0 by 0 where a gradient
         has been 0 from the start. Here, as in torch, eps is added inside the maximum; Keras adds it
-        to u_t in the division. Section 7.1's bound, |step| <= gamma, leaves out that u forgets: the
+        to u_t in the division. Section 7.1's bound, ``|step| <= gamma``, leaves out that u forgets: the
         sharp one is gamma (1 - beta1) / (1 - beta1 / beta2) in the long run, .9 % more by default.
     """
 

@@ -1,0 +1,35 @@
+"""Everything of the package that the generated reference reads, imported in this one place."""
+
+from __future__ import annotations
+
+from bench import __version__
+from bench.base.paths import CONF_DIR
+from bench.claims.effects.registry import QUANTITIES, Quantity
+from bench.claims.ledger import Claim, Measure, Workload, load
+from bench.config.hyperparameters import AugmentOptions, Hyperparameters, ScheduleOptions
+from bench.config.schema import Config, SearchConfig, StepCostConfig
+from bench.data.streaming import Loaded as STREAMING
+from bench.tables.columns import CURVES, RUNS, SIDE, Column
+
+TABLES: dict[str, tuple[Column, ...]] = {"runs": RUNS, "curves": CURVES, **SIDE}
+"""The columns of every table, by its name."""
+
+__all__ = [
+    "CONF_DIR",
+    "QUANTITIES",
+    "STREAMING",
+    "TABLES",
+    "AugmentOptions",
+    "Claim",
+    "Column",
+    "Config",
+    "Hyperparameters",
+    "Measure",
+    "Quantity",
+    "ScheduleOptions",
+    "SearchConfig",
+    "StepCostConfig",
+    "Workload",
+    "__version__",
+    "load",
+]
