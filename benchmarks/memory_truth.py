@@ -25,7 +25,7 @@ from bench.build.targets import build_data
 from bench.config.parse import parse
 from bench.config.schema import Config
 from bench.data.dataset import Dataset
-from bench.execution.memory_pass import Steps, footprint
+from bench.execution.memory_pass import Steps, profile_memory
 from bench.measure.device import Unavailable
 from bench.measure.memory_tracker import CUDA_BLOCK, MIB, PHASES
 
@@ -60,7 +60,7 @@ def cell(model: dict[str, Any] | str, optimizer: str, implementation: str, data:
 
 
 def witnessed(config: Config, data: Dataset) -> tuple[dict[str, float], dict[str, str]]:
-    """What the CPU's allocator saw of the steps that `footprint` makes.
+    """What the CPU's allocator saw of the steps that `profile_memory` makes.
 
     Returns:
         Peak of each phase in MiB, and the operator that ran at that moment.
@@ -119,10 +119,10 @@ def main() -> None:
                 config = cell(model, optimizer, implementation, data_node, arguments.batch)
                 data = build_data(config.data).to(device)
                 try:
-                    tracked = footprint(config, data, device, fake=False)
+                    tracked = profile_memory(config, data, device, fake=False)
                 except Unavailable:
                     continue
-                predicted = footprint(config, data, device, fake=True)
+                predicted = profile_memory(config, data, device, fake=True)
                 step_off = 0.0
                 if device.type == "cuda":
                     peak, reason = on_gpu(tracked)

@@ -571,7 +571,7 @@ def test_memory_that_cannot_be_measured_does_not_stop_a_run(cli: Cli, monkeypatc
     def failing(*_: Any) -> None:
         raise RuntimeError("no tracker today")
 
-    monkeypatch.setattr("bench.execution.memory_pass.footprint", failing)
+    monkeypatch.setattr("bench.execution.memory_pass.profile_memory", failing)
     done = cli("seeds=[0,1]", *SHORT)
     assert done.status == 0
     assert done.err.count("was not measured: RuntimeError: no tracker today") == 1

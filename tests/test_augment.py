@@ -13,7 +13,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
-from bench.training.augmentation import OPTIONS, Crop, Flip, Move, ResizedCrop, Rotation, Standard, build
+from bench.training.augmentation import OPTIONS, Crop, Flip, ResizedCrop, Rotation, ShiftRotate, Standard, build
 
 SHAPES = [(1, 8, 8), (3, 32, 32), (3, 20, 33), (3, 80, 72)]
 
@@ -145,8 +145,8 @@ def test_standard_crops_up_to_64_pixels_and_rescales_above() -> None:
 def test_images_are_moved_alike_in_batches_of_any_size(shape: tuple[int, int, int]) -> None:
     given = images(shape, 20)
     kept, state = given.clone(), torch.get_rng_state()
-    at_once = Move(shape)(given)
-    move = Move(shape)
+    at_once = ShiftRotate(shape)(given)
+    move = ShiftRotate(shape)
     in_parts = torch.cat([move(part) for part in given.split([1, 3, 16])])
     assert torch.equal(at_once, in_parts)
     assert torch.equal(given, kept)
@@ -158,7 +158,7 @@ def test_images_are_moved_alike_in_batches_of_any_size(shape: tuple[int, int, in
 def test_a_move_is_torchvisions_rotation_and_then_a_crop_at_their_defaults() -> None:
     given = images((3, 20, 33), 8)
     drawn = np.random.RandomState(0).random_sample((8, 3))
-    moved = Move((3, 20, 33))(given)
+    moved = ShiftRotate((3, 20, 33))(given)
     padding = Crop(2).padding
     assert build("crop", {}, (3, 20, 33)) == Crop(padding)
     for image, found, (share, top, left) in zip(given, moved, drawn, strict=True):
@@ -171,7 +171,7 @@ def test_a_move_is_torchvisions_rotation_and_then_a_crop_at_their_defaults() -> 
 def test_moves_fill_the_range_of_the_augmentations() -> None:
     point = torch.zeros(400, 1, 9, 9)
     point[:, 0, 4, 4] = 1  # the centre, which a rotation leaves where it is
-    places = {divmod(int(image.argmax()), 9) for image in Move((1, 9, 9))(point)}
+    places = {divmod(int(image.argmax()), 9) for image in ShiftRotate((1, 9, 9))(point)}
     assert places == {(row, column) for row in (3, 4, 5) for column in (3, 4, 5)}
 
 

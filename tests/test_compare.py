@@ -87,7 +87,7 @@ class Sign(torch.optim.Optimizer):
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     yield
-    assert targets.GIVEN == {}
+    assert targets.RUNTIME_TARGETS == {}
 
 
 # --- the same machinery ---------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from bench.build.model import build_model
 from bench.build.targets import build_data
 from bench.config.schema import Config, OptimizerConfig
 from bench.data.dataset import Dataset
-from bench.execution.memory_pass import footprint
+from bench.execution.memory_pass import profile_memory
 from bench.measure import device
 from bench.measure.device import Unavailable
 from bench.measure.memory_tracker import CATEGORIES
@@ -70,7 +70,7 @@ def swapped(config: Config, target: str, **options: Any) -> Config:
 @pytest.mark.parametrize(("optimizer", "implementation"), CELLS)
 def test_truth_and_prediction(model: str, optimizer: str, implementation: str) -> None:
     config, data = made(model, optimizer, implementation)
-    tracked = footprint(config, data, CPU, fake=False)
+    tracked = profile_memory(config, data, CPU, fake=False)
     assert tracked["peak_mib"] == pytest.approx(sum(tracked[name] for name in SPLIT), rel=1e-12)
     peaks = [tracked[f"{phase}_peak_mib"] for phase in ("forward", "backward", "step")]
     assert tracked["peak_mib"] == max(peaks) == tracked[f"{tracked['peak_phase']}_peak_mib"]
@@ -80,7 +80,7 @@ def test_truth_and_prediction(model: str, optimizer: str, implementation: str) -
     assert (1 - unseen) * max(seen.values()) <= tracked["peak_mib"] <= 1.02 * max(seen.values()), reason
     assert tracked["step_peak_mib"] == pytest.approx(seen["step"], rel=0.02)
 
-    predicted = footprint(config, data, CPU, fake=True)
+    predicted = profile_memory(config, data, CPU, fake=True)
     assert predicted.keys() == tracked.keys()
     assert {predicted[name] for name in NOT_PREDICTED} == {None}
     assert predicted["peak_phase"] == tracked["peak_phase"]
@@ -93,7 +93,7 @@ def test_truth_and_prediction(model: str, optimizer: str, implementation: str) -
 def test_without_onednn_nothing_is_unseen() -> None:
     config, data = made("mnist_cnn", "sgd")
     with torch.backends.mkldnn.flags(enabled=False):
-        tracked = footprint(config, data, CPU, fake=False)
+        tracked = profile_memory(config, data, CPU, fake=False)
         seen, _ = witnessed(config, data)
     assert tracked["peak_mib"] == pytest.approx(max(seen.values()), rel=1e-3)
 
@@ -104,7 +104,7 @@ def test_without_onednn_nothing_is_unseen() -> None:
 )
 def test_torchvision_models_are_predicted(name: str, optimizer: str, implementation: str) -> None:
     config, data = made(torchvision(name), optimizer, implementation, COLOUR, batch=4)
-    tracked, predicted = (footprint(config, data, CPU, fake=fake) for fake in (False, True))
+    tracked, predicted = (profile_memory(config, data, CPU, fake=fake) for fake in (False, True))
     differ = {key for key in tracked if tracked[key] != predicted[key]}
     assert predicted["peak_mib"] == pytest.approx(tracked["peak_mib"], rel=0.01), differ
     assert tracked["buffers_mib"] > 0
@@ -113,9 +113,9 @@ def test_torchvision_models_are_predicted(name: str, optimizer: str, implementat
 def test_bf16_is_predicted_and_smaller() -> None:
     config, data = made("mnist_cnn")
     half = config.model_copy(update={"device": config.device.model_copy(update={"precision": "bf16"})})
-    tracked, predicted = (footprint(half, data, CPU, fake=fake) for fake in (False, True))
+    tracked, predicted = (profile_memory(half, data, CPU, fake=fake) for fake in (False, True))
     assert predicted["peak_mib"] == pytest.approx(tracked["peak_mib"], rel=0.01)
-    assert predicted["activations_mib"] < footprint(config, data, CPU, fake=True)["activations_mib"]
+    assert predicted["activations_mib"] < profile_memory(config, data, CPU, fake=True)["activations_mib"]
 
 
 @pytest.mark.parametrize(
@@ -123,16 +123,16 @@ def test_bf16_is_predicted_and_smaller() -> None:
     [("sgd", 0), ("adam", 8), ("rmsprop", 4), ("nadam", 8), ("adamax", 8), ("adadelta", 8)],
 )
 def test_state_is_as_the_rules_say(optimizer: str, bytes_per_parameter: int) -> None:
-    row = footprint(*made("mlp", optimizer), CPU, fake=True)
+    row = profile_memory(*made("mlp", optimizer), CPU, fake=True)
     assert row["num_parameters"] == 784 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10
     assert row["state_bytes_per_parameter"] == pytest.approx(bytes_per_parameter, abs=0.01)  # and scalars
 
 
 def test_foreach_adam_needs_a_copy_of_the_parameters_and_sgd_nothing() -> None:
-    adam, sgd = (footprint(*made("mlp", name, "foreach"), CPU, fake=True) for name in ("adam", "sgd"))
+    adam, sgd = (profile_memory(*made("mlp", name, "foreach"), CPU, fake=True) for name in ("adam", "sgd"))
     assert adam["step_temporaries_mib"] == pytest.approx(adam["parameters_mib"], rel=0.01)
     assert sgd["step_temporaries_mib"] == 0
-    assert footprint(*made("mlp", "adam", "fused"), CPU, fake=True)["step_temporaries_mib"] < 0.001
+    assert profile_memory(*made("mlp", "adam", "fused"), CPU, fake=True)["step_temporaries_mib"] < 0.001
 
 
 def test_the_process_grows_by_at_least_about_the_peak(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_run_after_it_is_what_it_was_before(fake: bool) -> None:
         return torch.cat([p.detach().flatten() for p in model.parameters()] + [torch.randn(10)])
 
     first = draws()
-    footprint(config, data, CPU, fake=fake)
+    profile_memory(config, data, CPU, fake=fake)
     assert torch.equal(first, draws())
     assert all(torch.equal(x, before[s][0]) and torch.equal(y, before[s][1]) for s, (x, y) in data.splits.items())
 
@@ -167,7 +167,7 @@ def test_a_run_after_it_is_what_it_was_before(fake: bool) -> None:
 def test_a_prediction_allocates_nothing() -> None:
     node = {"_target_": "bench.data.imagenet_shapes.load", "name": "imagenet_shapes"}
     wide = {"_target_": "models.mlp.MLP", "name": "mlp", "hidden": [2**18, 2**18]}  # 256 GiB of parameters and more
-    row = footprint(*made(wide, "adam", "foreach", node, batch=256), CPU, fake=True)
+    row = profile_memory(*made(wide, "adam", "foreach", node, batch=256), CPU, fake=True)
     assert row["parameters_mib"] > 2**18
     assert row["optimizer_state_mib"] == pytest.approx(2 * row["parameters_mib"], rel=1e-6)
 
@@ -175,13 +175,13 @@ def test_a_prediction_allocates_nothing() -> None:
 def test_an_optimizer_with_a_closure_fills_its_history() -> None:
     config, data = made("mlp")
     lbfgs = swapped(config, "torch.optim.LBFGS", history_size=3, max_iter=2)
-    row = footprint(lbfgs, data, CPU, fake=False)
+    row = profile_memory(lbfgs, data, CPU, fake=False)
     assert row["num_steps"] == 5
     assert row["state_bytes_per_parameter"] >= 4 * (2 * 3 + 2)  # steps, differences, direction, gradient
     assert row["step_peak_mib"] > 0
     assert row["peak_mib"] == pytest.approx(sum(row[name] for name in SPLIT))
     with pytest.raises(Unavailable, match=r"optimizer=x cannot be predicted: .* depends on values \(aten"):
-        footprint(lbfgs, data, CPU, fake=True)
+        profile_memory(lbfgs, data, CPU, fake=True)
 
 
 def test_weights_drawn_by_rejection_are_predicted(folder: Path) -> None:
@@ -198,7 +198,7 @@ def test_weights_drawn_by_rejection_are_predicted(folder: Path) -> None:
         "        return super().forward(x.flatten(1))\n"
     )
     config, data = made({"_target_": "rejection.Drawn", "name": "drawn"})
-    tracked, predicted = (footprint(config, data, CPU, fake=fake) for fake in (False, True))
+    tracked, predicted = (profile_memory(config, data, CPU, fake=fake) for fake in (False, True))
     assert predicted["peak_mib"] == tracked["peak_mib"]
 
 
@@ -206,7 +206,7 @@ def test_compiled_is_refused() -> None:
     config, data = made("mlp")
     compiled = config.optimizer.model_copy(update={"implementation": "compiled"})
     with pytest.raises(Unavailable, match="optimizer.implementation=compiled is not to be had"):
-        footprint(config.model_copy(update={"optimizer": compiled}), data, CPU, fake=True)
+        profile_memory(config.model_copy(update={"optimizer": compiled}), data, CPU, fake=True)
 
 
 @pytest.mark.parametrize("fake", [False, True])
@@ -221,7 +221,7 @@ def test_compiled_is_refused() -> None:
 def test_a_model_that_does_not_fit_is_one_sentence(folder: Path, target: str, message: str, fake: bool) -> None:
     model = {"_target_": target, "name": "x"}
     with pytest.raises(UserError, match=message) as caught:
-        footprint(*made(model, data=COLOUR), CPU, fake=fake)
+        profile_memory(*made(model, data=COLOUR), CPU, fake=fake)
     assert "\n" not in str(caught.value)
 
 
@@ -235,6 +235,6 @@ def test_a_model_that_looks_at_values_cannot_be_predicted(folder: Path) -> None:
         "        return super().forward(x.flatten(1)) * (2 if x.sum() > 0 else 1)\n"
     )
     config, data = made({"_target_": "picky.Picky", "name": "picky"})
-    assert math.isfinite(footprint(config, data, CPU, fake=False)["peak_mib"])
+    assert math.isfinite(profile_memory(config, data, CPU, fake=False)["peak_mib"])
     with pytest.raises(Unavailable, match="memory of model=picky with optimizer=adam cannot be predicted"):
-        footprint(config, data, CPU, fake=True)
+        profile_memory(config, data, CPU, fake=True)

@@ -247,22 +247,22 @@ def test_no_study_and_an_empty_study_say_so(tmp_path: Path) -> None:
 
 
 def test_a_claim_is_exclusive_until_released(tmp_path: Path) -> None:
-    first = tables.Claim.take(tmp_path, "c0ffee-0-abc")
+    first = tables.RunLock.take(tmp_path, "c0ffee-0-abc")
     assert first is not None
-    assert tables.Claim.take(tmp_path, "c0ffee-0-abc") is None
-    assert tables.Claim.take(tmp_path, "d-1-e") is not None
+    assert tables.RunLock.take(tmp_path, "c0ffee-0-abc") is None
+    assert tables.RunLock.take(tmp_path, "d-1-e") is not None
     first.release()
-    assert tables.Claim.take(tmp_path, "c0ffee-0-abc") is not None
+    assert tables.RunLock.take(tmp_path, "c0ffee-0-abc") is not None
 
 
 def test_a_living_process_is_not_recovered(tmp_path: Path) -> None:
-    claim = tables.Claim.take(tmp_path, "c0ffee-0-abc")
+    claim = tables.RunLock.take(tmp_path, "c0ffee-0-abc")
     assert tables.recover(tmp_path) == []
     assert claim is not None
 
 
 def _claim_and_die(study: Path) -> None:
-    claim = tables.Claim.take(study, "c0ffee-0-abc")
+    claim = tables.RunLock.take(study, "c0ffee-0-abc")
     assert claim is not None
     claim.describe(row(status="failed"))
     os._exit(9)
@@ -375,7 +375,7 @@ def test_a_damaged_part_is_named_and_the_others_are_read(tmp_path: Path) -> None
 
 
 def test_runs_in_flight_are_counted_over_all_studies(tmp_path: Path) -> None:
-    claims = [tables.Claim.take(tmp_path / study, run) for study, run in (("a", "1"), ("a", "2"), ("b", "3"))]
+    claims = [tables.RunLock.take(tmp_path / study, run) for study, run in (("a", "1"), ("a", "2"), ("b", "3"))]
     (tmp_path / "a" / "inflight" / "killed.json").write_text("{}")
     assert tables.num_in_flight(tmp_path, "1") == 2
     assert tables.num_in_flight(tmp_path, "none") == 3

@@ -13,7 +13,7 @@ from torch.nn import functional
 from bench.data import digits
 from bench.data.dataset import Dataset, as_dataset, batch_order, from_tensors
 from bench.measure.clock import Stopwatch
-from bench.training.diagnostics import Probes
+from bench.training.diagnostics import TrainingDiagnostics
 from bench.training.loop import Diverged, OutOfTime, Plan, Trace, evaluate, train
 from bench.training.step import StepOptions, trained
 from models.mlp import MLP
@@ -245,13 +245,15 @@ def test_layer_norms_of_trained_weights_only() -> None:
     model = torch.nn.Sequential(frozen, first, norm, last)
     model(torch.ones(5, 3)).square().sum().backward()
     names = ["layer_grad_norm"]
-    found = Probes(names, trained(model)).values()
+    found = TrainingDiagnostics(names, trained(model)).values()
     assert first.weight.grad is not None
     assert last.weight.grad is not None
     assert found == {
         "grad_norm_first": pytest.approx(first.weight.grad.norm().item()),
         "grad_norm_last": pytest.approx(last.weight.grad.norm().item()),
     }
-    assert Probes(names, trained(torch.nn.Sequential(frozen, last))).values() == {}, "one layer has no two ends"
+    assert TrainingDiagnostics(names, trained(torch.nn.Sequential(frozen, last))).values() == {}, (
+        "one layer has no two ends"
+    )
     last.weight.grad = None
-    assert set(Probes(names, trained(model)).values()) == {"grad_norm_first"}
+    assert set(TrainingDiagnostics(names, trained(model)).values()) == {"grad_norm_first"}

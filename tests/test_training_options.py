@@ -225,7 +225,7 @@ def test_norms_of_layers_and_moved_images_change_no_curve_and_are_made_up_for(cl
 def test_accuracy_on_moved_images_is_that_of_the_trained_weights_and_below_the_clean_one(cli: Cli) -> None:
     from bench.data import digits
     from bench.data.dataset import as_dataset
-    from bench.training.augmentation import Move
+    from bench.training.augmentation import ShiftRotate
     from models.mlp import MLP
 
     base = ["seeds=[0]", "train.epochs=6", "optimizer.lr=0.01", "report=false", "memory=false", "train.save_best=true"]
@@ -239,7 +239,7 @@ def test_accuracy_on_moved_images_is_that_of_the_trained_weights_and_below_the_c
     model.load_state_dict(torch.load(best, weights_only=True))
     x, y = as_dataset(digits.load()).splits["test"]
     with torch.no_grad():
-        right = (model(Move((1, 8, 8))(x)).argmax(1) == y).sum().item()
+        right = (model(ShiftRotate((1, 8, 8))(x)).argmax(1) == y).sum().item()
     assert run["moved_test_accuracy"] == right / 360
     assert 0.1 < run["moved_test_accuracy"] < run["final_test_accuracy"] - 0.1
     parts = only("parts")

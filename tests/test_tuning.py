@@ -337,11 +337,11 @@ def test_trials_that_fail_do_not_end_a_search() -> None:
 def test_a_trial_above_the_median_of_those_before_is_given_up(tmp_path: Path) -> None:
     path = tmp_path / "history.json"
     pruning.write_history(path, [{10: 1.0 + i, 20: 0.5 + i} for i in range(5)])
-    give_up = pruning.pruner(str(path))
-    assert not give_up(10, 2.9)
-    assert not give_up(20, 2.4)
-    give_up = pruning.pruner(str(path))
-    assert give_up(10, 3.1)
+    should_prune = pruning.pruner(str(path))
+    assert not should_prune(10, 2.9)
+    assert not should_prune(20, 2.4)
+    should_prune = pruning.pruner(str(path))
+    assert should_prune(10, 3.1)
     pruning.write_history(path, [{10: 1.0 + i} for i in range(pruning.NUM_BEFORE_PRUNING - 1)])
     assert not pruning.pruner(str(path))(10, 99.0)
     with pytest.raises(UserError, match=r"^trial.history must be a file .*, got .*absent"):

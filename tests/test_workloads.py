@@ -111,11 +111,11 @@ def test_the_list_says_what_is_here_and_what_is_not(
         assert f"\n{name} " in out
     found = {w.name: w for w in workloads.workloads(["mlp_digits", "mnist_tutorial", "quadratic_deep", "imagenet"])}
     assert found["mlp_digits"].num_parameters == 8970
-    assert (found["mlp_digits"].num_train, found["mlp_digits"].lacking) == (1077, None)
+    assert (found["mlp_digits"].num_train, found["mlp_digits"].unavailable_reason) == (1077, None)
     assert found["quadratic_deep"].num_parameters == 100
     for name, key in (("mnist_tutorial", "data.root"), ("imagenet", "BENCH_IMAGE_ROOT")):
         assert found[name].num_train is None
-        assert key in str(found[name].lacking)
+        assert key in str(found[name].unavailable_reason)
     assert "not here: data.root must hold the MNIST files" in " ".join(out.split())
 
 

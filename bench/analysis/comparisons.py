@@ -77,7 +77,7 @@ def paired_ratios(runs: pd.DataFrame, series: Sequence[str], metric: str = "fina
     Returns:
         Columns: a, b (a is the one with the lower geometric mean over the pairs), num_pairs, ratio
         (of a to b), ratio_low, ratio_high, p, log_sd (of the paired log-ratios), method (t or bootstrap), p_holm,
-        told_apart (p_holm < .05). A pair with fewer than two seeds in common is left out.
+        significant (p_holm < .05). A pair with fewer than two seeds in common is left out.
     """
     ok = runs[(runs["status"] == "ok") & (runs[metric] > 0)]
     keys = ["seed", "environment_id"]
@@ -97,7 +97,7 @@ def paired_ratios(runs: pd.DataFrame, series: Sequence[str], metric: str = "fina
     return with_holm(table)
 
 
-def not_told_apart_groups(pairs: pd.DataFrame, order: Sequence[str]) -> list[list[str]]:
+def indistinguishable_groups(pairs: pd.DataFrame, order: Sequence[str]) -> list[list[str]]:
     """Maximal groups of series of which no two can be told apart.
 
     A series may stand in several groups: if a and b cannot be told apart, nor b and c, a and c still may. Two that
@@ -105,7 +105,7 @@ def not_told_apart_groups(pairs: pd.DataFrame, order: Sequence[str]) -> list[lis
     splitting a group at each pair that is told apart and dropping what another group holds (insert and absorb).
 
     Args:
-        pairs: What `paired_ratios` gave: columns a, b, told_apart.
+        pairs: What `paired_ratios` gave: columns a, b, significant.
         order: The series, best first.
 
     Returns:
@@ -117,7 +117,7 @@ def not_told_apart_groups(pairs: pd.DataFrame, order: Sequence[str]) -> list[lis
     """
     rank = {name: i for i, name in enumerate(order)}
     groups: list[frozenset[str]] = [frozenset(order)] if rank else []
-    for pair in pairs[pairs["told_apart"].astype(bool)].itertuples():
+    for pair in pairs[pairs["significant"].astype(bool)].itertuples():
         if pair.a not in rank or pair.b not in rank:
             continue
         split = []
@@ -132,7 +132,7 @@ def group_letters(groups: Sequence[Sequence[str]], order: Sequence[str]) -> dict
     """Letters for each series: two that share one cannot be told apart (compact letter display).
 
     Args:
-        groups: What `not_told_apart_groups` gave; the first is letter a.
+        groups: What `indistinguishable_groups` gave; the first is letter a.
         order: The series.
     """
     names = [(chr(ord("a") + i % 26)) * (1 + i // 26) for i in range(len(groups))]

@@ -108,11 +108,11 @@ def safe_exp(value: float) -> float:
 
 
 def with_holm(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of comparisons with a column p, and p_holm (Holm's over all with a p) and told_apart (p_holm < .05)."""
+    """A table of comparisons with a column p, and p_holm (Holm's over all with a p) and significant (p_holm < .05)."""
     p_holm = np.full(len(table), math.nan)
     tested = table["p"].notna().to_numpy(bool)
     p_holm[tested] = holm(table["p"].to_numpy(float)[tested])
-    return table.assign(p_holm=p_holm, told_apart=p_holm < 1 - LEVEL)
+    return table.assign(p_holm=p_holm, significant=p_holm < 1 - LEVEL)
 
 
 def p_value(differences: np.ndarray) -> float:

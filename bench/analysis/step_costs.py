@@ -35,7 +35,7 @@ def step_costs(rows: pd.DataFrame) -> pd.DataFrame:
         The columns of `rows` that are one per optimizer and implementation, and num_processes,
         num_replicates, quality (clean, noisy, contended), step_us with quartiles step_us_q1 and
         step_us_q3, train_step_us with _low and _high, medians of the other times, ratio and train_ratio
-        with _low and _high, p_holm, told_apart, and ranked: whether enough processes were uncontended. Sorted by step_us within a session; rows that were not
+        with _low and _high, p_holm, significant, and ranked: whether enough processes were uncontended. Sorted by step_us within a session; rows that were not
         measured come last.
     """
     made = []
@@ -49,7 +49,7 @@ def step_costs(rows: pd.DataFrame) -> pd.DataFrame:
         table["p_holm"] = math.nan
         tested = table["p"].notna()
         table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"].to_numpy(float))
-        table["told_apart"] = table["p_holm"] < 1 - LEVEL
+        table["significant"] = table["p_holm"] < 1 - LEVEL
         made.append(table.sort_values("step_us", kind="stable"))
     return pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=["session_id", "step_cost_id"])
 

@@ -217,8 +217,8 @@ def target_pairs(
     Returns:
         Columns: a, b (a is the one with more pairs won, or fewer steps), num_pairs, num_censored (one of the two),
         num_both_censored, wins_a, wins_b, ratio (of a's steps to b's), ratio_low, ratio_high, bound ("" or "at
-        most"), test (t, bootstrap or sign), p, p_holm, told_apart, and for time time_ratio, _low, _high, time_p,
-        time_p_holm, time_told_apart. Fewer than two common seeds: left out.
+        most"), test (t, bootstrap or sign), p, p_holm, significant, and for time time_ratio, _low, _high, time_p,
+        time_p_holm, time_significant. Fewer than two common seeds: left out.
     """
     each = steps_to_target(runs[runs["series"].isin(series)], curves, target)
     keys = ["seed", "environment_id"]
@@ -236,7 +236,7 @@ def target_pairs(
     ]  # fmt: skip
     table = with_holm(pd.DataFrame(rows, columns=columns))
     time = with_holm(table[["time_p"]].rename(columns={"time_p": "p"}))
-    return table.assign(time_p_holm=time["p_holm"], time_told_apart=time["told_apart"])
+    return table.assign(time_p_holm=time["p_holm"], time_significant=time["significant"])
 
 
 def _target_pair(a: str, b: str, both: pd.DataFrame, times: pd.DataFrame | None) -> dict[str, object]:
@@ -316,11 +316,11 @@ class Disagreement(NamedTuple):
     steps_ratio: float
     steps_ratio_low: float
     steps_ratio_high: float
-    steps_told_apart: bool
+    steps_significant: bool
     time_ratio: float
     time_ratio_low: float
     time_ratio_high: float
-    time_told_apart: bool
+    time_significant: bool
 
 
 def winners_disagree(targets: pd.DataFrame, pairs: pd.DataFrame) -> Disagreement | None:
@@ -355,8 +355,8 @@ def winners_disagree(targets: pd.DataFrame, pairs: pd.DataFrame) -> Disagreement
             )
         )
     return Disagreement(
-        by_steps, by_time, found["ratio"], found["ratio_low"], found["ratio_high"], bool(row["told_apart"]),
-        found["time_ratio"], found["time_ratio_low"], found["time_ratio_high"], bool(row["time_told_apart"]),
+        by_steps, by_time, found["ratio"], found["ratio_low"], found["ratio_high"], bool(row["significant"]),
+        found["time_ratio"], found["time_ratio_low"], found["time_ratio_high"], bool(row["time_significant"]),
     )  # fmt: skip
 
 

@@ -374,7 +374,7 @@ def defaults_against_tuned(section: Section, metric: str = "final_val_loss") -> 
     Returns:
         Columns: optimizer, default and tuned (means over seeds that ended ok) with _low and _high, num_default_lost
         and num_tuned_lost (runs that did not end ok: they have no pair), and for tuned over default, over common
-        seeds, the columns of `mean_log_ratio`, p_holm and told_apart, with Holm's p over the optimizers; these are
+        seeds, the columns of `mean_log_ratio`, p_holm and significant, with Holm's p over the optimizers; these are
         missing with fewer than two pairs. Optimizers without runs at defaults are left out.
     """
     runs, untuned = section.runs, section.untuned

@@ -1,7 +1,7 @@
 """Functions, classes and data of a running program as targets of a configuration.
 
 A configuration names what it calls by a dotted path. What no import finds (a function of a notebook, a
-lambda, tensors) is put into `bench.build.targets.GIVEN` under a path that ends in a hash of what it is, so that
+lambda, tensors) is put into `bench.build.targets.RUNTIME_TARGETS` under a path that ends in a hash of what it is, so that
 another function under the same name is another cell.
 """
 
@@ -29,19 +29,19 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import TensorDataset, default_collate
 
 from bench.base.hashing import short_hash
-from bench.build.targets import GIVEN
+from bench.build.targets import RUNTIME_TARGETS
 from bench.data.dataset import Dataset, as_dataset
 
 
 @contextmanager
 def resolvable() -> Iterator[None]:
-    """Forget afterwards what was put into `GIVEN`: data may be large."""
-    before = dict(GIVEN)
+    """Forget afterwards what was put into `RUNTIME_TARGETS`: data may be large."""
+    before = dict(RUNTIME_TARGETS)
     try:
         yield
     finally:
-        GIVEN.clear()
-        GIVEN.update(before)
+        RUNTIME_TARGETS.clear()
+        RUNTIME_TARGETS.update(before)
 
 
 def target_of(thing: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
@@ -51,7 +51,7 @@ def target_of(thing: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
         thing: A function, a class, or a `functools.partial` of one.
 
     Returns:
-        The path under which an import finds it, or one of `GIVEN`; keyword arguments as JSON has them.
+        The path under which an import finds it, or one of `RUNTIME_TARGETS`; keyword arguments as JSON has them.
     """
     if isinstance(thing, functools.partial) and not thing.args:
         with suppress(TypeError):
@@ -99,12 +99,12 @@ def data_target(data: Dataset) -> str:
 
 
 def _registered(thing: Callable[..., Any], module: str, content: Any, name: str | None = None) -> str:
-    for target, known in GIVEN.items():
+    for target, known in RUNTIME_TARGETS.items():
         if known is thing:
             return target
     digits = short_hash(content, 8)
     target = f"{module}.{re.sub(r'[^A-Za-z0-9_]+', '', name or name_of(thing))}_{digits}"
-    GIVEN[target] = thing
+    RUNTIME_TARGETS[target] = thing
     return target
 
 

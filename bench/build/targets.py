@@ -20,7 +20,7 @@ from bench.measure.device import is_out_of_memory
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # It prints what we say in a sentence of our own.
 
-GIVEN: dict[str, Callable[..., Any]] = {}
+RUNTIME_TARGETS: dict[str, Callable[..., Any]] = {}
 """What targets stand for that no import finds: functions of a running program, see `bench.api.inline_targets`."""
 
 
@@ -48,8 +48,8 @@ def locate_target(key: str, target: str) -> Callable[..., Any]:
     Raises:
         UserError: No import finds it, or importing it fails.
     """
-    if target in GIVEN:
-        return GIVEN[target]
+    if target in RUNTIME_TARGETS:
+        return RUNTIME_TARGETS[target]
     try:
         found = get_object(target)
     except (Exception, SystemExit) as error:

@@ -24,7 +24,7 @@ class Workload:
         data: Name of its data.
         num_parameters: Trained parameters; None where they depend on data that is not here.
         num_train: Training examples; None likewise.
-        lacking: Why it cannot run here now, or None.
+        unavailable_reason: Why it cannot run here now, or None.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Workload:
     data: str
     num_parameters: int | None
     num_train: int | None
-    lacking: str | None
+    unavailable_reason: str | None
 
 
 def main() -> int:
@@ -56,7 +56,7 @@ def main() -> int:
         numbers = (f"{n:,}" if n is not None else "" for n in (workload.num_parameters, workload.num_train))
         size, examples = numbers
         print(f"{workload.name:{width}}  {size:>10}  {examples:>9}  {workload.model} on {workload.data}")
-        for text in (workload.about, workload.lacking and f"not here: {workload.lacking}"):
+        for text in (workload.about, workload.unavailable_reason and f"not here: {workload.unavailable_reason}"):
             if text:
                 print(textwrap.fill(text, 110, initial_indent=" " * 4, subsequent_indent=" " * 4), flush=True)
     if not names:
@@ -84,7 +84,7 @@ def workloads(names: Sequence[str]) -> Iterator[Workload]:
     for name in names:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             config = parse(plain(compose("config", [f"experiment={name}"])))
-        num_parameters = num_train = lacking = None
+        num_parameters = num_train = unavailable_reason = None
         try:
             data = dataset(config.data, torch.device("cpu"))
             num_train = data.size("train")
@@ -94,8 +94,10 @@ def workloads(names: Sequence[str]) -> Iterator[Workload]:
             with torch.no_grad():
                 checked_outputs(config, data.spec, model.eval(), data.first(1)[0])
         except (UserError, Unavailable) as error:
-            lacking = str(error)
-        yield Workload(name, about(name), config.model.name, config.data.name, num_parameters, num_train, lacking)
+            unavailable_reason = str(error)
+        yield Workload(
+            name, about(name), config.model.name, config.data.name, num_parameters, num_train, unavailable_reason
+        )
 
 
 def about(name: str) -> str:

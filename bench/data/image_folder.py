@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 
 from bench.base.errors import UserError
 from bench.data.dataset import SPLITS, DataSpec, stratified_order
-from bench.data.streaming import Loaded, one_line
+from bench.data.streaming import StreamingDataset, one_line
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of red, green and blue from 0 to 1, over ImageNet's training images."""
@@ -95,7 +95,7 @@ def load(
     on_corrupt: str = "fail",
     val_share: float = 0.1,
     normalize: bool = True,
-) -> Loaded:
+) -> StreamingDataset:
     """Images in folders by class, as ImageNet lies: train/<class>/*.JPEG and val/<class>/*.JPEG.
 
     Also .jpg .png .ppm .bmp .pgm .tif .tiff .webp, in folders within a class folder too. Names that
@@ -173,7 +173,7 @@ def load(
         digest.update(f"{len(part.paths)}\0".encode())
         digest.update(b"\0".join(part.paths.tolist()))
         digest.update(part.lengths.astype("<i8").tobytes())
-    return Loaded(
+    return StreamingDataset(
         DataSpec((3, side, side), len(classes), "classification"),
         {
             split: Images(str(folder), part.paths, part.targets, side, normalize)

@@ -18,13 +18,13 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Loaded(Dataset):
+class StreamingDataset(Dataset):
     """Three splits whose examples are read from files when their batch comes.
 
     For anybody's own `torch.utils.data.Dataset` with `__getitem__` and `__len__`: a loader of your own
     returns
 
-        Loaded(DataSpec((3, 64, 64), 20, "classification"),
+        StreamingDataset(DataSpec((3, 64, 64), 20, "classification"),
                {"train": one, "val": another, "test": a_third}, fingerprint="...", workers=2)
 
     and is reached by data=custom data._target_=my_file.load. An example is a pair (input, target):
@@ -64,7 +64,7 @@ class Loaded(Dataset):
         """Number of examples of a split."""
         return len(self.splits[split])  # type: ignore[arg-type]
 
-    def to(self, device: torch.device) -> Loaded:
+    def to(self, device: torch.device) -> StreamingDataset:
         """The same data, its batches on another device."""
         return replace(self, device=device)
 

@@ -15,8 +15,8 @@ from bench.config.schema import Config
 from bench.execution.session import Outcome, Session, open_study, writing
 
 if TYPE_CHECKING:
-    from bench.execution.progress import Shown
-    from bench.tables.locks import Claim
+    from bench.execution.progress import ProgressReporter
+    from bench.tables.locks import RunLock
 
 
 def run_cells(configs: Sequence[Config], session: Session) -> list[float]:
@@ -62,16 +62,16 @@ def collect(configs: Sequence[Config], session: Session) -> None:
                 session.rows[found[0]["run_id"]] = found[0]
 
 
-def work(config: Config, given_up: frozenset[str], progress: Shown) -> Outcome:
+def work(config: Config, abandoned: frozenset[str], progress: ProgressReporter) -> Outcome:
     """Make the runs of one cell in a process of a pool.
 
     Args:
         config: The cell.
-        given_up: Its runs that are not tried again.
+        abandoned: Its runs that are not tried again.
         progress: Told of each run.
     """
     warnings.showwarning = show_warning
-    did = Session(is_sweep=True, configs={config.study_dir: config}, given_up=given_up)
+    did = Session(is_sweep=True, configs={config.study_dir: config}, abandoned=abandoned)
     value, refusal = float("inf"), None
     try:
         value = _run_cell(config, did, progress)
@@ -80,17 +80,17 @@ def work(config: Config, given_up: frozenset[str], progress: Shown) -> Outcome:
     return Outcome(value, did.rows, did.num_found, did.num_elsewhere, did.memory, did.no_memory, did.measured, refusal)
 
 
-def _run_cell(config: Config, session: Session, progress: Shown) -> float:
+def _run_cell(config: Config, session: Session, progress: ProgressReporter) -> float:
     from bench.measure.environment import device_name, environment, environment_id
 
     open_study(config, session)
-    device, lacking = device_name(config)
-    if lacking and not session.is_sweep:
-        raise UserError(lacking)
-    where = environment(device if not lacking else "cpu")
+    device, unavailable_reason = device_name(config)
+    if unavailable_reason and not session.is_sweep:
+        raise UserError(unavailable_reason)
+    where = environment(device if not unavailable_reason else "cpu")
     ids = cell_id(config, device), environment_id(where)
     known = (*ids, where, device)
-    rows = [_run(config, seed, known, lacking, session, progress) for seed in seeds_of(config)]
+    rows = [_run(config, seed, known, unavailable_reason, session, progress) for seed in seeds_of(config)]
     return objective(config, rows)
 
 
@@ -122,9 +122,9 @@ def _run(
     config: Config,
     seed: int,
     known: tuple[str, str, dict[str, Any], str],
-    lacking: str | None,
+    unavailable_reason: str | None,
     session: Session,
-    progress: Shown,
+    progress: ProgressReporter,
 ) -> dict[str, Any] | None:
     """The row of one run: as it stands where it is done, else made now; None where another process is at it."""
     from bench import tables
@@ -135,7 +135,7 @@ def _run(
         row = _done(config, run_id, session)
         if row is None:
             import bench.execution.run  # noqa: F401  (seconds; not while a run is claimed)
-        claim = None if row else tables.Claim.take(study_dir, run_id)
+        claim = None if row else tables.RunLock.take(study_dir, run_id)
     if claim is None and row is None:
         session.num_elsewhere += 1
         progress.end(label, "left to another process, which is working on it")
@@ -144,7 +144,9 @@ def _run(
         try:
             row = _done(config, run_id, session)  # another process may have finished it since
             if row is None:
-                row = session.rows[run_id] = _make(config, seed, known, lacking, progress.start(label), claim, session)
+                row = session.rows[run_id] = _make(
+                    config, seed, known, unavailable_reason, progress.start(label), claim, session
+                )
                 progress.end(label, _outcome(row))
                 if row["status"] == "interrupted":
                     raise KeyboardInterrupt
@@ -164,9 +166,9 @@ def _done(config: Config, run_id: str, session: Session) -> dict[str, Any] | Non
     """The row of a run that need not be made again."""
     from bench import tables
 
-    if run_id in session.given_up:
-        given_up: dict[str, Any] = tables.read_record(tables.run_folder(config.study_dir, run_id))["run"]
-        return given_up
+    if run_id in session.abandoned:
+        abandoned: dict[str, Any] = tables.read_record(tables.run_folder(config.study_dir, run_id))["run"]
+        return abandoned
     row = None if config.force else tables.find(config.study_dir, run_id)
     if row is not None and row["status"] == "timeout":
         limit, before = config.train.time_limit_s, row["time_limit_s"]
@@ -204,9 +206,9 @@ def _make(
     config: Config,
     seed: int,
     known: tuple[str, str, dict[str, Any], str],
-    lacking: str | None,
+    unavailable_reason: str | None,
     tell: Callable[[int, int, float], None],
-    claim: Claim,
+    claim: RunLock,
     session: Session,
 ) -> dict[str, Any]:
     """Make a run, whatever becomes of it, and record it."""
@@ -222,17 +224,17 @@ def _make(
         claim.describe(planned)
         num_beside = tables.num_in_flight(Path(config.results_dir), planned["run_id"])
     try:
-        memory = None if lacking else _memory(config, planned, session)
+        memory = None if unavailable_reason else _memory(config, planned, session)
         if memory is not None:
             planned |= {"peak_tensors_mib": memory["peak_mib"], "optimizer_state_mib": memory["optimizer_state_mib"]}
-        if lacking:
-            result = Result(planned | {"status": "skipped", "reason": lacking}, [], {})
+        if unavailable_reason:
+            result = Result(planned | {"status": "skipped", "reason": unavailable_reason}, [], {})
         elif config.device.name == "fake":
             assert memory is not None
             result = predicted(config, planned, memory)
         else:
-            give_up = pruner(config.trial.history) if config.trial.history else None
-            result = run(config, planned, tell, num_beside, give_up)
+            should_prune = pruner(config.trial.history) if config.trial.history else None
+            result = run(config, planned, tell, num_beside, should_prune)
     except (UserError, Unavailable) as error:
         if not session.is_sweep:
             if not session.rows:

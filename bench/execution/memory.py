@@ -23,12 +23,12 @@ def memory_of(config: Config, row: Row) -> Row:
         UserError: Model, data and optimizer cannot be built or do not fit together.
         Unavailable: The machine or torch lacks what was asked for.
     """
-    from bench.execution.memory_pass import footprint
+    from bench.execution.memory_pass import profile_memory
 
     fake = config.device.name == "fake"
     device = torch.device("cpu") if fake else resolve(config.device.name)
     data = dataset(config.data, device) if fake else learnable(config, device)
-    parts = footprint(config, data, device, fake)
+    parts = profile_memory(config, data, device, fake)
     known = {key: row[key] for key in ("cell_id", "environment_id", "study", "workload", "model", "data", "optimizer")}
     return known | {
         "stage": row["stage"],

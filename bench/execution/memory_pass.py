@@ -25,7 +25,7 @@ NUM_STEPS = 3
 """Steps of a pass: the first makes the state, the others show what a step costs once it is there."""
 
 
-def footprint(config: Config, data: Dataset, device: torch.device, fake: bool) -> dict[str, Any]:
+def profile_memory(config: Config, data: Dataset, device: torch.device, fake: bool) -> dict[str, Any]:
     """Peak memory of training, from a few steps on one batch of the size `train.batch_size`.
 
     What a run draws from the global generators it must seed again afterwards.

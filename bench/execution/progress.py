@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 
-class Shown(Protocol):
+class ProgressReporter(Protocol):
     """Who is told of runs."""
 
     def start(self, label: str) -> Callable[[int, int, float], None]:
@@ -23,7 +23,7 @@ class Shown(Protocol):
         """The sweep is over."""
 
 
-class Told:
+class ForwardingProgress:
     """Hands on how runs end, for another process to show.
 
     Args:
@@ -41,11 +41,11 @@ class Told:
         """Nothing is held."""
 
 
-_overall: Shown | None = None
+_overall: ProgressReporter | None = None
 
 
 @contextmanager
-def overall(shown: Shown) -> Iterator[None]:
+def overall(shown: ProgressReporter) -> Iterator[None]:
     """Have every sweep within tell this one, in place of a progress of its own."""
     global _overall
     _overall = shown
@@ -55,7 +55,7 @@ def overall(shown: Shown) -> Iterator[None]:
         _overall = None
 
 
-def progress(num_runs: int) -> Shown:
+def progress(num_runs: int) -> ProgressReporter:
     """Who is told of the runs of a sweep."""
     return Progress(num_runs) if _overall is None else _overall
 

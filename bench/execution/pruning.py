@@ -48,8 +48,8 @@ def pruner(path: str) -> Callable[[int, float], bool]:
         study.add_trial(optuna.trial.create_trial(value=min(values.values()), intermediate_values=values))
     trial = study.ask()
 
-    def give_up(step: int, value: float) -> bool:
+    def should_prune(step: int, value: float) -> bool:
         trial.report(value, step)
         return bool(trial.should_prune())
 
-    return give_up
+    return should_prune

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from bench.base.text import first_line
-from bench.build.targets import GIVEN
+from bench.build.targets import RUNTIME_TARGETS
 from bench.config.parse import has_default_hyperparameters
 from bench.config.schema import Config
 from bench.data.dataset import Dataset
@@ -106,7 +106,7 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
 
 def repeat_command(config: Config, seed: int) -> str:
     """The command line that repeats one run; what lives in a running program is repeated there."""
-    if {config.model.target, config.data.target, config.optimizer.target} & GIVEN.keys():
+    if {config.model.target, config.data.target, config.optimizer.target} & RUNTIME_TARGETS.keys():
         return f"bench.compare(...) in Python, with seed {seed}"
     of_the_sweep = ("seeds", "force", "report", "launcher", "sweep", "plan")
     kept = [o for o in config.overrides if re.split("[.=]", o.lstrip("+~"), maxsplit=1)[0] not in of_the_sweep]

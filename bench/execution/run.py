@@ -23,7 +23,7 @@ from bench.execution.workload import learnable
 from bench.measure import device as measure_device
 from bench.measure.clock import Noise, Stopwatch, synchronizer
 from bench.measure.memory_tracker import PeakMemory
-from bench.training.augmentation import Move, build
+from bench.training.augmentation import ShiftRotate, build
 from bench.training.diagnostics import latency_ms
 from bench.training.loop import Diverged, OutOfTime, Plan, Pruned, Trace, evaluate, evaluation_weights, train
 from bench.training.losses import LOSSES, check_log_probabilities, loss_name
@@ -59,7 +59,7 @@ def run(
     row: Row,
     tell: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
     num_jobs_beside: int = 0,
-    give_up: Callable[[int, float], bool] | None = None,
+    should_prune: Callable[[int, float], bool] | None = None,
 ) -> Result:
     """Make one run on this machine, now.
 
@@ -68,7 +68,7 @@ def run(
         row: What `planned_row` gave for one seed.
         tell: Called with (step, steps in all, training loss) now and then.
         num_jobs_beside: Other runs known to be in flight on this machine.
-        give_up: As in `bench.train.Plan`.
+        should_prune: As in `bench.train.Plan`.
 
     Returns:
         The result, whatever became of it: divergence, lack of memory, the time limit, an error in
@@ -101,7 +101,7 @@ def run(
         augment=build(config.augment.name, config.augment.options, data.spec.input_shape),
         keep_best=config.train.save_best,
         metrics=tuple(config.metrics),
-        give_up=give_up,
+        should_prune=should_prune,
     )
     row = row | data_columns(config, data, plan)
     trace, details = Trace(), {"config": config.model_dump()}
@@ -145,7 +145,7 @@ def run(
         if "moved_accuracy" in config.metrics:
             watch.switch("eval")
             with evaluation_weights(optimizer, needs):
-                moved = evaluate(network, data, "test", plan, Move(data.spec.input_shape))
+                moved = evaluate(network, data, "test", plan, ShiftRotate(data.spec.input_shape))
             row["moved_test_accuracy"] = moved["accuracy"]
     except (UserError, measure_device.Unavailable) as error:
         if memory is None:

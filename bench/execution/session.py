@@ -45,7 +45,7 @@ class Session:
         no_memory: Why there is none, by part.
         notes: What a person should know of a tuned sweep, a sentence each.
         lost: What became of cells of which not even a row could be written, a sentence each.
-        given_up: Runs that are not tried again.
+        abandoned: Runs that are not tried again.
         pool: The processes of launcher=pool, once there are any.
     """
 
@@ -59,7 +59,7 @@ class Session:
     measured: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    given_up: frozenset[str] = frozenset()
+    abandoned: frozenset[str] = frozenset()
     pool: Launcher | None = None
     interrupted: bool = False
     refusal: str | None = None

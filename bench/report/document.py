@@ -43,7 +43,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A cell of a table: its text, the number it sorts by (None: by its text), and its class in the page."""
 
     text: str
@@ -74,7 +74,7 @@ class Block:
     anchor: str = ""
 
     @property
-    def rows(self) -> Iterator[list[Cell]]:
+    def rows(self) -> Iterator[list[TableCell]]:
         """The cells of its table."""
         if self.table is None:
             return
@@ -85,7 +85,7 @@ class Block:
             kind = {"command": "code", "reason": "text"}.get(str(name), "")
             if not kind and sorts is not None and not any(re.search("[a-df-z]", text) for text in texts):
                 kind = "number"
-            columns.append([Cell(text, sorts[i] if sorts else None, kind) for i, text in enumerate(texts)])
+            columns.append([TableCell(text, sorts[i] if sorts else None, kind) for i, text in enumerate(texts)])
         yield from (list(row) for row in zip(*columns, strict=True))
 
 

@@ -33,7 +33,7 @@ def bought_text(row: pd.Series) -> str:
         lost = int(row["num_default_lost"])
         return f"default lost {lost} run{'s' * (lost != 1)}" if lost else "—"
     interval = f"{row['ratio']:.3g} [{row['ratio_low']:.3g}, {row['ratio_high']:.3g}]"
-    return interval if row["told_apart"] else f"{interval} not told apart"
+    return interval if row["significant"] else f"{interval} not told apart"
 
 
 def digits_text(value: float) -> str:
@@ -47,7 +47,7 @@ def ratio_text(row: Any) -> str:
         return "1"
     if not row.ranked:
         return "contended" if math.isnan(row.ratio) else f"{row.ratio:.3g} (not ranked)"
-    return f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]{'' if row.told_apart else ' not told apart'}"
+    return f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]{'' if row.significant else ' not told apart'}"
 
 
 def aligned_table(table: pd.DataFrame) -> list[str]:

@@ -90,7 +90,7 @@ def measure(node: DictConfig) -> int:
         "command": shlex.join(["python", "-m", "bench.step_cost", *overrides]),
     } | {key: where[key] for key in ("torch_version", "cpu", "gpu")}
     with writing(config.study_dir):
-        claim = tables.Claim.take(config.study_dir, session)  # so that runs beside it know
+        claim = tables.RunLock.take(config.study_dir, session)  # so that runs beside it know
     try:
         rows = _replicate(config, known)
     finally:

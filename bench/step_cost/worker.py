@@ -316,9 +316,9 @@ def _candidates(
                 synchronize()
             times.append(time.perf_counter())
         except Exception as error:
-            lacking = isinstance(error, measure_device.Unavailable)
-            reason = str(error) if lacking else f"{type(error).__name__}: {first_line(error)}"
-            rows.append(row | {"status": "skipped" if lacking else "failed", "reason": reason})
+            unavailable_reason = isinstance(error, measure_device.Unavailable)
+            reason = str(error) if unavailable_reason else f"{type(error).__name__}: {first_line(error)}"
+            rows.append(row | {"status": "skipped" if unavailable_reason else "failed", "reason": reason})
             continue
         state_bytes = sum(tensor.nbytes for tensor in state_tensors(optimizer))
         first, second = times[2] - times[1], times[3] - times[2]

@@ -129,9 +129,9 @@ class _Recorded:
         """The rows of its runs that need not be made again."""
         if config.force:
             return []
-        device, lacking = device_name(config)
+        device, unavailable_reason = device_name(config)
         if device not in self._environments:
-            self._environments[device] = environment_id(environment("cpu" if lacking else device))
+            self._environments[device] = environment_id(environment("cpu" if unavailable_reason else device))
         cell, where, rows = cell_id(config, device), self._environments[device], self.rows(config)
         found = [rows.get(f"{cell}-{seed}-{where}") for seed in seeds]
         return [row for row in found if row is not None and row["status"] in tables.DONE]
@@ -194,16 +194,16 @@ def _cost(config: Config, recorded: _Recorded) -> tuple[float, float, str]:
         seconds = median(known) if known else math.nan
         source = f"{len(alike)} run{'s' * (len(alike) != 1)}"
         return seconds, median(peaks) if peaks else math.nan, source
-    device, lacking = device_name(config)
-    source = "nothing" if lacking else "shapes" if device == "fake" else f"{PROBE_STEPS} steps made now"
+    device, unavailable_reason = device_name(config)
+    source = "nothing" if unavailable_reason else "shapes" if device == "fake" else f"{PROBE_STEPS} steps made now"
     return *_probe(config), source
 
 
 def _probe(config: Config) -> tuple[float, float]:
     """Seconds of a run as its first steps go, and its predicted peak of memory; NaN where that cannot be said."""
     train = config.train.model_copy(update={"steps": PROBE_STEPS, "eval_every": None, "time_limit_s": PROBE_LIMIT_S})
-    device, lacking = device_name(config)
-    if lacking:
+    device, unavailable_reason = device_name(config)
+    if unavailable_reason:
         return math.nan, math.nan
     from bench.base.text import first_line
     from bench.execution.memory import memory_of

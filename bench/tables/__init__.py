@@ -45,7 +45,7 @@ from bench.tables.frames import study_of as study_of
 from bench.tables.frames import typed_frame as typed_frame
 from bench.tables.frames import typed_runs as typed_runs
 from bench.tables.locks import LOST as LOST
-from bench.tables.locks import Claim as Claim
+from bench.tables.locks import RunLock as RunLock
 from bench.tables.locks import num_in_flight as num_in_flight
 from bench.tables.locks import recover as recover
 from bench.tables.read import check_study as check_study

@@ -17,7 +17,7 @@ from bench.tables.read import find
 from bench.tables.write import write_run
 
 
-class Claim:
+class RunLock:
     """A run that this process works on: a file with its row so far, locked while the process lives.
 
     The lock falls with the process, however it ends, so the next invocation can tell a run that is
@@ -28,7 +28,7 @@ class Claim:
         self._path, self._file = path, file
 
     @classmethod
-    def take(cls, study_dir: Path, run_id: str) -> Claim | None:
+    def take(cls, study_dir: Path, run_id: str) -> RunLock | None:
         """Claim a run; None where another living process has it.
 
         Raises:

@@ -31,7 +31,7 @@ DEGREES = 15.0
 
 
 MOVE_SEED = 0
-"""Of the draws of `Move`."""
+"""Of the draws of `ShiftRotate`."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Standard:
         return self.flip(self.window(images))
 
 
-class Move:
+class ShiftRotate:
     """Turn and shift images as `Rotation` and then `Crop` do at their defaults, alike in every pass over them.
 
     Draws are made image after image from a generator of its own: the n-th image that comes is moved in the

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 LATENCY_REPEATS = 30
 
 
-class Probes:
+class TrainingDiagnostics:
     """Norms of gradients and weights at a stop.
 
     - grad_norm: Euclidean norm of the gradients that the last step used, after clipping.

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from bench.data.dataset import Dataset
 from bench.measure.clock import Stopwatch
-from bench.training.diagnostics import Probes
+from bench.training.diagnostics import TrainingDiagnostics
 from bench.training.losses import LOSSES
 from bench.training.schedules import Schedule
 from bench.training.step import StepOptions, Update, trained
@@ -93,8 +93,8 @@ class Plan:
         frozen_order: Whether every epoch goes through the batches of the first.
         augment: Changes the inputs of a training batch, or None.
         keep_best: Whether to keep the weights of the lowest validation loss.
-        metrics: What else is recorded at every stop: see `bench.probes.Probes`.
-        give_up: Asked at evaluations before the last, with (step, validation loss), whether to stop there; None: never.
+        metrics: What else is recorded at every stop: see `bench.probes.TrainingDiagnostics`.
+        should_prune: Asked at evaluations before the last, with (step, validation loss), whether to stop there; None: never.
     """
 
     num_steps: int
@@ -111,7 +111,7 @@ class Plan:
     augment: Callable[[Tensor], Tensor] | None = None
     keep_best: bool = False
     metrics: tuple[str, ...] = ()
-    give_up: Callable[[int, float], bool] | None = None
+    should_prune: Callable[[int, float], bool] | None = None
 
     def stops(self) -> Iterator[int]:
         """The steps after which training pauses to log or evaluate: the first, the last, and every few."""
@@ -148,13 +148,13 @@ def train(
 
     Raises:
         Diverged: A loss left the finite numbers or the limit.
-        OutOfTime, Pruned: The time limit passed, or `plan.give_up` said so.
+        OutOfTime, Pruned: The time limit passed, or `plan.should_prune` said so.
     """
     parameters = trained(model)
     update = Update(model, parameters, optimizer, LOSSES[plan.loss], plan.autocast, plan.step, needs)
     # On a GPU losses stay there until they are logged; on the CPU there is nothing to wait for.
     taken = Tensor.item if parameters[0].device.type == "cpu" else Tensor.detach
-    probes = Probes(plan.metrics, parameters)
+    probes = TrainingDiagnostics(plan.metrics, parameters)
     trace.steps_per_epoch = data.steps_per_epoch(plan.batch_size)
     batches = data.shuffled(plan.batch_size, plan.order_seed, plan.frozen_order)
 
@@ -221,7 +221,7 @@ def _evaluate_all(model: nn.Module, data: Dataset, plan: Plan, trace: Trace, sch
                 trace.best_state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
     if data.optimum is not None:
         trace.record("train", "gap", evaluate(model, data, "train", plan)["loss"] - data.optimum, plan)
-    if plan.give_up is not None and 0 < trace.step < plan.num_steps and plan.give_up(trace.step, val_loss):
+    if plan.should_prune is not None and 0 < trace.step < plan.num_steps and plan.should_prune(trace.step, val_loss):
         raise Pruned(f"given up at step {trace.step}: above the median of the trials before it")
 
 

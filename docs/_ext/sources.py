@@ -8,7 +8,7 @@ from bench.claims.effects.registry import QUANTITIES, Quantity
 from bench.claims.ledger import Claim, Measure, Workload, load
 from bench.config.hyperparameters import AugmentOptions, Hyperparameters, ScheduleOptions
 from bench.config.schema import Config, SearchConfig, StepCostConfig
-from bench.data.streaming import Loaded as STREAMING
+from bench.data.streaming import StreamingDataset as STREAMING
 from bench.tables.columns import CURVES, RUNS, SIDE, Column
 
 TABLES: dict[str, tuple[Column, ...]] = {"runs": RUNS, "curves": CURVES, **SIDE}

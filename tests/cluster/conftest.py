@@ -61,12 +61,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what stands in this folder, and skip it unless it is asked for and can run."""
     here = Path(__file__).parent
-    lacking = [command for command in COMMANDS if shutil.which(command) is None]
+    unavailable_reason = [command for command in COMMANDS if shutil.which(command) is None]
     why = None
     if os.environ.get("BENCH_CLUSTER") != "1":
         why = "BENCH_CLUSTER=1 runs these: they start a Slurm cluster on this machine"
-    elif lacking:
-        why = f"Slurm is not installed here: no {', '.join(lacking)}"
+    elif unavailable_reason:
+        why = f"Slurm is not installed here: no {', '.join(unavailable_reason)}"
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.cluster)

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset as MapDataset
 
 from bench.base.errors import UserError
 from bench.data.dataset import Dataset, DataSpec, as_dataset, batch_order
-from bench.data.image_folder import IMAGENET_MEAN, IMAGENET_STD, Loaded, load
+from bench.data.image_folder import IMAGENET_MEAN, IMAGENET_STD, StreamingDataset, load
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -193,7 +193,7 @@ def test_batches_go_to_the_device_asked_for(root: str) -> None:
     assert moved.first(2)[0].device.type == "meta"
     assert {part.device.type for part in next(moved.shuffled(2, 0))} == {"meta"}
     assert moved.fingerprint == data.fingerprint
-    assert isinstance(moved, Loaded)
+    assert isinstance(moved, StreamingDataset)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -355,8 +355,10 @@ class Points(MapDataset[Any]):
         return (x, [0.5 * index, torch.get_num_threads()][: 1 + self.values]) if self.values else (x, index % 2)
 
 
-def loaded(train: MapDataset[Any], task: str = "classification", **more: Any) -> Loaded:
-    return Loaded(DataSpec((4,), 2, task), {"train": train, "val": Points(3), "test": Points(2)}, "mine", **more)
+def loaded(train: MapDataset[Any], task: str = "classification", **more: Any) -> StreamingDataset:
+    return StreamingDataset(
+        DataSpec((4,), 2, task), {"train": train, "val": Points(3), "test": Points(2)}, "mine", **more
+    )
 
 
 def test_a_persons_own_data_set_gives_batches_of_our_types() -> None:
@@ -432,7 +434,7 @@ def test_splits_and_workers_are_held_to_their_ranges() -> None:
     with pytest.raises(UserError, match="data: train must have at least one example, got none"):
         loaded(Points(0))
     with pytest.raises(UserError, match="data: splits must be train, val, test, got train"):
-        Loaded(DataSpec((4,), 2, "classification"), {"train": Points(2)}, "mine")
+        StreamingDataset(DataSpec((4,), 2, "classification"), {"train": Points(2)}, "mine")
     with pytest.raises(UserError, match="workers must be a whole number from 0 to 256, got 1.5"):
         loaded(Points(2), workers=1.5)
 
@@ -478,7 +480,7 @@ def test_targets_that_do_not_say_the_classes_give_no_counts(targets: Any) -> Non
 
     own = Own()
     spec = DataSpec((2,), 3, "classification")
-    data = Loaded(spec, {"test": own, "train": own, "val": own}, "x", workers=0)  # type: ignore[arg-type]
+    data = StreamingDataset(spec, {"test": own, "train": own, "val": own}, "x", workers=0)  # type: ignore[arg-type]
     own.targets = targets
     assert data.class_counts() is None
     own.targets = np.array([0, 1, 2, 0])

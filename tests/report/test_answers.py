@@ -131,7 +131,7 @@ def against(*rows: tuple[str, float, bool]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "optimizer": name, "ratio": ratio, "ratio_low": ratio / 1.1, "ratio_high": ratio * 1.1, "told_apart": apart,
+                "optimizer": name, "ratio": ratio, "ratio_low": ratio / 1.1, "ratio_high": ratio * 1.1, "significant": apart,
                 "num_default_lost": 0, "num_tuned_lost": 0,
             }
             for name, ratio, apart in rows

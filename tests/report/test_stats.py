@@ -101,7 +101,7 @@ def test_a_against_a_is_told_apart_in_about_5_percent() -> None:
         a, b = np.exp(random.normal(size=(2, 5)) * 0.1)
         runs = pd.DataFrame({"series": ["x"] * 5 + ["y"] * 5, "seed": [*range(5)] * 2, "final_val_loss": [*a, *b]})
         table = comparisons.paired_ratios(runs.assign(status="ok", environment_id="e"), ["x", "y"])
-        found += int(table["told_apart"].sum())
+        found += int(table["significant"].sum())
     assert 10 <= found <= 37
 
 

@@ -69,10 +69,10 @@ def test_ratios_are_over_processes_with_students_t() -> None:
     assert costs.loc["adam", "ratio"] == pytest.approx(math.exp(logs.mean()))
     assert costs.loc["adam", ["ratio_low", "ratio_high"]].tolist() == pytest.approx([math.exp(low), math.exp(high)])
     assert costs.loc["adam", "p"] == pytest.approx(scipy.stats.ttest_1samp(logs, 0).pvalue)
-    assert costs.loc["adam", "told_apart"]
+    assert costs.loc["adam", "significant"]
     assert costs.loc["adam", "step_us"] == pytest.approx(adam["step_us"].median())
     assert costs.loc["sgd", "is_baseline"]
-    assert not costs.loc["sgd", "told_apart"]
+    assert not costs.loc["sgd", "significant"]
     assert (costs["num_processes"] == 5).all()
     assert (costs["num_replicates"] == 15).all()
 
@@ -100,7 +100,7 @@ def test_contended_replicates_rank_nothing() -> None:
     assert (costs.loc["adam", "num_replicates"], costs.loc["adam", "num_contended"]) == (10, 5)
     rows.loc[(rows["optimizer"] == "adam") & (rows["process"] == 0), "timing_quality"] = "contended"
     row = step_costs.step_costs(rows).set_index("optimizer").loc["adam"]
-    assert (row["quality"], row["told_apart"]) == ("contended", False)
+    assert (row["quality"], row["significant"]) == ("contended", False)
     assert math.isnan(row["p"])
     shown = study_tables.readable_step_costs(step_costs.step_costs(rows)).set_index("optimizer")
     assert "(not ranked)" in shown.loc["adam", "× sgd forloop"]

@@ -222,13 +222,13 @@ def test_groups_of_what_cannot_be_told_apart() -> None:
     """a-c and a-d are told apart: a and b share a letter, and b, c and d another."""
     pairs = pd.DataFrame(
         [(a, b, (a, b) in {("a", "c"), ("a", "d")}) for a, b in itertools.combinations("abcd", 2)],
-        columns=["a", "b", "told_apart"],
+        columns=["a", "b", "significant"],
     )
-    groups = comparisons.not_told_apart_groups(pairs, list("abcd"))
+    groups = comparisons.indistinguishable_groups(pairs, list("abcd"))
     assert groups == [["a", "b"], ["b", "c", "d"]]
     assert comparisons.group_letters(groups, list("abcd")) == {"a": "a", "b": "ab", "c": "b", "d": "b"}
-    assert comparisons.not_told_apart_groups(pairs.iloc[:0], ["x"]) == [["x"]]
-    assert comparisons.not_told_apart_groups(pairs.iloc[:0], []) == []
+    assert comparisons.indistinguishable_groups(pairs.iloc[:0], ["x"]) == [["x"]]
+    assert comparisons.indistinguishable_groups(pairs.iloc[:0], []) == []
 
 
 @given(st.integers(1, 6), st.data())
@@ -236,7 +236,7 @@ def test_groups_are_the_maximal_cliques(n: int, data: st.DataObject) -> None:
     names = [f"s{i}" for i in range(n)]
     edges = list(itertools.combinations(names, 2))
     apart = {edge for edge in edges if data.draw(st.booleans())}
-    pairs = pd.DataFrame([(a, b, (a, b) in apart) for a, b in edges], columns=["a", "b", "told_apart"])
+    pairs = pd.DataFrame([(a, b, (a, b) in apart) for a, b in edges], columns=["a", "b", "significant"])
     cliques = [
         set(some)
         for size in range(1, n + 1)
@@ -244,7 +244,7 @@ def test_groups_are_the_maximal_cliques(n: int, data: st.DataObject) -> None:
         if not apart & set(itertools.combinations(some, 2))
     ]
     maximal = {frozenset(c) for c in cliques if not any(c < other for other in cliques)}
-    assert {frozenset(g) for g in comparisons.not_told_apart_groups(pairs, names)} == maximal
+    assert {frozenset(g) for g in comparisons.indistinguishable_groups(pairs, names)} == maximal
 
 
 # --- probability ----------------------------------------------------------------------------------

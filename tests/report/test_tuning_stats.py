@@ -323,7 +323,7 @@ def test_a_default_that_diverges_is_counted_not_paired(tuned: Section) -> None:
     table = tuning.defaults_against_tuned(section).set_index("optimizer")
     assert (table.loc["sgd", "num_pairs"], table.loc["sgd", "num_default_lost"]) == (0, 5)
     assert math.isnan(table.loc["sgd", "ratio"])
-    assert not table.loc["sgd", "told_apart"]
+    assert not table.loc["sgd", "significant"]
     assert table.loc["adam", "num_pairs"] == 4
     shown = study_tables.readable_tuned(section).set_index("optimizer")
     assert shown.loc["sgd", "tuned / default"] == "default lost 5 runs"

@@ -22,7 +22,7 @@ from bench.claims.evaluate import FACT, UNTESTABLE, ats, numbers_of
 from bench.claims.ledger import Claim, Ledger, Measure
 from bench.claims.report.forest import curves_figure, forest_figure
 from bench.claims.report.i18n import Words, number
-from bench.claims.report.table import Cell, at_key, comparison_cells
+from bench.claims.report.table import TableCell, at_key, comparison_cells
 from bench.report.document import PIXELS_PER_INCH, Picture
 
 CURVES_OF = ("steps_to_target", "time_to_target", "loss_at_equal_time")
@@ -60,7 +60,7 @@ class ClaimPage:
     claim: str
     source: str
     facts: Sequence[tuple[str, str]]
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, TableCell]
     gist: str
     remark: str
     absent: Mapping[str, str]
@@ -177,7 +177,7 @@ def _found(claim: Claim, facts: pd.DataFrame, words: Words) -> str:
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in numbers.items())
 
 
-def _sentences(cells: Mapping[str, Cell], lines: pd.DataFrame, words: Words) -> Iterator[str]:
+def _sentences(cells: Mapping[str, TableCell], lines: pd.DataFrame, words: Words) -> Iterator[str]:
     """The verdicts on a claim, a sentence a setting."""
     for cell in cells.values():
         verdict, holds = words(cell.verdict), words("holds", answer=words(cell.holds or "unclear"))

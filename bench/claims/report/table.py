@@ -82,7 +82,7 @@ def num_tests(judged: pd.DataFrame) -> int:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """What the table of all claims says of one claim at one setting.
 
     Attributes:
@@ -107,7 +107,7 @@ def at_key(rows: pd.DataFrame) -> pd.Series:
 
 def comparison_cells(
     claim: Claim, lines: pd.DataFrame, found: pd.DataFrame, words: Words, few: int = FEW
-) -> dict[str, Cell]:
+) -> dict[str, TableCell]:
     """The verdicts on a claim, by setting."""
     cells = {}
     scales = {str(unit): reach(group) for unit, group in lines.groupby("unit", sort=False)}
@@ -117,7 +117,7 @@ def comparison_cells(
         label = f"{words.at(str(verdict.at))}: {words(verdict.verdict)}. {text}"
         plot = small_forest(rows, scales, label, words) if len(rows) else Markup("")
         holds = verdict.holds if isinstance(verdict.holds, str) else None
-        cells[str(verdict.at)] = Cell(str(verdict.at), verdict.verdict, holds, text, plot)
+        cells[str(verdict.at)] = TableCell(str(verdict.at), verdict.verdict, holds, text, plot)
     return cells
 
 
@@ -144,7 +144,7 @@ def _cell_text(rows: pd.DataFrame, verdict: str, words: Words, few: int) -> str:
     return words.listed(said)
 
 
-def _short(cell: Cell | None, words: Words) -> str:
+def _short(cell: TableCell | None, words: Words) -> str:
     """`supported (yes) 0.62 [0.55, 0.7]`."""
     if cell is None:
         return ""
@@ -183,7 +183,7 @@ def _table(ledger: Ledger, judged: pd.DataFrame, found: pd.DataFrame, words: Wor
     return pd.DataFrame(rows, columns=[words("claim"), words("what is said"), words.at(DEFAULT), words.at(TUNED)])
 
 
-def verdict_row(cells: Mapping[str, Cell], words: Words) -> tuple[str, str]:
+def verdict_row(cells: Mapping[str, TableCell], words: Words) -> tuple[str, str]:
     """How a claim came out as given, and tuned; a check, and what cannot be tested, stands in the first."""
     first = cells.get(DEFAULT, cells.get(FACT, cells.get(UNTESTABLE)))
     checked = f" {words.at(FACT)}" if first is not None and first.at == FACT and first.holds is not None else ""

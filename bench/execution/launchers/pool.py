@@ -25,7 +25,7 @@ from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.cell import seeds_of, work
-from bench.execution.progress import Shown, Told, progress
+from bench.execution.progress import ForwardingProgress, ProgressReporter, progress
 from bench.execution.session import Outcome, Session, open_study, writing
 from bench.measure.environment import device_name, num_cores
 
@@ -37,7 +37,7 @@ _lines: Connection
 
 
 @dataclass
-class _Cell:
+class _Task:
     """A cell on its way.
 
     Attributes:
@@ -83,7 +83,7 @@ class Pool:
         context = get_context("forkserver")
         self._num_jobs = num_jobs
         self._lines, self._line = context.Pipe(duplex=False)
-        self._progress: Shown  # of the cells at hand
+        self._progress: ProgressReporter  # of the cells at hand
         self._lost: set[str] = set()
         self._began = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self._all_shown = threading.Event()
@@ -98,8 +98,8 @@ class Pool:
             open_study(config, session)
         values = [float("inf")] * len(configs)
         self._progress = progress(sum(len(seeds_of(config)) for config in configs))
-        waiting = deque(_Cell(i, config) for i, config in enumerate(configs))
-        going: dict[Future[Outcome], _Cell] = {}
+        waiting = deque(_Task(i, config) for i, config in enumerate(configs))
+        going: dict[Future[Outcome], _Task] = {}
         try:
             while waiting or going:
                 while waiting and len(going) < 2 * self._num_jobs:  # the next lies ready when one ends
@@ -130,7 +130,7 @@ class Pool:
             self._progress.close()
         return values
 
-    def _recorded(self, cell: _Cell, how: str, session: Session, has_row: bool) -> bool:
+    def _recorded(self, cell: _Task, how: str, session: Session, has_row: bool) -> bool:
         """Record the run whose process died, or wrote its row as interrupted; whether to go on with its cell."""
         time.sleep(0.05)  # the lock of its claim falls with the process
         with writing(cell.config.study_dir):
@@ -207,9 +207,9 @@ def _tell(label: str, outcome: str) -> None:
     _lines.send((label[:1000], outcome[:1000]))
 
 
-def _work(config: Config, given_up: frozenset[str]) -> Outcome:
+def _work(config: Config, abandoned: frozenset[str]) -> Outcome:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return work(config, given_up, Told(_tell))
+        return work(config, abandoned, ForwardingProgress(_tell))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

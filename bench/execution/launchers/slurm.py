@@ -25,7 +25,7 @@ from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.cell import label_of, objective, seeds_of, work
-from bench.execution.progress import Told, progress
+from bench.execution.progress import ForwardingProgress, progress
 from bench.execution.session import Outcome, Session, open_study, writing
 
 RESULT_POLL_S, QUEUE_POLL_S = 1.0, 10.0
@@ -336,5 +336,5 @@ def run_on_node(config: Config) -> Returned:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     lines: list[tuple[str, str]] = []
-    told = Told(lambda label, outcome: lines.append((label, outcome)))
+    told = ForwardingProgress(lambda label, outcome: lines.append((label, outcome)))
     return Returned(work(config, frozenset(), told), lines)

@@ -65,8 +65,8 @@ def how_fast(target: Target, targets: pd.DataFrame, pairs: pd.DataFrame, measure
         d = disagreement
         said += (
             f"steps and time disagree. {d.by_steps} takes fewer steps than {d.by_time}, {d.steps_ratio:.3g} times as many"
-            f" ({_interval(d.steps_ratio_low, d.steps_ratio_high)}{_apart(d.steps_told_apart)}), but {d.time_ratio:.3g} times its time"
-            f" ({_interval(d.time_ratio_low, d.time_ratio_high)}{_apart(d.time_told_apart)}), as steps × separately measured step time."
+            f" ({_interval(d.steps_ratio_low, d.steps_ratio_high)}{_apart(d.steps_significant)}), but {d.time_ratio:.3g} times its time"
+            f" ({_interval(d.time_ratio_low, d.time_ratio_high)}{_apart(d.time_significant)}), as steps × separately measured step time."
         )
     else:
         said += _fewest("steps", "ratio", str(by_steps.iloc[0]), pairs)
@@ -110,7 +110,7 @@ def _fewest(what: str, ratio: str, winner: str, pairs: pd.DataFrame) -> str:
             numbers = ", ".join(text for text in (numbers, first) if text)
         if math.isfinite(low):
             numbers += f", {_interval(low, high)}"
-        if bool(getattr(pair, f"{prefix}told_apart")):
+        if bool(getattr(pair, f"{prefix}significant")):
             others.append((value if math.isfinite(value) else math.inf, other, numbers))
         else:
             together.append(f"{other} ({numbers})" if numbers else other)
@@ -130,8 +130,8 @@ def _interval(low: float, high: float) -> str:
     return f"95% interval {low:.3g} to {high:.3g}" if math.isfinite(low) and math.isfinite(high) else "no interval"
 
 
-def _apart(told_apart: bool) -> str:
-    return "" if told_apart else ", cannot be told apart"
+def _apart(significant: bool) -> str:
+    return "" if significant else ", cannot be told apart"
 
 
 def memory(table: pd.DataFrame, kind: str) -> Answer | None:
@@ -174,13 +174,13 @@ def what_tuning_buys(table: pd.DataFrame) -> Answer | None:
     most = known.iloc[0]
     said = (
         f"Tuning brings {most['optimizer']} to {most['ratio']:.3g} times the final validation loss of its default"
-        f" ({_interval(most['ratio_low'], most['ratio_high'])}{_apart(bool(most['told_apart']))})"
+        f" ({_interval(most['ratio_low'], most['ratio_high'])}{_apart(bool(most['significant']))})"
     )
     said += ", the most of all." if len(known) > 1 else "."
-    alike = [f"{row.optimizer} ({row.ratio:.3g})" for row in known.iloc[1:].itertuples() if not row.told_apart]
+    alike = [f"{row.optimizer} ({row.ratio:.3g})" for row in known.iloc[1:].itertuples() if not row.significant]
     if alike:
         said += f" Tuned and default cannot be told apart for {', '.join(alike)}."
-    worse = [f"{row.optimizer} ({row.ratio:.3g})" for row in known.itertuples() if row.told_apart and row.ratio > 1]
+    worse = [f"{row.optimizer} ({row.ratio:.3g})" for row in known.itertuples() if row.significant and row.ratio > 1]
     if worse:
         said += f" Tuned is worse than default for {', '.join(worse)}: it was chosen on another seed."
     if len(lost):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.analysis.comparisons import lowest_point, not_told_apart_groups
+from bench.analysis.comparisons import indistinguishable_groups, lowest_point
 from bench.analysis.inference import half_width, probability_better
 from bench.analysis.power import detectable_ratio, seeds_needed
 from bench.analysis.sections import Section
@@ -92,7 +92,7 @@ def readable_pairs(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
             "95% interval": [f"{row.ratio_low:.3g} to {row.ratio_high:.3g}" for row in pairs.itertuples()],
             "pairs": pairs["num_pairs"].astype(str),
             "adjusted p": [f"{value:.2g}" for value in pairs["p_holm"]],
-            "told apart": ["yes" if apart else "no" for apart in pairs["told_apart"]],
+            "told apart": ["yes" if apart else "no" for apart in pairs["significant"]],
             "a run ends lower with probability": [f"{p:.2f} [{low:.2f}, {high:.2f}]" for p, low, high in better],
             f"seeds to see {100 * (SMALL_DIFFERENCE - 1):.0f} %": [_seeds_needed(value) for value in pairs["log_sd"]],
         }
@@ -113,7 +113,7 @@ def pair_notes(pairs: pd.DataFrame, shown: list[str]) -> list[str]:
         "Student's t" if (pairs["method"] == "t").all() else "Student's t, from 20 pairs on a stratified bootstrap"
     )
     compared = [name for name in shown if name in {*pairs["a"], *pairs["b"]}]
-    groups = not_told_apart_groups(pairs, compared)
+    groups = indistinguishable_groups(pairs, compared)
     alike = "; ".join(", ".join(group) for group in groups)
     return [
         f"Paired log-ratios over seeds, {interval}; p adjusted by Holm's method over this table, intervals not. The"

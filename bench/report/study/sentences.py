@@ -86,7 +86,7 @@ def verdict(section: Section) -> str:
         if not flip:
             ratio, low, high = 1 / ratio, 1 / high, 1 / low
         words = f"{other} ({ratio:.3g} times its loss, 95% interval {low:.3g} to {high:.3g})"
-        (apart if pair.told_apart else together).append(words)
+        (apart if pair.significant else together).append(words)
     numbers = sorted(set(pairs["num_pairs"]))
     seeds = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
     table = summary(runs).set_index("series").loc[shown]

@@ -92,13 +92,13 @@ def readable_target_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
         "first won": [f"{row.wins_a} to {row.wins_b}" for row in pairs.itertuples()],
         "neither got there": list(pairs["num_both_censored"].astype(str)),
         "adjusted p": [f"{value:.2g}" for value in pairs["p_holm"]],
-        "told apart": ["yes" if apart else "no" for apart in pairs["told_apart"]],
+        "told apart": ["yes" if apart else "no" for apart in pairs["significant"]],
     }
     if pairs["time_ratio"].notna().any():
         columns |= {
             "ratio of time": ratios("time_"),
             "adjusted p of time": [f"{value:.2g}" for value in pairs["time_p_holm"]],
-            "time told apart": ["yes" if apart else "no" for apart in pairs["time_told_apart"]],
+            "time told apart": ["yes" if apart else "no" for apart in pairs["time_significant"]],
         }
     return pd.DataFrame(columns)
 
