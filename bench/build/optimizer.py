@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-import optimizers
 from bench.base.errors import UserError
 from bench.base.text import first_line
 from bench.build.targets import TargetRaised, call_target, locate_target, target_arguments
+from bench.config.capabilities import capabilities_of, optimizers_with_reference
 from bench.config.schema import Config, OptimizerConfig
 from bench.measure.device import Unavailable
 from bench.training.step import StepOptions, trained
@@ -91,12 +91,14 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: boo
     is_torch = getattr(factory, "__module__", "").startswith("torch.optim")
     switches: dict[str, bool] = {}
     if wanted == "reference":
-        if not (is_torch and factory.__name__ in optimizers.__all__):
+        reference = capabilities_of(config).reference
+        if reference is None:
             raise Unavailable(
-                f"optimizer.implementation=reference is not to be had for {config.target}: there is a"
-                f" reference rule for {', '.join(optimizers.__all__)} only"
+                f"optimizer.implementation=reference is not available for {config.target}: there is a"
+                f" reference rule for {', '.join(optimizers_with_reference())} only; name one in"
+                " optimizer.capabilities.reference"
             )
-        factory = getattr(optimizers, factory.__name__)
+        factory = locate_target("optimizer", reference)
     else:
         known = target_arguments(factory)
         needed = "fused" if wanted == "fused" else "foreach"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Section(BaseModel):
@@ -62,11 +61,6 @@ def valid(value: Any, holds: bool) -> Any:
     if not holds:
         raise ValueError
     return value
-
-
-def is_adafactor(info: ValidationInfo) -> bool:
-    """Return whether the hyperparameters are Adafactor's."""
-    return not math.isnan(info.data.get("beta2_decay", math.nan))  # which no other optimizer of torch has
 
 
 def listed_values(value: Any) -> Any:

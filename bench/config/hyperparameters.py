@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-from bench.config.fields import Beta, Flag, NonNegativeFloat, PositiveShare, Share, UnitFloat, is_adafactor, valid
+from bench.config.fields import Beta, Flag, NonNegativeFloat, PositiveShare, Share, UnitFloat, valid
+
+
+def is_pair(info: ValidationInfo) -> bool:
+    """Return whether the optimizer declares that this setting takes two numbers: `pairs` of its capabilities."""
+    return info.field_name in (info.context or {}).get("pairs", ())
 
 
 class Hyperparameters(BaseModel):
     """Types and ranges of the hyperparameters that torch's optimizers share, by name.
+
+    The context of a validation may hold `pairs`: names of settings that take two numbers.
 
     Ranges are torch's, and where torch checks nothing (NaN, infinity, RMSprop's alpha above 1)
     those in which the rule is defined.
@@ -34,8 +41,10 @@ class Hyperparameters(BaseModel):
             Field(min_length=2, max_length=2),
             AfterValidator(lambda pair: valid(pair, pair[1] is not None)),
         ],
-        AfterValidator(lambda eps, info: valid(eps, isinstance(eps, list) or not is_adafactor(info))),
-        Field(description="a finite number of at least 0 (of Adafactor two in a list, the first of them or null)"),
+        AfterValidator(lambda eps, info: valid(eps, isinstance(eps, list) or not is_pair(info))),
+        Field(
+            description="a finite number of at least 0 (two in a list, the first of them or null, where the optimizer takes two)"
+        ),
     ] = 0.0
     weight_decay: NonNegativeFloat = 0.0
     momentum: NonNegativeFloat = 0.0

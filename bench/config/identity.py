@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from bench.base.hashing import content_of, short_hash, source_fingerprint, weights_hash
+from bench.config.capabilities import METADATA
 from bench.config.schema import Component, Config, DeviceConfig, OptimizerConfig
 
 NOT_IDENTITY = (
     "study", "seeds", "memory", "metrics", "force", "report", "results_dir", "reports_dir", "overrides",
     "launcher", "sweep", "trial", "plan",
 )  # fmt: skip
-"""Keys that change where a result goes, not what it is. Beside them: `optimizer.search`, all of `trial` but its stage, `data.root`, `data.download` and
+"""Keys that change where a result goes, not what it is. Beside them: `METADATA` of the optimizer, all of `trial` but its stage, `data.root`, `data.download` and
 `data.workers` (where files lie and who reads them), `train.save_best`, and `train.time_limit_s` (a run that hit it is repeated when it
 is raised). Seed and environment are told apart in the run's id, not in the cell's."""
 
@@ -53,7 +54,9 @@ def identity(config: Config, device: str) -> dict[str, Any]:
         node["data"]["path"] = content_of(path) or path
     if config.train.init_from is not None:
         node["train"]["init_from"] = weights_hash(config.train.init_from)
-    del node["train"]["time_limit_s"], node["train"]["save_best"], node["optimizer"]["search"]
+    del node["train"]["time_limit_s"], node["train"]["save_best"]
+    for key in METADATA:
+        del node["optimizer"][key]
     if config.trial.stage != "single":
         node["stage"] = config.trial.stage
     if config.train.steps is not None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from bench.base.paths import CONF_DIR
-from bench.config.schema import SearchConfig
 
 
 def error_sentence(
@@ -49,14 +48,16 @@ def _advice(key: str, chosen: Mapping[str, str]) -> str:
 
 def _node_at(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
-        if part not in model.model_fields:  # the name of a thing that is searched
-            continue
-        annotation = model.model_fields[part].annotation
-        if part == "search":
-            annotation = SearchConfig
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        model = annotation
+        if part in model.model_fields:  # else the name of a thing that is searched
+            (model,) = _models_in(model.model_fields[part].annotation)
     return [name for name in model.model_fields if name != "overrides"]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models that a field holds: itself, or inside a mapping or a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
 def _description(model: type[BaseModel], location: list[str]) -> str | None:
@@ -65,6 +66,7 @@ def _description(model: type[BaseModel], location: list[str]) -> str | None:
     node: Any = schema
     found = None
     for part in location:
+        node = next((option for option in node.get("anyOf", ()) if "$ref" in option), node)
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
         named = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}

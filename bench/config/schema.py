@@ -59,10 +59,56 @@ class SearchConfig(Section):
     source: str | None = None
 
 
-class OptimizerConfig(Component):
-    """An optimizer, which implementation of its step runs, what it needs beside gradients, and where it is searched."""
+class Capabilities(Section):
+    """What is true of an optimizer whatever its settings.
 
-    search: dict[str, SearchConfig] = {}
+    Attributes:
+        implementations: Forms of its step beside the default one.
+        reference: Dotted path of the readable rule that runs with `implementation=reference`.
+        fixed_lr: Why its learning rate cannot follow a schedule, such as "it is the size of the first step only".
+        growing_state: Setting that holds for how many steps its state keeps growing, such as a length of history.
+        pairs: Settings that take two numbers where other optimizers take one.
+    """
+
+    implementations: Annotated[
+        list[
+            Annotated[
+                Literal["forloop", "foreach", "fused", "compiled"],
+                Field(description="one of forloop, foreach, fused, compiled"),
+            ]
+        ],
+        Field(description="a list of forloop, foreach, fused, compiled"),
+    ] = []
+    reference: Target | None = None
+    fixed_lr: Annotated[str, Field(min_length=1, description="a reason in words, or null")] | None = None
+    growing_state: Annotated[str, Field(min_length=1, description="the name of a setting, or null")] | None = None
+    pairs: Annotated[
+        list[Annotated[str, Field(description="the name of a setting")]],
+        Field(description="a list of names of settings"),
+    ] = []
+
+
+class OptimizerConfig(Component):
+    """An optimizer, which implementation of its step runs, what it needs beside gradients, and what is known of it.
+
+    Attributes:
+        label: Its name in figures and reports; None: `name`.
+        colour: Its colour in figures; None: the next free one of the palette.
+        capabilities: None: those of the shipped config of the same class.
+        search: Where a tuned sweep looks, by setting.
+    """
+
+    label: Annotated[str, Field(min_length=1, description="a name in words, or null")] | None = None
+    colour: Annotated[str, Field(min_length=1, description='a colour such as "#0072b2", or null')] | None = None
+    capabilities: (
+        Annotated[
+            Capabilities, Field(description="a mapping of implementations, reference, fixed_lr, growing_state, pairs")
+        ]
+        | None
+    ) = None
+    search: Annotated[
+        dict[str, SearchConfig], Field(description="a mapping from settings to ranges, such as {lr: {center: 1e-3}}")
+    ] = {}
 
     needs: Annotated[
         list[Need], Field(description="a list of what it needs: closure, create_graph, evaluation_weights")

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.build.model import build_model, checked_outputs
 from bench.build.optimizer import build_optimizer, needs_of, step_options
+from bench.config.capabilities import capabilities_of
 from bench.config.schema import Config
 from bench.data.dataset import Dataset
 from bench.measure.device import Unavailable, autocast, reset
@@ -145,8 +146,8 @@ class Steps:
         self.optimizer, self.implementation = build_optimizer(
             config.optimizer, self.model, config.regularization.weights_only
         )
-        history = self.optimizer.defaults.get("history_size")
-        self.num_steps = NUM_STEPS if history is None else history + 2
+        grows_for = self.optimizer.defaults.get(capabilities_of(config.optimizer).growing_state or "")
+        self.num_steps = NUM_STEPS if grows_for is None else grows_for + 2
         self._tracker: StorageTracker | None = None
         self._update = Update(
             lambda inputs: checked_outputs(config, data.spec, self.model, inputs),

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from bench.base.errors import UserError
 from bench.build.model import build_model, checked_outputs, compiled_model, load_weights
 from bench.build.optimizer import build_optimizer, needs_of, step_options
+from bench.config.capabilities import capabilities_of
 from bench.config.identity import cost_id
 from bench.config.schema import Config
 from bench.data.dataset import Dataset
@@ -41,10 +42,9 @@ def _schedule(config: Config, plan: Plan, optimizer: Optimizer) -> Schedule | No
     chosen = config.schedule
     if chosen.name == "constant":
         return None
-    if isinstance(optimizer, torch.optim.Rprop):
+    if reason := capabilities_of(config.optimizer).fixed_lr:
         raise UserError(
-            f"schedule must be constant for Rprop, got {chosen.name}: the learning rate is the size of its first step"
-            " only; leave it out"
+            f"schedule must be constant for {type(optimizer).__name__}, got {chosen.name}: {reason}; leave it out"
         )
     if config.optimizer.implementation == "compiled":
         raise measure_device.Unavailable(

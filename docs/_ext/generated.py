@@ -235,7 +235,7 @@ def optimizer_key_rows() -> list[Key]:
     node, said = yaml.safe_load(path.read_text(encoding="utf-8")), comments(path)
     model = _field_model("optimizer")
     rows = []
-    for key in ("implementation", "needs"):
+    for key in ("implementation", "needs", *sources.METADATA):
         words = field_words(model, key) or FieldWords("", "", "")
         rows.append(Key(f"optimizer.{key}", words.type, words.allowed, default_words(node[key]), said[key]))
     return rows
@@ -256,7 +256,8 @@ def optimizer_rows() -> list[list[str]]:
     for path in _options("optimizer"):
         node = yaml.safe_load(path.read_text(encoding="utf-8"))
         about = headline(path).partition(": ")[2] or headline(path)
-        kinds = re.split(r"[:;,]", comments(path).get("implementation", ""))[0].split(" | ")
+        declared = node["capabilities"]
+        kinds = ["default", *declared["implementations"], *["reference"] * ("reference" in declared)]
         rate = node["search"]["lr"]
         rows.append(
             [
@@ -277,7 +278,7 @@ def hyperparameter_rows() -> list[list[str]]:
     for path in _options("optimizer"):
         node = yaml.safe_load(path.read_text(encoding="utf-8"))
         for key, value in node.items():
-            if key not in ("_target_", "name", "implementation", "search", "needs"):
+            if key not in ("_target_", "name", "implementation", "needs", *sources.METADATA):
                 defaults.setdefault(key, {}).setdefault(default_words(value), []).append(path.stem)
     rows = []
     for key, by_value in defaults.items():

@@ -6,6 +6,7 @@ from bench import __version__
 from bench.base.paths import CONF_DIR
 from bench.claims.effects.registry import QUANTITIES, Quantity
 from bench.claims.ledger import Claim, Measure, Workload, load
+from bench.config.capabilities import METADATA
 from bench.config.hyperparameters import AugmentOptions, Hyperparameters, ScheduleOptions
 from bench.config.schema import Config, SearchConfig, StepCostConfig
 from bench.data.streaming import StreamingDataset as STREAMING
@@ -16,6 +17,7 @@ TABLES: dict[str, tuple[Column, ...]] = {"runs": RUNS, "curves": CURVES, **SIDE}
 
 __all__ = [
     "CONF_DIR",
+    "METADATA",
     "QUANTITIES",
     "STREAMING",
     "TABLES",
