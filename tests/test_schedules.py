@@ -15,8 +15,9 @@ from torch.optim import lr_scheduler
 
 from bench import tables
 from bench.base.errors import UserError
-from bench.training import schedules
-from bench.training.schedules import SCHEDULES, Plateau, Schedule
+from bench.config import schedules
+from bench.config.schedules import SCHEDULES, Plateau
+from bench.training.schedules import Schedule
 
 Cli = Callable[..., Any]
 SHORT = ["train.epochs=4", "seeds=[0]", "report=false"]
@@ -103,9 +104,9 @@ def test_configs_and_functions_agree() -> None:
     import yaml
 
     from bench.base.paths import CONF_DIR
-    from bench.config.schema import SCHEDULES as NAMES
+    from bench.config.choices import CHOICES
 
-    assert set(NAMES) == set(SCHEDULES) == {path.stem for path in (CONF_DIR / "schedule").glob("*.yaml")}
+    assert set(CHOICES["schedule"]) == set(SCHEDULES) == {path.stem for path in (CONF_DIR / "schedule").glob("*.yaml")}
     for name, function in SCHEDULES.items():
         node = yaml.safe_load((CONF_DIR / "schedule" / f"{name}.yaml").read_text())
         assert node.pop("name") == name

@@ -1,4 +1,4 @@
-"""Ranges of hyperparameters of optimizers, schedules and augmentation."""
+"""Types and ranges of the hyperparameters of optimizers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-from bench.config.fields import Beta, Flag, NonNegativeFloat, PositiveShare, Share, UnitFloat, valid
+from bench.config.fields import Beta, Flag, NonNegativeFloat, UnitFloat, valid
 
 
 def is_pair(info: ValidationInfo) -> bool:
@@ -96,28 +96,3 @@ class Hyperparameters(BaseModel):
     line_search_fn: Annotated[Literal["strong_wolfe"] | None, Field(description="strong_wolfe, or null")] = None
     capturable: Flag = False
     differentiable: Flag = False
-
-
-class ScheduleOptions(BaseModel):
-    """Types and ranges of what learning-rate schedules take, by name."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    every: PositiveShare = 1.0
-    gamma: PositiveShare = 1.0
-    final: UnitFloat = 0.0
-    warmup: Share = 0.0
-    peak: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False, description="a number between 0 and 1")] = 0.5
-    start: PositiveShare = 1.0
-    patience: Annotated[int, Field(ge=0, le=10**9, description="a whole number of at least 0")] = 0
-    threshold: Share = 0.0
-
-
-class AugmentOptions(BaseModel):
-    """Types and ranges of what augmentations take, by name."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    padding: Annotated[int, Field(ge=0, le=1024, description="a whole number of pixels from 0 to 1024")] | None = None
-    degrees: Annotated[float, Field(ge=0, le=180, allow_inf_nan=False, description="a number from 0 to 180")] = 0.0
-    p: UnitFloat = 0.0

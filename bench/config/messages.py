@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from bench.base.paths import CONF_DIR
+from bench.config.fields import listing
 
 
 def error_sentence(
@@ -72,11 +73,19 @@ def _description(model: type[BaseModel], location: list[str]) -> str | None:
         named = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
         node = node["items"] if part.isdigit() else named
         options = [node, *node.get("anyOf", [])]
-        described = [option["description"] for option in options if "description" in option]
-        if described:
+        if described := [words for option in options if (words := allowed_words(option))]:
             nullable = any(option.get("type") == "null" for option in options)
             found = described[0] + (", or null" if nullable and "null" not in described[0] else "")
     return found
+
+
+def allowed_words(node: Mapping[str, Any]) -> str:
+    """Return what a node of a JSON schema takes: its description, or the values of which it is one; else ""."""
+    if "description" in node:
+        return str(node["description"])
+    if "enum" in node:
+        return listing(node["enum"])
+    return listing(node["items"]["enum"], "a list of") if "enum" in node.get("items", {}) else ""
 
 
 def shown_value(value: Any) -> str:

@@ -13,7 +13,8 @@ from bench.base.errors import UserError
 from bench.base.hashing import content_of, weights_hash
 from bench.base.paths import CONF_DIR
 from bench.config.capabilities import METADATA, shipped_capabilities, shipped_optimizers
-from bench.config.hyperparameters import AugmentOptions, Hyperparameters, ScheduleOptions
+from bench.config.choices import CHOICES, checked_settings
+from bench.config.hyperparameters import Hyperparameters
 from bench.config.messages import error_sentence, shown_value
 from bench.config.schema import Capabilities, Config, StepCostConfig
 
@@ -59,14 +60,12 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             )
     for key in ("optimizer", "model", "data"):
         node[key] = _component(key, node[key])
-    for key, allowed in (("schedule", ScheduleOptions), ("augment", AugmentOptions)):
+    for key, choices in CHOICES.items():
         options = dict(node[key])
         name = options.pop("name", None)
-        try:
-            checked = allowed(**options).model_dump(exclude_unset=True)
-        except ValidationError as error:
-            raise UserError(error_sentence(error, allowed, f"{key}.", {key: str(name)})) from None
-        node[key] = {"name": name, "options": checked}
+        if isinstance(name, str) and name in choices:
+            options = checked_settings(key, name, options).model_dump(exclude_unset=True)
+        node[key] = {"name": name, "options": options}
     if node.get("study") is None:
         node["study"] = f"{node['data']['name']}-{node['model']['name']}"
     try:

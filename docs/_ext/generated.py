@@ -85,7 +85,7 @@ def field_words(model: type[BaseModel], dotted: str) -> FieldWords | None:
         owner, node = node, node["properties"][part]
     options = [node, *node.get("anyOf", [])]
     nullable = any(option.get("type") == "null" for option in options)
-    described = next((option["description"] for option in options if option.get("description")), "")
+    described = next((words for option in options if (words := sources.allowed_words(option))), "")
     meaning = ""
     for candidate in _models(model):
         if candidate.__name__ == owner.get("title"):
@@ -163,12 +163,14 @@ def keys_of_file(path: Path, model: type[BaseModel], section: str = "") -> list[
     return rows
 
 
-def keys_of_group(group: str, model: type[BaseModel] | None, skip: Sequence[str] = ()) -> list[Key]:
+def keys_of_group(
+    group: str, model: type[BaseModel] | Mapping[str, type[BaseModel]] | None, skip: Sequence[str] = ()
+) -> list[Key]:
     """Return the keys of all options of a config group that a model checks, one row a key and default.
 
     Args:
         group: A folder of `conf/`.
-        model: The model of its options, or None: types and meanings come from the function that `_target_` names.
+        model: The model of its options, one for all or one for each, or None: types and meanings come from the function that `_target_` names.
         skip: Keys to leave out.
     """
     rows: dict[tuple[str, str], Key] = {}
@@ -180,7 +182,8 @@ def keys_of_group(group: str, model: type[BaseModel] | None, skip: Sequence[str]
             if key in ("_target_", "name", "defaults", "hydra", *skip):
                 continue
             said = comments(path)
-            words = (field_words(model, key) if model else None) or FieldWords("", "", "")
+            checks = model[path.stem] if isinstance(model, Mapping) else model
+            words = (field_words(checks, key) if checks else None) or FieldWords("", "", "")
             meaning = said.get(key) or said.get(f"{group}.{key}") or words.meaning
             row = Key(f"{group}.{key}", words.type, words.allowed, default_words(value), meaning)
             rows.setdefault((key, row.default), row)
@@ -439,8 +442,7 @@ def step_cost_keys(section: str = "") -> list[Key]:
 
 def group_keys(group: str) -> list[Key]:
     """Return the keys that the options of a group have."""
-    model = {"schedule": sources.ScheduleOptions, "augment": sources.AugmentOptions}.get(group)
-    return keys_of_group(group, model or _field_model(group))
+    return keys_of_group(group, sources.CHOICES.get(group) or _field_model(group))
 
 
 def named_model_keys(name: str) -> list[Key]:

@@ -7,7 +7,9 @@ from bench.base.paths import CONF_DIR
 from bench.claims.effects.registry import QUANTITIES, Quantity
 from bench.claims.ledger import Claim, Measure, Workload, load
 from bench.config.capabilities import METADATA
-from bench.config.hyperparameters import AugmentOptions, Hyperparameters, ScheduleOptions
+from bench.config.choices import CHOICES
+from bench.config.hyperparameters import Hyperparameters
+from bench.config.messages import allowed_words
 from bench.config.schema import Config, SearchConfig, StepCostConfig
 from bench.data.streaming import StreamingDataset as STREAMING
 from bench.tables.columns import CURVES, RUNS, SIDE, Column
@@ -16,22 +18,22 @@ TABLES: dict[str, tuple[Column, ...]] = {"runs": RUNS, "curves": CURVES, **SIDE}
 """The columns of every table, by its name."""
 
 __all__ = [
+    "CHOICES",
     "CONF_DIR",
     "METADATA",
     "QUANTITIES",
     "STREAMING",
     "TABLES",
-    "AugmentOptions",
     "Claim",
     "Column",
     "Config",
     "Hyperparameters",
     "Measure",
     "Quantity",
-    "ScheduleOptions",
     "SearchConfig",
     "StepCostConfig",
     "Workload",
     "__version__",
+    "allowed_words",
     "load",
 ]
