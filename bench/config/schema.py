@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
+from bench.base.metrics import METRICS
 from bench.config.augmentation import AUGMENTATIONS
 from bench.config.fields import (
     Flag,
@@ -24,6 +25,9 @@ from bench.config.fields import (
     one_of,
 )
 from bench.config.schedules import SCHEDULES
+
+METRIC_NAMES = tuple(metric.name for metric in METRICS)
+
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop", "nadam", "adamax", "adadelta")
 """The six that the bench is about, by their config."""
@@ -121,9 +125,6 @@ class ScheduleConfig(Section):
 
     name: Annotated[str, one_of(SCHEDULES), Field(description=listing(SCHEDULES))]
     options: dict[str, Any]
-
-
-METRICS = ("grad_norm", "layer_grad_norm", "update_ratio", "distance", "latency", "moved_accuracy")
 
 
 class AugmentConfig(Section):
@@ -260,11 +261,12 @@ class Config(Command):
     metrics: Annotated[
         list[
             Annotated[
-                Literal["grad_norm", "layer_grad_norm", "update_ratio", "distance", "latency", "moved_accuracy"],
-                Field(description="one of " + ", ".join(METRICS)),
+                str,
+                one_of(METRIC_NAMES),
+                Field(description=listing(METRIC_NAMES)),
             ]
         ],
-        Field(description="a list of " + ", ".join(METRICS)),
+        Field(description=listing(METRIC_NAMES, "a list of")),
     ]
     memory: Flag
     force: Flag

@@ -24,9 +24,9 @@ from bench.execution.workload import learnable
 from bench.measure import device as measure_device
 from bench.measure.clock import Noise, Stopwatch, synchronizer
 from bench.measure.memory_tracker import PeakMemory
-from bench.training.augmentation import ShiftRotate, build
-from bench.training.diagnostics import latency_ms
-from bench.training.loop import Diverged, OutOfTime, Plan, Pruned, Trace, evaluate, evaluation_weights, train
+from bench.training.augmentation import build
+from bench.training.final_metrics import TrainedModel, final_metrics
+from bench.training.loop import Diverged, OutOfTime, Plan, Pruned, Trace, train
 from bench.training.losses import LOSSES, check_log_probabilities, loss_name
 from bench.training.schedules import Schedule
 from bench.training.step import NOT_PLAIN, Update, trained
@@ -140,13 +140,10 @@ def run(
         memory = PeakMemory(device)
         train(network, optimizer, data, plan, watch, trace, tell, schedule, needs)
         watch.switch("rest")
-        if "latency" in config.metrics:
-            row |= _latency_columns(network, data, plan, device)
-        if "moved_accuracy" in config.metrics:
-            watch.switch("eval")
-            with evaluation_weights(optimizer, needs):
-                moved = evaluate(network, data, "test", plan, ShiftRotate(data.spec.input_shape))
-            row["moved_test_accuracy"] = moved["accuracy"]
+        trained_model = TrainedModel(network, optimizer, needs, data, plan, synchronizer(device))
+        for metric in final_metrics(config.metrics):
+            watch.switch(metric.counter)
+            row |= metric.columns(trained_model)
     except (UserError, measure_device.Unavailable) as error:
         if memory is None:
             raise
@@ -220,16 +217,6 @@ def _batches_of_each_size(data: Dataset, plan: Plan) -> list[tuple[Tensor, Tenso
         sizes += [math.ceil(last / parts), last // parts]
     sizes += [data.size(split) % part for split in ("val", "test")]
     return [data.first(size) for size in dict.fromkeys(sizes) if size]
-
-
-def _latency_columns(model: nn.Module, data: Dataset, plan: Plan, device: torch.device) -> Row:
-    """What a forward pass of the trained model takes, for one example and for a batch."""
-    wait = synchronizer(device)
-    inputs, _ = data.first(plan.batch_size)
-    return {
-        "latency_ms": latency_ms(model, inputs[:1], plan.autocast, wait),
-        "latency_batch_ms": latency_ms(model, inputs, plan.autocast, wait),
-    }
 
 
 def quiet_collector() -> None:

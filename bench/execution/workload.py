@@ -14,6 +14,7 @@ from bench.build.targets import build_data
 from bench.config.identity import learnt_from, without_later
 from bench.config.schema import Component, Config, DataConfig, StepCostConfig
 from bench.data.dataset import Dataset
+from bench.training.final_metrics import final_metrics
 from bench.training.losses import loss_name
 
 
@@ -51,25 +52,9 @@ def learnable(config: Config, device: torch.device) -> Dataset:
             f"augment must be none where targets are values, got {config.augment.name} for data={config.data.name}:"
             " it changes inputs only; set augment=none"
         )
-    if "moved_accuracy" in config.metrics:
-        _check_images(config, data)
+    for metric in final_metrics(config.metrics):
+        metric.check(data, config.data.name)
     return data if data.optimum_of == config.model.target else replace(data, optimum=None)
-
-
-def _check_images(config: Config, data: Dataset) -> None:
-    """Hold the data to what `moved_accuracy` can be taken of.
-
-    Raises:
-        UserError: Examples are no images of one class each.
-    """
-    spec = data.spec
-    is_image = len(spec.input_shape) == 3 and data.first(1)[0].is_floating_point()
-    if not is_image or spec.task != "classification" or spec.target_shape:
-        shape = "x".join(map(str, spec.input_shape))
-        raise UserError(
-            "metrics must leave out moved_accuracy for data that is not images (channels x height x width, floating-point"
-            f" numbers) of one class each, got data={config.data.name} with inputs of shape {shape}; leave it out"
-        )
 
 
 def check_batch_size(config: Config | StepCostConfig, data: Dataset) -> None:

@@ -93,7 +93,7 @@ class Plan:
         frozen_order: Whether every epoch goes through the batches of the first.
         augment: Changes the inputs of a training batch, or None.
         keep_best: Whether to keep the weights of the lowest validation loss.
-        metrics: What else is recorded at every stop: see `bench.probes.TrainingDiagnostics`.
+        metrics: What else is recorded at every stop: see `bench.base.metrics`.
         should_prune: Asked at evaluations before the last, with (step, validation loss), whether to stop there; None: never.
     """
 
@@ -190,7 +190,7 @@ def train(
     evaluate_all()
     mark()
     for stop in plan.stops():
-        losses = advance(stop - 1) if "update_ratio" in plan.metrics else []
+        losses = advance(stop - 1) if probes.look_before_step else []
         probes.before_last_step()
         losses += advance(stop)
         trace.step, trace.train_s = stop, watch.seconds["train"]

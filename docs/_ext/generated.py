@@ -456,6 +456,11 @@ def named_model_keys(name: str) -> list[Key]:
     return model_rows(models[name])
 
 
+def metric_rows() -> list[list[str]]:
+    """Return the metrics on request, each with what it is."""
+    return [[f"`{metric.name}`", metric.meaning] for metric in sources.METRICS]
+
+
 def _field_model(name: str) -> type[BaseModel]:
     annotation = sources.Config.model_fields[name].annotation
     assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
@@ -479,6 +484,7 @@ MADE: dict[str, tuple[Sequence[str], Callable[..., Sequence[Sequence[str]]]]] = 
     "arguments": (("key", "options", "type", "default", "meaning"), argument_rows),
     "workloads": (("option", "model", "data", "what it is"), workload_rows),
     "columns": (("column", "type", "unit", "meaning"), column_rows),
+    "metrics": (("metric", "what it is"), metric_rows),
     "quantities": (("quantity", "what it is", "unit", "better", "needs"), quantity_rows),
     "verdicts": (("claim", "statement", "at the settings given", "with both sides tuned"), verdict_rows),
 }

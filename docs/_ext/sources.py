@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench import __version__
+from bench.base.metrics import METRICS
 from bench.base.paths import CONF_DIR
 from bench.claims.effects.registry import QUANTITIES, Quantity
 from bench.claims.ledger import Claim, Measure, Workload, load
@@ -21,6 +22,7 @@ __all__ = [
     "CHOICES",
     "CONF_DIR",
     "METADATA",
+    "METRICS",
     "QUANTITIES",
     "STREAMING",
     "TABLES",
