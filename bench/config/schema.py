@@ -24,6 +24,7 @@ from bench.config.fields import (
     listing,
     one_of,
 )
+from bench.config.losses import LOSS_NAMES
 from bench.config.schedules import SCHEDULES
 
 METRIC_NAMES = tuple(metric.name for metric in METRICS)
@@ -255,7 +256,7 @@ class Config(Command):
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     augment: AugmentConfig
-    loss: Literal["default", "nll", "as_printed"]
+    loss: Annotated[str, one_of(LOSS_NAMES), Field(description=listing(LOSS_NAMES))]
     regularization: RegularizationConfig
     train: TrainConfig
     metrics: Annotated[

@@ -19,7 +19,7 @@ from bench.config.schema import Config
 from bench.data.dataset import Dataset
 from bench.measure.device import Unavailable, autocast, reset
 from bench.measure.memory_tracker import CATEGORIES, MIB, PHASES, PeakMemory, StorageTracker, return_free_memory
-from bench.training.losses import LOSSES, loss_name
+from bench.training.losses import loss_function, loss_name
 from bench.training.step import Update, trained
 
 NUM_STEPS = 3
@@ -153,7 +153,7 @@ class Steps:
             lambda inputs: checked_outputs(config, data.spec, self.model, inputs),
             trained(self.model),
             self.optimizer,
-            LOSSES[loss_name(config.loss, data.spec)],
+            loss_function(loss_name(config.loss, data.spec)),
             autocast(device, config.device.precision),
             step_options(config),
             needs_of(config.optimizer, self.optimizer),

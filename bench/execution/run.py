@@ -27,7 +27,7 @@ from bench.measure.memory_tracker import PeakMemory
 from bench.training.augmentation import build
 from bench.training.final_metrics import TrainedModel, final_metrics
 from bench.training.loop import Diverged, OutOfTime, Plan, Pruned, Trace, train
-from bench.training.losses import LOSSES, check_log_probabilities, loss_name
+from bench.training.losses import check_log_probabilities, loss_function, loss_name
 from bench.training.schedules import Schedule
 from bench.training.step import NOT_PLAIN, Update, trained
 
@@ -191,7 +191,9 @@ def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, se
             check_log_probabilities(outputs)
         return outputs
 
-    Update(outputs_of, trained(model), optimizer, LOSSES[plan.loss], plan.autocast, plan.step, needs)(inputs, targets)
+    Update(outputs_of, trained(model), optimizer, loss_function(plan.loss), plan.autocast, plan.step, needs)(
+        inputs, targets
+    )
 
 
 def _model(config: Config, data: Dataset, device: torch.device) -> nn.Module:
@@ -204,7 +206,7 @@ def _model(config: Config, data: Dataset, device: torch.device) -> nn.Module:
 
 def _loss_of(plan: Plan, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     with plan.autocast:
-        return LOSSES[plan.loss](model(inputs), targets)
+        return loss_function(plan.loss)(model(inputs), targets)
 
 
 def _batches_of_each_size(data: Dataset, plan: Plan) -> list[tuple[Tensor, Tensor]]:

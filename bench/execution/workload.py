@@ -11,7 +11,8 @@ import torch
 from bench.base.errors import UserError
 from bench.base.hashing import short_hash, weights_hash
 from bench.build.targets import build_data
-from bench.config.identity import learnt_from, without_later
+from bench.config.identity import hashed_target, learnt_from, without_later
+from bench.config.losses import CHOSEN_LOSSES
 from bench.config.schema import Component, Config, DataConfig, StepCostConfig
 from bench.data.dataset import Dataset
 from bench.training.final_metrics import final_metrics
@@ -42,9 +43,10 @@ def learnable(config: Config, device: torch.device) -> Dataset:
             " use device=fake, or python -m bench.step_cost"
         )
     check_batch_size(config, data)
-    if config.loss == "as_printed" and config.train.accumulate > 1:
+    loss = CHOSEN_LOSSES.get(config.loss)
+    if loss is not None and not loss.is_mean and config.train.accumulate > 1:
         raise UserError(
-            f"train.accumulate must be 1 with loss=as_printed, got {config.train.accumulate}: that loss of a batch is no"
+            f"train.accumulate must be 1 with loss={loss.name}, got {config.train.accumulate}: that loss of a batch is no"
             " mean of those of its parts; leave it out"
         )
     if config.augment.name != "none" and data.spec.task != "classification":
@@ -103,8 +105,8 @@ def workload_id(
     known = {"model": {"options": dict(model.options)}, "data": {"options": learnt_from(data_config)}}
     options = {key: part["options"] for key, part in without_later(known).items()}
     workload = {
-        "model": [model.target, options["model"]],
-        "data": [data.fingerprint, data_config.target, options["data"]],
+        "model": [hashed_target(model.target), options["model"]],
+        "data": [data.fingerprint, hashed_target(data_config.target), options["data"]],
         "loss": loss_name(loss, data.spec),
         "batch_size": batch_size,
     } | ({} if start is None else {"start": start.rpartition(" ")[2]})

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from bench.data.dataset import Dataset
 from bench.measure.clock import Stopwatch
 from bench.training.diagnostics import TrainingDiagnostics
-from bench.training.losses import LOSSES
+from bench.training.losses import loss_function
 from bench.training.schedules import Schedule
 from bench.training.step import StepOptions, Update, trained
 
@@ -88,7 +88,7 @@ class Plan:
         time_limit_s: Seconds of training (evaluation excluded), or None.
         order_seed: Seed of the batch order, which nothing else draws from.
         autocast: Context of every forward pass.
-        loss: A key of `LOSSES`.
+        loss: A name for `loss_function`.
         step: How an update is made.
         frozen_order: Whether every epoch goes through the batches of the first.
         augment: Changes the inputs of a training batch, or None.
@@ -151,7 +151,7 @@ def train(
         OutOfTime, Pruned: The time limit passed, or `plan.should_prune` said so.
     """
     parameters = trained(model)
-    update = Update(model, parameters, optimizer, LOSSES[plan.loss], plan.autocast, plan.step, needs)
+    update = Update(model, parameters, optimizer, loss_function(plan.loss), plan.autocast, plan.step, needs)
     # On a GPU losses stay there until they are logged; on the CPU there is nothing to wait for.
     taken = Tensor.item if parameters[0].device.type == "cpu" else Tensor.detach
     probes = TrainingDiagnostics(plan.metrics, parameters)
@@ -266,7 +266,7 @@ def evaluate(
         change: Changes the inputs of each batch before the model sees them; None: nothing does.
     """
     model.eval()
-    loss_of = LOSSES[plan.loss]
+    loss_of = loss_function(plan.loss)
     has_classes = data.spec.task == "classification"
     num, num_targets = 0, 0
     loss_sum: Any = 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Callable
 
 import torch
@@ -9,10 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.base.errors import UserError
+from bench.config.losses import CHOSEN_LOSSES
 from bench.data.dataset import DataSpec
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""From outputs (N, *target_shape, num_outputs) and targets to a number: the mean over the batch, but for `as_printed`."""
+"""From outputs (N, *target_shape, num_outputs) and targets to a number: the mean over the batch, unless its `LossChoice`
+says otherwise."""
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -32,30 +36,29 @@ def mean(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs.mean()
 
 
-def as_printed(outputs: Tensor, targets: Tensor) -> Tensor:
-    """sum(outputs * labels) / (2 max(outputs)), labels one-hot: what an article prints as cross-entropy.
-
-    It is none: lowering it lowers the output of the right class. Nor is it a mean: it grows with the batch,
-    and means of it over batches of one size compare with no others.
-    """
-    labels = functional.one_hot(targets, outputs.shape[-1])
-    return (outputs * labels).sum() / (2 * outputs.max())
-
-
 LOSSES: dict[str, Loss] = {
     "cross_entropy": cross_entropy,
     "mse": functional.mse_loss,
     "mean": mean,
-    "nll": nll,
-    "as_printed": as_printed,
 }
+"""Losses that data asks for, by name: see `DataSpec.loss`."""
+
+
+@functools.cache
+def loss_function(name: str) -> Loss:
+    """Return the loss of a name: a key of `LOSSES` or of `bench.config.losses.CHOSEN_LOSSES`."""
+    if name in LOSSES:
+        return LOSSES[name]
+    module, _, function = CHOSEN_LOSSES[name].computed_by.rpartition(".")
+    found: Loss = getattr(importlib.import_module(module), function)
+    return found
 
 
 def loss_name(chosen: str, spec: DataSpec) -> str:
-    """The key of `LOSSES` for a choice of the configuration.
+    """Return the name of a loss, for `loss_function`, from the choice of the configuration.
 
     Args:
-        chosen: "default" (the one of the data's task), or a key of `LOSSES`.
+        chosen: "default" (the one of the data's task), or a key of `CHOSEN_LOSSES`.
         spec: The data.
 
     Raises:

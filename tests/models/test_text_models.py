@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.textcnn import TextCNN, TextCNNAsPrinted
+from bench.claims.checks.printed import TextCNNAsPrinted
+from models.textcnn import TextCNN
 from models.transformer import Transformer
 
 
