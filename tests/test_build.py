@@ -56,7 +56,7 @@ def test_fused_runs_where_torch_has_it_and_is_unavailable_elsewhere(name: str) -
         assert optimizer.defaults["fused"] is True
     else:
         with pytest.raises(
-            Unavailable, match=f"implementation=fused is not to be had: torch.optim.{name} .* no argument fused"
+            Unavailable, match=f"implementation=fused is not available: torch.optim.{name} .* no argument fused"
         ):
             build_optimizer(config, torch.nn.Linear(3, 2))
 

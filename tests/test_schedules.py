@@ -189,7 +189,7 @@ def test_what_has_no_learning_rate_and_what_is_compiled(cli: Cli, folder: Path) 
     assert done.status != 0
     done = cli("schedule=cosine", "optimizer.implementation=compiled,forloop", *SHORT, "study=s", "-m")
     rows = tables.load("results/s").runs.set_index("status")
-    assert "schedule=cosine is not to be had with optimizer.implementation=compiled" in rows.loc["skipped", "reason"]
+    assert "schedule=cosine is not available with optimizer.implementation=compiled" in rows.loc["skipped", "reason"]
     assert "ok" in rows.index
     optimizer = sgd()
     optimizer.param_groups[0]["lr"] = None

@@ -119,7 +119,7 @@ def compiled_model(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], t
                 compiled.train()
     except TorchDynamoException as error:
         raise Unavailable(
-            f"train.compile=true is not to be had here: torch.compile says {first_line(error)}"
+            f"train.compile=true is not available on this machine: torch.compile says {first_line(error)}"
         ) from error
     model.zero_grad()
     with torch.no_grad():

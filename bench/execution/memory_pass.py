@@ -53,12 +53,12 @@ def profile_memory(config: Config, data: Dataset, device: torch.device, fake: bo
     """
     if config.optimizer.implementation == "compiled":
         raise Unavailable(
-            "memory of optimizer.implementation=compiled is not to be had: compiled code passes the tracker by;"
+            "memory of optimizer.implementation=compiled is not available: compiled code passes the tracker by;"
             " use forloop, foreach or fused, or memory=false"
         )
     if config.train.compile:
         raise Unavailable(
-            "memory with train.compile=true is not to be had: compiled code passes the tracker by; use train.compile=false"
+            "memory with train.compile=true is not available: compiled code passes the tracker by; use train.compile=false"
         )
     if not fake:
         return _tracked(Steps(config, data, device), device) | _plain(config, data, device)

@@ -7,6 +7,7 @@ import functools
 import gc
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ def _schedule(config: Config, plan: Plan, optimizer: Optimizer) -> Schedule | No
         )
     if config.optimizer.implementation == "compiled":
         raise measure_device.Unavailable(
-            f"schedule={chosen.name} is not to be had with optimizer.implementation=compiled: the step is compiled"
+            f"schedule={chosen.name} is not available with optimizer.implementation=compiled: the step is compiled"
             " for one learning rate; use forloop, foreach or fused"
         )
     return Schedule(chosen.name, chosen.options, plan.num_steps, optimizer)
@@ -78,15 +79,27 @@ def run(
         UserError: Model, data and optimizer cannot be built or do not fit together.
         Unavailable: The machine or torch lacks what was asked for.
     """
-    seed = row["seed"]
     device = measure_device.resolve(config.device.name)
-    autocast = measure_device.autocast(device, config.device.precision)
     measure_device.reset(
         device, config.device.threads, config.device.precision, seed=0
     )  # a loader may draw, the same always
     data = learnable(config, device)
+    plan = _training_plan(config, data, device, row["seed"], should_prune)
+    attempt = _Attempt(config, row | data_columns(config, data, plan), data, plan, device)
+    status, reason = attempt.outcome(tell, num_jobs_beside)
+    return attempt.result(status, reason)
+
+
+def _training_plan(
+    config: Config,
+    data: Dataset,
+    device: torch.device,
+    seed: int,
+    should_prune: Callable[[int, float], bool] | None,
+) -> Plan:
+    """Return how a cell is trained with a seed."""
     steps_per_epoch = data.steps_per_epoch(config.train.batch_size)
-    plan = Plan(
+    return Plan(
         num_steps=config.train.steps or steps_per_epoch * (config.train.epochs or 0),
         batch_size=config.train.batch_size,
         log_every=config.train.log_every,
@@ -94,7 +107,7 @@ def run(
         loss_limit=config.train.loss_limit,
         time_limit_s=config.train.time_limit_s,
         order_seed=seed + 2**33,
-        autocast=autocast,
+        autocast=measure_device.autocast(device, config.device.precision),
         loss=loss_name(config.loss, data.spec),
         step=step_options(config),
         frozen_order=config.data.order == "frozen",
@@ -103,20 +116,68 @@ def run(
         metrics=tuple(config.metrics),
         should_prune=should_prune,
     )
-    row = row | data_columns(config, data, plan)
-    trace, details = Trace(), {"config": config.model_dump()}
-    status, reason = "ok", None
-    watch = Stopwatch(device)
-    noise, memory, model = None, None, None
-    try:
-        watch.switch("warmup")
-        _warm_up(config, data, plan, device, seed)
-        quiet_collector()
-        noise = Noise(device.type, config.device.threads, row["num_cores"], num_jobs_beside, data.reads_files)
 
-        watch.switch("construct")
-        measure_device.reset(device, config.device.threads, config.device.precision, seed)
-        model = network = _model(config, data, device)
+
+class _Attempt:
+    """A run under way, and what it has left so far.
+
+    Args:
+        config: The cell.
+        row: Of `runs`, as far as it is known before the start.
+        data: On the device.
+        plan: How to train.
+        device: Where to.
+    """
+
+    def __init__(self, config: Config, row: Row, data: Dataset, plan: Plan, device: torch.device) -> None:
+        self._config, self._row, self._data, self._plan, self._device = config, row, data, plan, device
+        self._trace, self._watch = Trace(), Stopwatch(device)
+        self._details: dict[str, Any] = {"config": config.model_dump()}
+        self._noise: Noise | None = None
+        self._memory: PeakMemory | None = None
+        self._model: nn.Module | None = None
+
+    def outcome(self, tell: Callable[[int, int, float], None], num_jobs_beside: int) -> tuple[str, str | None]:
+        """Make the run, and return its status and the reason where it did not end ok.
+
+        Raises:
+            UserError, Unavailable: It cannot be built; once training has begun, such an error is a failed run.
+        """
+        try:
+            self._warm_up(num_jobs_beside)
+            network, optimizer, needs, schedule = self._construct()
+            self._train(network, optimizer, needs, schedule, tell)
+        except (UserError, measure_device.Unavailable) as error:
+            if self._memory is None:
+                raise
+            return "failed", failure_reason(error, self._details)
+        except Diverged as error:
+            return "diverged", str(error)
+        except OutOfTime as error:
+            return "timeout", str(error)
+        except Pruned as error:
+            return "pruned", str(error)
+        except KeyboardInterrupt:
+            return "interrupted", f"interrupted after step {self._trace.num_steps}"
+        except Exception as error:
+            status = "oom" if measure_device.is_out_of_memory(error) else "failed"
+            return status, failure_reason(error, self._details)
+        return "ok", None
+
+    def _warm_up(self, num_jobs_beside: int) -> None:
+        config, device = self._config, self._device
+        self._watch.switch("warmup")
+        _warm_up(config, self._data, self._plan, device, self._row["seed"])
+        quiet_collector()
+        num_cores = self._row["num_cores"]
+        self._noise = Noise(device.type, config.device.threads, num_cores, num_jobs_beside, self._data.reads_files)
+
+    def _construct(self) -> tuple[nn.Module, Optimizer, frozenset[str], Schedule | None]:
+        """Return the model as it is trained, its optimizer and what that needs, and the schedule."""
+        config, row, plan, device = self._config, self._row, self._plan, self._device
+        self._watch.switch("construct")
+        measure_device.reset(device, config.device.threads, config.device.precision, row["seed"])
+        self._model = model = network = _model(config, self._data, device)
         optimizer, row["implementation"] = build_optimizer(config.optimizer, model, config.regularization.weights_only)
         needs = needs_of(config.optimizer, optimizer)
         row["num_parameters"] = sum(p.numel() for p in trained(model))
@@ -129,46 +190,47 @@ def run(
                 config.device,
                 row["environment_id"],
             )
-
         schedule = _schedule(config, plan, optimizer)
         if config.train.compile:
-            watch.switch("warmup")
-            network = compiled_model(model, _batches_of_each_size(data, plan), functools.partial(_loss_of, plan))
+            self._watch.switch("warmup")
+            batches = _batches_of_each_size(self._data, plan)
+            network = compiled_model(model, batches, functools.partial(_loss_of, plan))
+        return network, optimizer, needs, schedule
 
+    def _train(
+        self,
+        network: nn.Module,
+        optimizer: Optimizer,
+        needs: frozenset[str],
+        schedule: Schedule | None,
+        tell: Callable[[int, int, float], None],
+    ) -> None:
+        watch, data, plan = self._watch, self._data, self._plan
         watch.switch("rest")
-        torch.manual_seed(seed + 2**32)
-        memory = PeakMemory(device)
-        train(network, optimizer, data, plan, watch, trace, tell, schedule, needs)
+        torch.manual_seed(self._row["seed"] + 2**32)
+        self._memory = PeakMemory(self._device)
+        train(network, optimizer, data, plan, watch, self._trace, tell, schedule, needs)
         watch.switch("rest")
-        trained_model = TrainedModel(network, optimizer, needs, data, plan, synchronizer(device))
-        for metric in final_metrics(config.metrics):
+        trained_model = TrainedModel(network, optimizer, needs, data, plan, synchronizer(self._device))
+        for metric in final_metrics(self._config.metrics):
             watch.switch(metric.counter)
-            row |= metric.columns(trained_model)
-    except (UserError, measure_device.Unavailable) as error:
-        if memory is None:
-            raise
-        status, reason = "failed", failure_reason(error, details)
-    except Diverged as error:
-        status, reason = "diverged", str(error)
-    except OutOfTime as error:
-        status, reason = "timeout", str(error)
-    except Pruned as error:
-        status, reason = "pruned", str(error)
-    except KeyboardInterrupt:
-        status, reason = "interrupted", f"interrupted after step {trace.num_steps}"
-    except Exception as error:
-        status, reason = "oom" if measure_device.is_out_of_memory(error) else "failed", failure_reason(error, details)
-    row["status"], row["reason"] = status, reason
-    watch.switch("rest")
-    if noise is not None:
-        row |= noise.row()
-    if memory is not None:
-        row |= memory.row()
-    row |= metric_columns(trace, plan, steps_per_epoch) | time_columns(watch, trace, row, steps_per_epoch)
-    if status == "oom" and device.type == "cuda":
-        torch.cuda.empty_cache()
-    files = {} if trace.best_state is None else {"best.pt": functools.partial(torch.save, trace.best_state)}
-    return Result(row, trace.points, details, side_tables(row, trace, model), files)
+            self._row |= metric.columns(trained_model)
+
+    def result(self, status: str, reason: str | None) -> Result:
+        """Return what the run leaves, whatever became of it."""
+        row, trace, watch = self._row, self._trace, self._watch
+        row |= {"status": status, "reason": reason}
+        watch.switch("rest")
+        if self._noise is not None:
+            row |= self._noise.row()
+        if self._memory is not None:
+            row |= self._memory.row()
+        steps_per_epoch = self._data.steps_per_epoch(self._plan.batch_size)
+        row |= metric_columns(trace, self._plan, steps_per_epoch) | time_columns(watch, trace, row, steps_per_epoch)
+        if status == "oom" and self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        files = {} if trace.best_state is None else {"best.pt": functools.partial(torch.save, trace.best_state)}
+        return Result(row, trace.points, self._details, side_tables(row, trace, self._model), files)
 
 
 def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, seed: int) -> None:

@@ -136,7 +136,7 @@ def build_and_time(
         device: Where.
         autocast: Context of every forward pass.
         known: Columns that are known already, `process` and `build` among them.
-        without: (optimizer, implementation) that are known not to be had.
+        without: (optimizer, implementation) that are known not to be available.
     """
     known = dict(known)
     num_jobs_beside: int | None = known.pop("num_jobs_beside", None)
