@@ -227,7 +227,7 @@ def _check(configs: Sequence[Config]) -> None:
             models.append(build_model(first.model, data.spec))
         _check_fresh(*models)
         model = models[0].to(device)
-        checked_outputs(first, data.spec, model, data.first(min(first.train.batch_size, 8))[0])
+        checked_outputs(first, data.spec, model, data.sample_batch(min(first.train.batch_size, 8))[0])
         for index, config in enumerate(configs):
             argument = f"optimizers[{index}]"
             build_optimizer(config.optimizer, model, config.regularization.weights_only)

@@ -68,8 +68,8 @@ class StreamingDataset(Dataset):
         """The same data, its batches on another device."""
         return replace(self, device=device)
 
-    def first(self, num: int) -> Batch:
-        """The first training examples: to try a model on, not to learn from. Read by this process."""
+    def sample_batch(self, num: int) -> Batch:
+        """Return the first training examples: to try a model on, not to learn from. Read by this process."""
         (batch,) = self._batches("train", [list(range(min(num, self.size("train"))))], workers=0)
         return batch
 

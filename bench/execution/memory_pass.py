@@ -64,7 +64,7 @@ def profile_memory(config: Config, data: Dataset, device: torch.device, fake: bo
         return _tracked(Steps(config, data, device), device) | _plain(config, data, device)
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    example = data.first(1)
+    example = data.sample_batch(1)
     try:
         with FakeTensorMode(), _StandIn() as stand_in:
             steps = Steps(config, data, device, example)
@@ -126,7 +126,7 @@ def _plain(config: Config, data: Dataset, device: torch.device) -> dict[str, Any
 
 
 class Steps:
-    """Training as `bench.train.train` does it but for augmentation, on one batch, a step at a time.
+    """Training as `bench.training.loop.train` does it but for augmentation, on one batch, a step at a time.
 
     Args:
         config: The cell.
@@ -161,7 +161,7 @@ class Steps:
         )
         size = config.train.batch_size
         if example is None:
-            self.inputs, self.targets = data.first(size)
+            self.inputs, self.targets = data.sample_batch(size)
         else:
             self.inputs, self.targets = (
                 torch.empty((size, *part.shape[1:]), dtype=part.dtype, device=device) for part in example

@@ -23,7 +23,7 @@ from bench.data.dataset import Dataset
 from bench.execution.workload import dataset, init_from, workload_id, workload_words
 from bench.measure.clock import Stopwatch
 from bench.measure.device import is_out_of_memory
-from bench.training.loop import Plan, Trace
+from bench.training.loop import Trace, TrainingPlan
 from bench.training.losses import loss_name
 
 Row = dict[str, Any]
@@ -154,7 +154,7 @@ def side_tables(row: Row, trace: Trace, model: Any) -> dict[str, list[Row]]:
     }
 
 
-def data_columns(config: Config, data: Dataset, plan: Plan) -> Row:
+def data_columns(config: Config, data: Dataset, plan: TrainingPlan) -> Row:
     """Return the columns of `runs` that describe data and budget."""
     return {
         "workload_id": workload_id(config.model, config.data, data, plan.batch_size, config.loss, init_from(config)),
@@ -168,7 +168,7 @@ def data_columns(config: Config, data: Dataset, plan: Plan) -> Row:
     }
 
 
-def metric_columns(trace: Trace, plan: Plan, steps_per_epoch: int) -> Row:
+def metric_columns(trace: Trace, plan: TrainingPlan, steps_per_epoch: int) -> Row:
     """Return the columns of `runs` that hold final and best metrics."""
     row: Row = {
         "num_steps": trace.num_steps,

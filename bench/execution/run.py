@@ -27,13 +27,13 @@ from bench.measure.clock import Noise, Stopwatch, synchronizer
 from bench.measure.memory_tracker import PeakMemory
 from bench.training.augmentation import build
 from bench.training.final_metrics import TrainedModel, final_metrics
-from bench.training.loop import Diverged, OutOfTime, Plan, Pruned, Trace, train
+from bench.training.loop import Diverged, OutOfTime, Pruned, Trace, TrainingPlan, train
 from bench.training.losses import check_log_probabilities, loss_function, loss_name
 from bench.training.schedules import Schedule
 from bench.training.step import NOT_PLAIN, Update, trained
 
 
-def _schedule(config: Config, plan: Plan, optimizer: Optimizer) -> Schedule | None:
+def _schedule(config: Config, plan: TrainingPlan, optimizer: Optimizer) -> Schedule | None:
     """The schedule of a run; None where the learning rate stays what it is.
 
     Raises:
@@ -69,7 +69,7 @@ def run(
         row: What `planned_row` gave for one seed.
         tell: Called with (step, steps in all, training loss) now and then.
         num_jobs_beside: Other runs known to be in flight on this machine.
-        should_prune: As in `bench.train.Plan`.
+        should_prune: As in `bench.training.loop.TrainingPlan`.
 
     Returns:
         The result, whatever became of it: divergence, lack of memory, the time limit, an error in
@@ -96,10 +96,10 @@ def _training_plan(
     device: torch.device,
     seed: int,
     should_prune: Callable[[int, float], bool] | None,
-) -> Plan:
+) -> TrainingPlan:
     """Return how a cell is trained with a seed."""
     steps_per_epoch = data.steps_per_epoch(config.train.batch_size)
-    return Plan(
+    return TrainingPlan(
         num_steps=config.train.steps or steps_per_epoch * (config.train.epochs or 0),
         batch_size=config.train.batch_size,
         log_every=config.train.log_every,
@@ -129,7 +129,7 @@ class _Attempt:
         device: Where to.
     """
 
-    def __init__(self, config: Config, row: Row, data: Dataset, plan: Plan, device: torch.device) -> None:
+    def __init__(self, config: Config, row: Row, data: Dataset, plan: TrainingPlan, device: torch.device) -> None:
         self._config, self._row, self._data, self._plan, self._device = config, row, data, plan, device
         self._trace, self._watch = Trace(), Stopwatch(device)
         self._details: dict[str, Any] = {"config": config.model_dump()}
@@ -233,7 +233,7 @@ class _Attempt:
         return Result(row, trace.points, self._details, side_tables(row, trace, self._model), files)
 
 
-def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, seed: int) -> None:
+def _warm_up(config: Config, data: Dataset, plan: TrainingPlan, device: torch.device, seed: int) -> None:
     """A whole step of a throw-away copy: imports, kernels and caches are warm before the clock runs.
 
     The first optimizer built in a process imports torch._dynamo, a second or two that would
@@ -243,7 +243,7 @@ def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, se
     model = _model(config, data, device)
     optimizer, _ = build_optimizer(config.optimizer, model, config.regularization.weights_only)
     needs = needs_of(config.optimizer, optimizer)
-    inputs, targets = data.first(plan.batch_size)
+    inputs, targets = data.sample_batch(plan.batch_size)
     if plan.augment is not None:
         inputs = plan.augment(inputs)
 
@@ -266,12 +266,12 @@ def _model(config: Config, data: Dataset, device: torch.device) -> nn.Module:
     return model.to(device)
 
 
-def _loss_of(plan: Plan, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+def _loss_of(plan: TrainingPlan, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     with plan.autocast:
         return loss_function(plan.loss)(model(inputs), targets)
 
 
-def _batches_of_each_size(data: Dataset, plan: Plan) -> list[tuple[Tensor, Tensor]]:
+def _batches_of_each_size(data: Dataset, plan: TrainingPlan) -> list[tuple[Tensor, Tensor]]:
     """One batch of every size that training and evaluation will come upon, the commonest first."""
     part = math.ceil(plan.batch_size / plan.step.accumulate)
     last = data.size("train") % plan.batch_size
@@ -280,7 +280,7 @@ def _batches_of_each_size(data: Dataset, plan: Plan) -> list[tuple[Tensor, Tenso
         parts = min(plan.step.accumulate, last)
         sizes += [math.ceil(last / parts), last // parts]
     sizes += [data.size(split) % part for split in ("val", "test")]
-    return [data.first(size) for size in dict.fromkeys(sizes) if size]
+    return [data.sample_batch(size) for size in dict.fromkeys(sizes) if size]
 
 
 def quiet_collector() -> None:

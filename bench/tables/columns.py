@@ -51,7 +51,10 @@ def _columns(kind: str, *rows: tuple[str, str]) -> list[Column]:
 def _noise_columns(what: str) -> list[Column]:
     return [
         Column(
-            "timing_quality", "string", "how far the times can be trusted; the rule is in bench/clock.py", QUALITIES
+            "timing_quality",
+            "string",
+            "how far the times can be trusted; the rule is in bench/measure/clock.py",
+            QUALITIES,
         ),
         *_columns(
             "float",

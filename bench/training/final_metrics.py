@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from bench.data.dataset import Dataset
 from bench.training.diagnostics import metric_classes
-from bench.training.loop import Plan
+from bench.training.loop import TrainingPlan
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TrainedModel:
     optimizer: Optimizer
     needs: frozenset[str]
     data: Dataset
-    plan: Plan
+    plan: TrainingPlan
     synchronize: Callable[[], None]
 
 

@@ -63,7 +63,7 @@ class Trace:
     best_state: dict[str, Tensor] | None = None
     steps_per_epoch: int = 1
 
-    def record(self, split: str, metric: str, value: float, plan: Plan) -> None:
+    def record(self, split: str, metric: str, value: float, plan: TrainingPlan) -> None:
         """Add a point at the last stop; a metric on request that is not finite has none.
 
         Raises:
@@ -76,7 +76,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How to train: the same for every optimizer that is compared.
 
     Attributes:
@@ -126,7 +126,7 @@ def train(
     model: nn.Module,
     optimizer: Optimizer,
     data: Dataset,
-    plan: Plan,
+    plan: TrainingPlan,
     watch: Stopwatch,
     trace: Trace,
     tell: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
@@ -204,7 +204,7 @@ def train(
             evaluate_all()
 
 
-def _evaluate_all(model: nn.Module, data: Dataset, plan: Plan, trace: Trace, schedule: Schedule | None) -> None:
+def _evaluate_all(model: nn.Module, data: Dataset, plan: TrainingPlan, trace: Trace, schedule: Schedule | None) -> None:
     """Evaluate, and do what goes by the validation loss: the schedule, the best weights, and giving up."""
     val_loss = math.nan
     for split in ("val", "test"):
@@ -252,7 +252,7 @@ def evaluation_weights(optimizer: Optimizer, needs: frozenset[str]) -> Iterator[
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, data: Dataset, split: str, plan: Plan, change: Callable[[Tensor], Tensor] | None = None
+    model: nn.Module, data: Dataset, split: str, plan: TrainingPlan, change: Callable[[Tensor], Tensor] | None = None
 ) -> dict[str, float]:
     """Mean loss and, for classes, accuracy over a split, in evaluation mode.
 

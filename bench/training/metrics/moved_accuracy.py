@@ -22,7 +22,7 @@ class MovedAccuracy(FinalMetric):
             UserError: Examples are something else.
         """
         spec = data.spec
-        is_image = len(spec.input_shape) == 3 and data.first(1)[0].is_floating_point()
+        is_image = len(spec.input_shape) == 3 and data.sample_batch(1)[0].is_floating_point()
         if not is_image or spec.task != "classification" or spec.target_shape:
             shape = "x".join(map(str, spec.input_shape))
             raise UserError(
