@@ -96,7 +96,7 @@ def check_texts(model: str, input_shape: Sequence[int]) -> None:
     """
     if len(input_shape) != 1:
         got = "x".join(map(str, input_shape))
-        raise ValueError(f"input_shape must be one length for {model}, got {got}; choose data=text")
+        raise ValueError(f"input_shape must be one length for {model}, got {got}")
 
 
 def check_whole(**values: Any) -> None:
@@ -107,4 +107,4 @@ def check_whole(**values: Any) -> None:
     """
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value}; set such a one")
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value}")

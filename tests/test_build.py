@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,32 @@ def test_bad_data(folder: Path, config: Component, message: str) -> None:
 def test_own_data(folder: Path) -> None:
     data = build_data(component("mine.line", size=50))
     assert data.spec == DataSpec((4,), 1, "regression")
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "shape", "num_outputs", "advice"),
+    [
+        ("models.cnn.MnistCNN", {}, (1, 8, 8), 10, "set data.resize=28 where data has it"),
+        ("models.cnn.MnistCNN", {}, (3, 28, 28), 10, "set data.resize, or choose other data"),
+        ("models.cnn.Conv64", {}, (1, 8, 8), 10, "set data.channels=3 and data.resize=32 where data has it"),
+        ("models.cnn.Conv64", {}, (10,), 10, "choose data of images"),
+        (
+            "models.torchvision.build",
+            {"architecture": "resnet18"},
+            (1, 8, 8),
+            10,
+            "set data.channels=3 where data has it",
+        ),
+        ("models.autoencoder.ConvAutoencoder", {}, (1, 8, 8), 10, "set data.reconstruct=true where data has it"),
+        ("models.quadratic.Quadratic", {}, (1, 8, 8), 1, "choose data=quadratic_deep"),
+        ("models.textcnn.TextCNN", {}, (1, 8, 8), 10, "choose data=text"),
+        ("models.textcnn.TextCNNAsPrinted", {}, (1, 8, 8), 10, "choose data=text"),
+        ("models.transformer.Transformer", {}, (1, 8, 8), 10, "choose data=chars"),
+    ],
+)
+def test_a_model_says_what_it_takes_and_the_build_which_keys_give_it(
+    target: str, options: dict[str, Any], shape: tuple[int, ...], num_outputs: int, advice: str
+) -> None:
+    spec = DataSpec(shape, num_outputs, "classification", (), 20)
+    with pytest.raises(UserError, match=rf"^model\.\w+ must be .*, got [x0-9]+; {re.escape(advice)}$"):
+        build_model(component(target, **options), spec)
