@@ -15,7 +15,12 @@ Factor = Callable[[int], float]
 
 
 def constant(num_steps: int) -> Factor:
-    """1, always."""
+    """1, always.
+
+    Example:
+        >>> [constant(4)(step) for step in range(4)]
+        [1.0, 1.0, 1.0, 1.0]
+    """
     return lambda step: 1.0
 
 
@@ -26,6 +31,11 @@ def step(num_steps: int, every: PositiveShare = 0.3, gamma: PositiveShare = 0.1)
         num_steps: The budget, in updates.
         every: Length of a stretch as a share of the budget, in (0, 1].
         gamma: Factor at each, in (0, 1].
+
+    Example:
+        >>> factor = step(10, every=0.5, gamma=0.1)
+        >>> [factor(made) for made in (0, 4, 5, 9)]
+        [1.0, 1.0, 0.1, 0.1]
     """
     stretch = max(1, round(every * num_steps))
     return lambda step: gamma ** (step // stretch)
@@ -37,6 +47,10 @@ def cosine(num_steps: int, final: UnitFloat = 0.0) -> Factor:
     Args:
         num_steps: The budget, in updates.
         final: Factor after the last step, in [0, 1].
+
+    Example:
+        >>> [round(cosine(100)(step), 3) for step in (0, 50, 100)]
+        [1.0, 0.5, 0.0]
     """
     return lambda step: final + (1 - final) * (1 + math.cos(math.pi * min(step, num_steps) / num_steps)) / 2
 
@@ -48,6 +62,10 @@ def warmup_cosine(num_steps: int, warmup: Share = 0.1, final: UnitFloat = 0.0) -
         num_steps: The budget, in updates.
         warmup: Its share of the budget, in [0, 1).
         final: Factor after the last step, in [0, 1].
+
+    Example:
+        >>> [round(warmup_cosine(100)(step), 3) for step in (0, 9, 10, 55, 100)]
+        [0.1, 1.0, 1.0, 0.5, 0.0]
     """
     up = round(warmup * num_steps)
     down = cosine(max(1, num_steps - up), final)
@@ -60,6 +78,10 @@ def inverse_sqrt(num_steps: int, warmup: Share = 0.1) -> Factor:
     Args:
         num_steps: The budget, in updates.
         warmup: w as a share of the budget, in [0, 1); at least one step.
+
+    Example:
+        >>> [round(inverse_sqrt(100)(step), 3) for step in (0, 9, 39)]
+        [0.1, 1.0, 0.5]
     """
     up = max(1, round(warmup * num_steps))
     return lambda step: min((step + 1) / up, math.sqrt(up / (step + 1)))
@@ -73,6 +95,10 @@ def one_cycle(num_steps: int, peak: InnerShare = 0.3, start: PositiveShare = 0.0
         peak: Where the factor is 1, as a share of the budget, in (0, 1).
         start: Factor of the first step, in (0, 1].
         final: Factor of the last step, in [0, 1].
+
+    Example:
+        >>> [round(one_cycle(101)(step), 3) for step in (0, 30, 100)]
+        [0.04, 1.0, 0.0]
     """
     top, last = peak * num_steps - 1, num_steps - 1
 
@@ -95,6 +121,13 @@ class Plateau:
         gamma: Factor at each reduction, in (0, 1].
         patience: Evaluations without an improvement that are let pass.
         threshold: An improvement is a loss below (1 - threshold) x the best.
+
+    Example:
+        >>> factor = Plateau(100, gamma=0.5, patience=1)
+        >>> for val_loss in (1.0, 1.0, 1.0):
+        ...     factor.observe(val_loss)
+        >>> factor(0)
+        0.5
     """
 
     def __init__(

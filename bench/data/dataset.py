@@ -65,6 +65,14 @@ class Dataset:
             known in closed form: the gap to it is recorded.
         optimum_of: That model, by its `_target_`.
         reads_files: Whether making a batch waits for other processes that read files.
+
+    Example:
+        >>> split = torch.zeros(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+        >>> data = from_tensors({"train": split, "val": split, "test": split})
+        >>> data.spec.task, data.spec.num_outputs, data.size("train"), data.steps_per_epoch(4)
+        ('classification', 3, 6, 2)
+        >>> [len(inputs) for inputs, _ in data.in_order("val", 4)]
+        [4, 2]
     """
 
     spec: DataSpec

@@ -52,6 +52,12 @@ def load(study_dir: str | Path) -> Study:
     Raises:
         FileNotFoundError: There is no such study, or it holds neither runs nor a side table.
         ValueError: It was written by a newer version of this package.
+
+    Example:
+        >>> from bench.base.paths import ROOT
+        >>> runs, curves = load(ROOT / "results" / "articles")  # a study of this repository
+        >>> runs["run_id"].is_unique, sorted(curves["split"].unique())
+        (True, ['train', 'val'])
     """
     study_dir = Path(study_dir)
     if not study_dir.is_dir():

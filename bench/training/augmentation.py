@@ -189,6 +189,10 @@ def build(name: str, options: Mapping[str, Any], image_shape: Sequence[int]) -> 
     Raises:
         UserError: There is no such augmentation or option, an option is out of its range, or
             examples are no images.
+
+    Example:
+        >>> build("crop", {"padding": 2}, (3, 32, 32))
+        Crop(padding=2)
     """
     if name == "none":
         return None

@@ -20,14 +20,25 @@ says otherwise."""
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy in nats, the mean over examples and, in sequences, over places."""
+    """Cross-entropy in nats, the mean over examples and, in sequences, over places.
+
+    Example:
+        >>> round(cross_entropy(torch.zeros(3, 10), torch.tensor([0, 4, 9])).item(), 4)  # log 10
+        2.3026
+    """
     if targets.ndim == 1:
         return functional.cross_entropy(outputs, targets)
     return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
 
 
 def nll(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The same of log-probabilities (torch's NLLLoss)."""
+    """The same of log-probabilities (torch's NLLLoss).
+
+    Example:
+        >>> log_probabilities = torch.tensor([[0.25, 0.75]]).log()
+        >>> round(nll(log_probabilities, torch.tensor([1])).exp().item(), 4)
+        1.3333
+    """
     return functional.nll_loss(outputs.flatten(0, -2), targets.flatten())
 
 
@@ -46,7 +57,12 @@ LOSSES: dict[str, Loss] = {
 
 @functools.cache
 def loss_function(name: str) -> Loss:
-    """Return the loss of a name: a key of `LOSSES` or of `bench.config.losses.CHOSEN_LOSSES`."""
+    """Return the loss of a name: a key of `LOSSES` or of `bench.config.losses.CHOSEN_LOSSES`.
+
+    Example:
+        >>> loss_function("mse")(torch.tensor([1.0, 3.0]), torch.zeros(2)).item()
+        5.0
+    """
     if name in LOSSES:
         return LOSSES[name]
     module, _, function = CHOSEN_LOSSES[name].computed_by.rpartition(".")
