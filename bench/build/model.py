@@ -132,7 +132,7 @@ def load_weights(model: nn.Module, path: str) -> None:
 
 
 def compiled_model(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], train: Callable[..., Tensor]) -> Any:
-    """A model under torch.compile, compiled for training on these batches and for evaluation.
+    """Compile a model with torch.compile, for training on these batches and for evaluation.
 
     Weights and buffers are afterwards what they were.
 

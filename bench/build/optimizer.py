@@ -31,7 +31,7 @@ SWITCHES: dict[str, dict[str, bool]] = {
 
 
 def needs_of(config: OptimizerConfig, optimizer: Optimizer) -> frozenset[str]:
-    """What an optimizer needs beside gradients: what its config says, and what can be seen.
+    """Return what an optimizer needs beside gradients: what its config says, and what can be seen.
 
     A `step` that cannot be called without a closure needs one; methods `train` and `eval` mean that it
     keeps other weights to be judged by.
@@ -52,7 +52,7 @@ def needs_of(config: OptimizerConfig, optimizer: Optimizer) -> frozenset[str]:
 
 
 def step_options(config: Config) -> StepOptions:
-    """How an update of a cell is made."""
+    """Return how an update of a cell is made."""
     return StepOptions(
         accumulate=config.train.accumulate,
         l1=config.regularization.l1,
@@ -160,7 +160,7 @@ def _groups(params: list[nn.Parameter], without_decay: bool) -> list[Any]:
 
 
 def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
-    """A step under torch.compile; where the compiler cannot be had, its first call says so."""
+    """Put a step under torch.compile; where there is no compiler, its first call says so."""
     import torch._dynamo
     from torch._dynamo.exc import TorchDynamoException
 
@@ -181,7 +181,7 @@ def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _torch_default(optimizer: Optimizer, params: list[nn.Parameter]) -> str:
-    """Which implementation torch picks by itself for these parameters."""
+    """Return which implementation torch picks by itself for these parameters."""
     from torch.optim.optimizer import _default_to_fused_or_foreach
 
     if "foreach" not in optimizer.defaults:

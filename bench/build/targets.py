@@ -120,7 +120,7 @@ def call_target(key: str, config: Component, factory: Callable[..., Any], *args:
 
 
 def _where(error: BaseException) -> str:
-    """The file and line in which a person's own code raised."""
+    """Return the file and line in which a person's own code raised."""
     not_theirs = {
         Path(__file__).parents[1],
         *(Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")),

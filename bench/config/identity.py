@@ -59,7 +59,7 @@ def hashed_target(target: str) -> str:
 
 
 def identity(config: Config, device: str) -> dict[str, Any]:
-    """What makes this cell the cell it is, as plain data.
+    """Return what makes this cell the cell it is, as plain data.
 
     Args:
         config: The cell.
@@ -88,12 +88,12 @@ def identity(config: Config, device: str) -> dict[str, Any]:
 
 
 def learnt_from(data: Component) -> dict[str, Any]:
-    """The options of a data set that say what is learnt from, not where it lies or who reads it."""
+    """Return the options of a data set that say what is learnt from, not where it lies or who reads it."""
     return {key: value for key, value in data.options.items() if key not in ("root", "path", "download", "workers")}
 
 
 def without_later(node: dict[str, Any]) -> dict[str, Any]:
-    """A configuration less the keys of `ADDED_LATER` at their neutral values; the node itself is changed."""
+    """Return a configuration less the keys of `ADDED_LATER` at their neutral values; the node itself is changed."""
     for dotted, neutral in ADDED_LATER.items():
         *parents, last = dotted.split(".")
         parent = node
@@ -112,7 +112,7 @@ def cost_id(
     config: DeviceConfig,
     environment_id: str,
 ) -> str:
-    """Ten hexadecimal digits of what a step's cost depends on; the learning rate is no part of it.
+    """Return ten hexadecimal digits of what a step's cost depends on; the learning rate is no part of it.
 
     Runs and step costs with the same one may be joined.
 
@@ -131,5 +131,5 @@ def cost_id(
 
 
 def cell_id(config: Config, device: str) -> str:
-    """Ten hexadecimal digits of the hash of `identity`."""
+    """Return ten hexadecimal digits of the hash of `identity`."""
     return short_hash(identity(config, device), 10)

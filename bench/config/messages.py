@@ -17,7 +17,7 @@ from bench.config.fields import listing
 def error_sentence(
     error: ValidationError, model: type[BaseModel], prefix: str = "", chosen: Mapping[str, str] | None = None
 ) -> str:
-    """One sentence for the first thing that is wrong; `chosen`: options of groups, whose files hold defaults."""
+    """Return one sentence for the first thing that is wrong; `chosen`: options of groups, whose files hold defaults."""
     first = min(error.errors(), key=lambda e: e["loc"][0] == "study")  # its default is made of the others
     location = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
     key = prefix + re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(location)).replace(".target", "._target_")
@@ -33,7 +33,7 @@ def error_sentence(
 
 
 def _advice(key: str, chosen: Mapping[str, str]) -> str:
-    """What to do about a bad value: the default to go back to, where there is one."""
+    """Return what to do about a bad value: the default to go back to, where there is one."""
     group, _, rest = key.rpartition(".")
     file = CONF_DIR / group / f"{chosen.get(group)}.yaml"
     if group not in ("", "train") and file.is_file():
@@ -62,7 +62,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _description(model: type[BaseModel], location: list[str]) -> str | None:
-    """The words in which a field says what it takes, from the JSON schema of its model."""
+    """Return the words in which a field says what it takes, from the JSON schema of its model."""
     schema = model.model_json_schema()
     node: Any = schema
     found = None

@@ -141,7 +141,7 @@ def parse_step_cost(node: dict[str, Any], overrides: list[str] | None = None) ->
 
 
 def _optimizer_entry(index: int, entry: Any) -> dict[str, Any]:
-    """An optimizer of a list: the name of a config, or a mapping of settings on top of one.
+    """Return an optimizer of a list: the name of a config, or a mapping of settings on top of one.
 
     Settings other than the config's own go into the name, such as sgd-momentum-0.9.
     """
@@ -175,7 +175,7 @@ def _optimizer_entry(index: int, entry: Any) -> dict[str, Any]:
 
 
 def group_options(group: str) -> list[str]:
-    """The options of a config group, sorted; empty where there is no such group."""
+    """Return the options of a config group, sorted; empty where there is no such group."""
     return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
 
 

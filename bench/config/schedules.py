@@ -15,7 +15,7 @@ Factor = Callable[[int], float]
 
 
 def constant(num_steps: int) -> Factor:
-    """1, always.
+    """Return a factor of 1, always.
 
     Example:
         >>> [constant(4)(step) for step in range(4)]
@@ -25,7 +25,7 @@ def constant(num_steps: int) -> Factor:
 
 
 def step(num_steps: int, every: PositiveShare = 0.3, gamma: PositiveShare = 0.1) -> Factor:
-    """gamma^k after k stretches of `every` x the budget (torch's StepLR).
+    """Return gamma^k after k stretches of `every` x the budget (torch's StepLR).
 
     Args:
         num_steps: The budget, in updates.
@@ -42,7 +42,7 @@ def step(num_steps: int, every: PositiveShare = 0.3, gamma: PositiveShare = 0.1)
 
 
 def cosine(num_steps: int, final: UnitFloat = 0.0) -> Factor:
-    """From 1 down to `final` along half a cosine (Loshchilov and Hutter, SGDR, 2017, eq. 5, without restarts).
+    """Go from 1 down to `final` along half a cosine (Loshchilov and Hutter, SGDR, 2017, eq. 5, without restarts).
 
     Args:
         num_steps: The budget, in updates.
@@ -56,7 +56,7 @@ def cosine(num_steps: int, final: UnitFloat = 0.0) -> Factor:
 
 
 def warmup_cosine(num_steps: int, warmup: Share = 0.1, final: UnitFloat = 0.0) -> Factor:
-    """Linear warm-up to 1, then `cosine` over the rest.
+    """Warm up linearly to 1, then follow `cosine` over the rest.
 
     Args:
         num_steps: The budget, in updates.
@@ -73,7 +73,7 @@ def warmup_cosine(num_steps: int, warmup: Share = 0.1, final: UnitFloat = 0.0) -
 
 
 def inverse_sqrt(num_steps: int, warmup: Share = 0.1) -> Factor:
-    """Linear warm-up to 1 over w steps, then sqrt(w / t) (Vaswani et al., 2017, eq. 3, scaled to a peak of 1).
+    """Warm up linearly to 1 over w steps, then sqrt(w / t) (Vaswani et al., 2017, eq. 3, scaled to a peak of 1).
 
     Args:
         num_steps: The budget, in updates.
@@ -88,7 +88,7 @@ def inverse_sqrt(num_steps: int, warmup: Share = 0.1) -> Factor:
 
 
 def one_cycle(num_steps: int, peak: InnerShare = 0.3, start: PositiveShare = 0.04, final: UnitFloat = 4e-6) -> Factor:
-    """Up from `start` to 1 and down to `final`, each along half a cosine (Smith and Topin, 2018; torch's OneCycleLR).
+    """Go up from `start` to 1 and down to `final` along half cosines (Smith and Topin, 2018; torch's OneCycleLR).
 
     Args:
         num_steps: The budget, in updates.
@@ -137,7 +137,7 @@ class Plateau:
         self._best, self._num_bad, self._factor = math.inf, 0, 1.0
 
     def __call__(self, step: int) -> float:
-        """The factor, whatever the step."""
+        """Return the factor, whatever the step."""
         return self._factor
 
     def observe(self, val_loss: float) -> None:

@@ -88,11 +88,11 @@ class Dataset:
         return math.ceil(self.size("train") / batch_size)
 
     def size(self, split: str) -> int:
-        """Number of examples of a split."""
+        """Return the number of examples of a split."""
         return len(self.splits[split][0])
 
     def to(self, device: torch.device) -> Dataset:
-        """The same data on another device. Examples that share their memory (stride 0) still do there."""
+        """Return the same data on another device. Examples that share their memory (stride 0) still do there."""
         moved = {split: (_moved(x, device), _moved(y, device)) for split, (x, y) in self.splits.items()}
         return replace(self, splits=moved)
 
@@ -117,7 +117,7 @@ class Dataset:
             yield inputs[chosen], targets[chosen]
 
     def in_order(self, split: str, batch_size: int) -> Iterator[Batch]:
-        """A split once through, in batches; copies, for a model may change its input in place."""
+        """Yield a split once, in batches; copies, for a model may change its input in place."""
         for batch, wanted in zip(*(part.split(batch_size) for part in self.splits[split]), strict=True):
             yield batch.clone(), wanted
 
@@ -133,7 +133,7 @@ class Dataset:
         return self.splits["train"][1].numpy(force=True)
 
     def limited(self, num_train: int) -> Dataset:
-        """The same data with fewer training examples, those of a smaller number among those of a larger.
+        """Return the same data with fewer training examples, those of a smaller number among those of a larger.
 
         They are the first of one order of all training examples, kept in their old places: that of
         `stratified_order` where each has one class, so that the classes keep their shares, else a permutation;
@@ -168,7 +168,7 @@ class Dataset:
         )
 
     def _train_at(self, places: np.ndarray) -> Any:
-        """What `splits` holds as train, with the examples at these places only."""
+        """Return what `splits` holds as train, with the examples at these places only."""
         inputs, targets = self.splits["train"]
         chosen = torch.from_numpy(places).to(inputs.device)
         return _at(inputs, chosen), _at(targets, chosen)
@@ -221,7 +221,7 @@ def from_tensors(
     optimum: float | None = None,
     optimum_of: str = "",
 ) -> Dataset:
-    """A data set in memory, from inputs and targets of train, val and test.
+    """Make a data set in memory, from inputs and targets of train, val and test.
 
     Args:
         pairs: Inputs and targets of each split.
@@ -325,7 +325,7 @@ def _num_classes(pairs: Mapping[str, Batch], num_outputs: int | None) -> int:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """Dense, without a graph, and of a kind that all operators know."""
+    """Return a tensor dense, without a graph, and of a kind that all operators know."""
     tensor = tensor.detach()
     tensor = tensor.to_dense() if tensor.layout != torch.strided else tensor
     return tensor.long() if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64) else tensor
@@ -353,7 +353,7 @@ def _fingerprint(splits: dict[str, tuple[Tensor, Tensor]]) -> str:
 
 
 def stratified_order(targets: np.ndarray, seed: int = 0) -> np.ndarray:
-    """An order of all examples in which every stretch holds the classes in their overall shares.
+    """Return an order of all examples in which every stretch holds the classes in their overall shares.
 
     Within a class the order is random. It is the same on every machine and for every NumPy:
     `RandomState` is frozen.

@@ -56,11 +56,11 @@ class Images(MapDataset[tuple[Tensor, int]]):
         self.transform = v2.Compose(steps + [v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)] * normalize)
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """One image (3, size, size) and its class.
+        """Return one image (3, size, size) and its class.
 
         Raises:
             UserError: It cannot be read.
@@ -68,7 +68,7 @@ class Images(MapDataset[tuple[Tensor, int]]):
         return self.transform(self.read(index)), int(self.targets[index])
 
     def read(self, index: int) -> Image.Image:
-        """One image as it lies in the file, in red, green and blue.
+        """Return one image as it lies in the file, in red, green and blue.
 
         Raises:
             UserError: It cannot be read, or has more than 8 bits a channel.
@@ -96,7 +96,7 @@ def load(
     val_share: float = 0.1,
     normalize: bool = True,
 ) -> StreamingDataset:
-    """Images in folders by class, as ImageNet lies: train/<class>/*.JPEG and val/<class>/*.JPEG.
+    """Load images in folders by class, as ImageNet lies: train/<class>/*.JPEG and val/<class>/*.JPEG.
 
     Also .jpg .png .ppm .bmp .pgm .tif .tiff .webp, in folders within a class folder too. Names that
     start with a dot are passed over. With train/, val/ and test/ each is its split. With one of val/
@@ -213,7 +213,7 @@ def _top(path: str | None) -> Path:
 
 
 def _counts(folder: Path, split: str) -> bool:
-    """Whether there is such a split: a test folder without folders in it has no classes."""
+    """Return whether there is such a split: a test folder without folders in it has no classes."""
     path = folder / split
     return path.is_dir() and (split != "test" or bool(_subfolders(path)))
 
@@ -282,7 +282,7 @@ class _Trials(MapDataset[str]):
 
 
 def _readable(folder: Path, scans: dict[str, _Scan], workers: int) -> dict[str, _Scan]:
-    """The files that can be decoded. All are, once; one sentence says how many could not be."""
+    """Return the files that can be decoded. All are tried, once; one sentence says how many could not be."""
     kept, wrong, num = {}, [], 0
     for name, scan in scans.items():
         trials = DataLoader(

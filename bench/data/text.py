@@ -55,7 +55,7 @@ def load(
     label_column: str = "label",
     download: bool = False,
 ) -> Dataset:
-    """Texts, each of one class.
+    """Load texts, each of one class.
 
     The sources:
 
@@ -254,17 +254,17 @@ _CODE = re.compile(r"[^\W\d]\w*|\d+|[^\w\s]")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, by the rules of Kim's code, with letters of all alphabets."""
+    """Return the words of a text, by the rules of Kim's code, with letters of all alphabets."""
     return _SIGN.sub(r" \1 ", _CONTRACTION.sub(r" \1", _NO_WORD.sub(" ", text))).split()
 
 
 def code_words(line: str) -> list[str]:
-    """The names, numbers and single signs in a line of code."""
+    """Return the names, numbers and single signs in a line of code."""
     return _CODE.findall(line)
 
 
 def tokens(texts: Sequence[Sequence[str]], vocabulary: dict[str, int], length: int) -> torch.Tensor:
-    """Words as numbers, in rows of one length.
+    """Turn words into numbers, in rows of one length.
 
     Args:
         texts: Words of each text.
@@ -282,7 +282,7 @@ def tokens(texts: Sequence[Sequence[str]], vocabulary: dict[str, int], length: i
 
 
 def bag_of_words(texts: Sequence[Sequence[str]], vocabulary: dict[str, int]) -> torch.Tensor:
-    """Which words occur in each text: 1 for those, 0 for all others.
+    """Mark which words occur in each text: 1 for those, 0 for all others.
 
     Args:
         texts: Words of each text.
@@ -317,7 +317,7 @@ def _vocabulary(texts: Sequence[Sequence[str]], max_words: int | None, min_count
 
 
 def _classes(train: Part) -> dict[Any, int]:
-    """Labels, sorted, and their numbers."""
+    """Return the labels, sorted, with their numbers."""
     labels = sorted(set(train.labels))
     if len(labels) < 2:
         raise UserError(
@@ -328,7 +328,7 @@ def _classes(train: Part) -> dict[Any, int]:
 
 
 def _of_classes(part: Part, classes: dict[Any, int], train: str, skip: bool) -> Part:
-    """The texts whose label is among those of train."""
+    """Return the texts whose label is among those of train."""
     unknown = [place for place, label in enumerate(part.labels) if label not in classes]
     if unknown:
         label, line = part.labels[unknown[0]], part.lines[unknown[0]]
@@ -343,7 +343,7 @@ def _of_classes(part: Part, classes: dict[Any, int], train: str, skip: bool) -> 
 
 
 def _three(parts: dict[str, Part], classes: dict[Any, int]) -> dict[str, Part]:
-    """Train, val and test; those that are absent are a tenth of train each, of every class at least one."""
+    """Return train, val and test; those that are absent are a tenth of train each, of every class at least one."""
     absent = [split for split in SPLITS if split not in parts]
     train = parts["train"]
     if not absent:

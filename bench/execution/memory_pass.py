@@ -81,7 +81,7 @@ def profile_memory(config: Config, data: Dataset, device: torch.device, fake: bo
 
 
 def _tracked(steps: Steps, device: torch.device) -> dict[str, Any]:
-    """The columns that come from booked bytes."""
+    """Return the columns that come from booked bytes."""
     tracker = StorageTracker(device)
     tracker.assign("parameters", steps.model.parameters())
     tracker.assign("buffers", steps.model.buffers())
@@ -107,7 +107,7 @@ def _tracked(steps: Steps, device: torch.device) -> dict[str, Any]:
 
 
 def _plain(config: Config, data: Dataset, device: torch.device) -> dict[str, Any]:
-    """What process and GPU need for the same steps, nothing watching. After `_tracked`, so that imports are done."""
+    """Measure what process and GPU need for the same steps, nothing watching. After `_tracked`, so that imports are done."""
     return_free_memory()
     memory = PeakMemory(device)
     on_cuda = device.type == "cuda"
@@ -168,7 +168,7 @@ class Steps:
             )
 
     def make(self, tracker: StorageTracker | None) -> None:
-        """One step; the tracker, if there is one, is told the phases, and what is for what."""
+        """Make one step; the tracker, if there is one, is told the phases, and what is for what."""
         self._tracker = tracker
         loss = self._update(self.inputs, self.targets)  # lives on until the next, as in training  # noqa: F841
         if tracker is not None:
@@ -187,7 +187,7 @@ class Steps:
 
 
 def state_tensors(optimizer: Optimizer) -> list[Tensor]:
-    """All tensors of the optimizer's state, each once."""
+    """Return all tensors of the optimizer's state, each once."""
     leaves = tree_leaves(dict(optimizer.state))
     return list({id(leaf): leaf for leaf in leaves if isinstance(leaf, Tensor)}.values())
 
@@ -223,7 +223,7 @@ class _StandIn(TorchDispatchMode):
 
 
 def _needs_values(error: BaseException | None) -> str | None:
-    """What asked for a value that a fake tensor does not have, if that is why it failed."""
+    """Return what asked for a value that a fake tensor does not have, if that is why it failed."""
     from torch._subclasses import fake_tensor
 
     asks = (fake_tensor.DataDependentOutputException, fake_tensor.DynamicOutputShapeException)

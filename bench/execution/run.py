@@ -34,7 +34,7 @@ from bench.training.step import NOT_PLAIN, Update, trained
 
 
 def _schedule(config: Config, plan: TrainingPlan, optimizer: Optimizer) -> Schedule | None:
-    """The schedule of a run; None where the learning rate stays what it is.
+    """Return the schedule of a run; None where the learning rate stays what it is.
 
     Raises:
         UserError: The optimizer has no learning rate.
@@ -234,7 +234,7 @@ class _Attempt:
 
 
 def _warm_up(config: Config, data: Dataset, plan: TrainingPlan, device: torch.device, seed: int) -> None:
-    """A whole step of a throw-away copy: imports, kernels and caches are warm before the clock runs.
+    """Make a whole step on a throw-away copy: imports, kernels and caches are warm before the clock runs.
 
     The first optimizer built in a process imports torch._dynamo, a second or two that would
     otherwise be charged to whichever comes first. Here also shows whether model and data fit.
@@ -259,7 +259,7 @@ def _warm_up(config: Config, data: Dataset, plan: TrainingPlan, device: torch.de
 
 
 def _model(config: Config, data: Dataset, device: torch.device) -> nn.Module:
-    """The model of a run as it starts: fresh, or from a file of weights."""
+    """Return the model of a run as it starts: fresh, or from a file of weights."""
     model = build_model(config.model, data.spec)
     if config.train.init_from is not None:
         load_weights(model, config.train.init_from)
@@ -272,7 +272,7 @@ def _loss_of(plan: TrainingPlan, model: nn.Module, inputs: Tensor, targets: Tens
 
 
 def _batches_of_each_size(data: Dataset, plan: TrainingPlan) -> list[tuple[Tensor, Tensor]]:
-    """One batch of every size that training and evaluation will come upon, the commonest first."""
+    """Return one batch of every size that training and evaluation will come upon, the commonest first."""
     part = math.ceil(plan.batch_size / plan.step.accumulate)
     last = data.size("train") % plan.batch_size
     sizes = [part, plan.batch_size // plan.step.accumulate]

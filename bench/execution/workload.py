@@ -20,7 +20,7 @@ from bench.training.losses import loss_name
 
 
 def dataset(config: DataConfig, device: torch.device) -> Dataset:
-    """The data on a device, with as many training examples as are to be used; what was last loaded is kept whole.
+    """Return the data on a device, with as many training examples as are to be used; what was last loaded is kept whole.
 
     Raises:
         UserError: It cannot be loaded, or has fewer training examples than are to be used.
@@ -30,7 +30,7 @@ def dataset(config: DataConfig, device: torch.device) -> Dataset:
 
 
 def learnable(config: Config, device: torch.device) -> Dataset:
-    """The data of a cell that is to be trained.
+    """Return the data of a cell that is to be trained.
 
     Raises:
         UserError: It cannot be loaded, has shapes only, has fewer examples than a batch, or does not go
@@ -78,7 +78,7 @@ def _dataset(config_json: str, device: torch.device) -> Dataset:
 
 
 def workload_words(config: Config | StepCostConfig) -> str:
-    """What is learnt and in which batches, for people: `mlp on digits, 500 training examples, batch 64`."""
+    """Return what is learnt and in which batches, for people: `mlp on digits, 500 training examples, batch 64`."""
     num = config.data.num_train
     limit = f", {num:,} training example{'s' * (num != 1)}" if num else ""
     return f"{config.model.name} on {config.data.name}{limit}, batch {config.train.batch_size}"
@@ -92,7 +92,7 @@ def workload_id(
     loss: str = "default",
     start: str | None = None,
 ) -> str:
-    """Eight hexadecimal digits of what is learnt, from where and in which batches: others do not compare.
+    """Return eight hexadecimal digits of what is learnt, from where and in which batches: others do not compare.
 
     Args:
         model: The model.
@@ -114,7 +114,7 @@ def workload_id(
 
 
 def init_from(config: Config) -> str | None:
-    """Name of the file of weights that a run starts from, and eight digits of its hash; None: fresh weights."""
+    """Return the name of the file of weights that a run starts from, and eight digits of its hash; None: fresh weights."""
     if config.train.init_from is None:
         return None
     return f"{Path(config.train.init_from).name} {weights_hash(config.train.init_from)[:8]}"

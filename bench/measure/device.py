@@ -17,7 +17,7 @@ class Unavailable(Exception):
 
 
 def resolve(name: str) -> torch.device:
-    """The device of that name.
+    """Return the device of that name.
 
     Args:
         name: cpu, cuda, mps, or auto: the first of cuda, mps, cpu that is there.
@@ -39,7 +39,7 @@ def resolve(name: str) -> torch.device:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """The context in which forward passes run at that precision: fp32, tf32 or bf16.
+    """Return the context in which forward passes run at that precision: fp32, tf32 or bf16.
 
     Raises:
         Unavailable: The device cannot compute so.
@@ -65,7 +65,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on the CPU or a GPU."""
+    """Return whether an error says that memory ran out, on the CPU or a GPU."""
     text = str(error)
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError)

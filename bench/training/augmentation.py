@@ -56,7 +56,7 @@ class Crop:
         return self.at(images, top, left)
 
     def at(self, images: Tensor, top: Tensor, left: Tensor) -> Tensor:
-        """Images (N, C, H, W) at chosen places: pixels (N,) from the padded edges, 0 to twice the padding."""
+        """Crop images (N, C, H, W) at chosen places: pixels (N,) from the padded edges, 0 to twice the padding."""
         num, channels, height, width = images.shape
         top, left = top.to(images.device), left.to(images.device)
         padded = functional.pad(images, [self.padding] * 4)
@@ -102,7 +102,7 @@ class Rotation:
         return self.by(images, 2 * torch.rand(len(images)) - 1)
 
     def by(self, images: Tensor, share: Tensor) -> Tensor:
-        """Images (N, C, H, W) turned by chosen shares (N,) of the largest angle, from -1 to 1."""
+        """Turn images (N, C, H, W) by chosen shares (N,) of the largest angle, from -1 to 1."""
         height, width = images.shape[-2:]
         angle = share * math.radians(self.degrees)
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)

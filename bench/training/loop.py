@@ -114,7 +114,7 @@ class TrainingPlan:
     should_prune: Callable[[int, float], bool] | None = None
 
     def stops(self) -> Iterator[int]:
-        """The steps after which training pauses to log or evaluate: the first, the last, and every few."""
+        """Yield the steps after which training pauses to log or evaluate: the first, the last, and every few."""
         step = 1
         while step < self.num_steps:
             yield step
@@ -226,11 +226,11 @@ def _evaluate_all(model: nn.Module, data: Dataset, plan: TrainingPlan, trace: Tr
 
 
 def _no_mark() -> None:
-    """The place of any other model is not recorded."""
+    """Record nothing: the weights of any other model are no point in the plane."""
 
 
 def _mark(model: Any, trace: Trace) -> None:
-    """The place of a model whose weights are a point in the plane, as long as it is finite."""
+    """Record the place of a model whose weights are a point in the plane, as long as it is finite."""
     x, y = model.point.detach().cpu()
     place = float(x), float(y), float(model.values(model.point.detach()))
     if all(map(math.isfinite, place)):
@@ -239,7 +239,7 @@ def _mark(model: Any, trace: Trace) -> None:
 
 @contextmanager
 def evaluation_weights(optimizer: Optimizer, needs: frozenset[str]) -> Iterator[None]:
-    """The weights that an optimizer wants its model to be judged by, where it keeps others to train on."""
+    """Put in the weights that an optimizer wants its model to be judged by, where it keeps others to train on."""
     if "evaluation_weights" not in needs:
         yield
         return
@@ -254,7 +254,7 @@ def evaluation_weights(optimizer: Optimizer, needs: frozenset[str]) -> Iterator[
 def evaluate(
     model: nn.Module, data: Dataset, split: str, plan: TrainingPlan, change: Callable[[Tensor], Tensor] | None = None
 ) -> dict[str, float]:
-    """Mean loss and, for classes, accuracy over a split, in evaluation mode.
+    """Return the mean loss and, for classes, the accuracy over a split, in evaluation mode.
 
     In batches of the training size, so that evaluation never sets the peak of memory.
 

@@ -20,7 +20,7 @@ says otherwise."""
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy in nats, the mean over examples and, in sequences, over places.
+    """Return the cross-entropy in nats, the mean over examples and, in sequences, over places.
 
     Example:
         >>> round(cross_entropy(torch.zeros(3, 10), torch.tensor([0, 4, 9])).item(), 4)  # log 10
@@ -32,7 +32,7 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def nll(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The same of log-probabilities (torch's NLLLoss).
+    """Return the mean negative log-likelihood of log-probabilities, as torch's NLLLoss.
 
     Example:
         >>> log_probabilities = torch.tensor([[0.25, 0.75]]).log()
@@ -43,7 +43,7 @@ def nll(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def mean(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The mean of what the model returns, which is the loss itself."""
+    """Return the mean of what the model returns, which is the loss itself."""
     return outputs.mean()
 
 

@@ -32,7 +32,7 @@ class Latency(FinalMetric):
 def latency_ms(
     model: nn.Module, inputs: Tensor, autocast: AbstractContextManager[Any], synchronize: Callable[[], None]
 ) -> float:
-    """Milliseconds of a forward pass in evaluation mode: the median of 30, after 5 that do not count.
+    """Measure a forward pass in evaluation mode, in milliseconds: the median of 30, after 5 that do not count.
 
     Args:
         model: Left in training mode.
