@@ -80,6 +80,11 @@ def listed_values(value: Any) -> Any:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def named_in_text(value: Any) -> Any:
+    """Return a text of names with commas between them as a list of these names."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
 Need = Literal["closure", "create_graph", "evaluation_weights"]
 
 

@@ -22,6 +22,7 @@ from bench.config.fields import (
     Target,
     listed_values,
     listing,
+    named_in_text,
     one_of,
 )
 from bench.config.losses import LOSS_NAMES
@@ -75,14 +76,16 @@ class Capabilities(Section):
     """What is true of an optimizer whatever its settings.
 
     Attributes:
-        implementations: Forms of its step beside the default one.
+        implementations: Forms of its step beside the default one; in a config also as a text with commas.
         reference: Dotted path of the readable rule that runs with `implementation=reference`.
         fixed_lr: Why its learning rate cannot follow a schedule, such as "it is the size of the first step only".
         growing_state: Setting that holds for how many steps its state keeps growing, such as a length of history.
         pairs: Settings that take two numbers where other optimizers take one.
     """
 
-    implementations: list[Literal["forloop", "foreach", "fused", "compiled"]] = []
+    implementations: Annotated[
+        list[Literal["forloop", "foreach", "fused", "compiled"]], BeforeValidator(named_in_text)
+    ] = []
     reference: Target | None = None
     fixed_lr: Annotated[str, Field(min_length=1, description="a reason in words, or null")] | None = None
     growing_state: Annotated[str, Field(min_length=1, description="the name of a setting, or null")] | None = None

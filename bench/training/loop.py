@@ -154,7 +154,7 @@ def train(
     update = Update(model, parameters, optimizer, loss_function(plan.loss), plan.autocast, plan.step, needs)
     # On a GPU losses stay there until they are logged; on the CPU there is nothing to wait for.
     taken = Tensor.item if parameters[0].device.type == "cpu" else Tensor.detach
-    probes = TrainingDiagnostics(plan.metrics, parameters)
+    diagnostics = TrainingDiagnostics(plan.metrics, parameters)
     trace.steps_per_epoch = data.steps_per_epoch(plan.batch_size)
     batches = data.shuffled(plan.batch_size, plan.order_seed, plan.frozen_order)
 
@@ -190,13 +190,13 @@ def train(
     evaluate_all()
     mark()
     for stop in plan.stops():
-        losses = advance(stop - 1) if probes.look_before_step else []
-        probes.before_last_step()
+        losses = advance(stop - 1) if diagnostics.look_before_step else []
+        diagnostics.before_last_step()
         losses += advance(stop)
         trace.step, trace.train_s = stop, watch.seconds["train"]
         trace.first_step_s = trace.first_step_s or trace.train_s
         mean_loss = float(sum(losses)) / len(losses)
-        for metric, value in {"loss": mean_loss, **probes.values()}.items():
+        for metric, value in {"loss": mean_loss, **diagnostics.values()}.items():
             trace.record("train", metric, value, plan)
         mark()
         tell(stop, plan.num_steps, mean_loss)

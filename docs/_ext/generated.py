@@ -259,8 +259,8 @@ def optimizer_rows() -> list[list[str]]:
     for path in _options("optimizer"):
         node = yaml.safe_load(path.read_text(encoding="utf-8"))
         about = headline(path).partition(": ")[2] or headline(path)
-        declared = node["capabilities"]
-        kinds = ["default", *declared["implementations"], *["reference"] * ("reference" in declared)]
+        declared = sources.Capabilities(**node["capabilities"])
+        kinds = ["default", *declared.implementations, *["reference"] * (declared.reference is not None)]
         rate = node["search"]["lr"]
         rows.append(
             [

@@ -11,7 +11,7 @@ from bench.config.capabilities import METADATA
 from bench.config.choices import CHOICES
 from bench.config.hyperparameters import Hyperparameters
 from bench.config.messages import allowed_words
-from bench.config.schema import Config, SearchConfig, StepCostConfig
+from bench.config.schema import Capabilities, Config, SearchConfig, StepCostConfig
 from bench.data.streaming import StreamingDataset as STREAMING
 from bench.tables.columns import CURVES, RUNS, SIDE, Column
 
@@ -26,6 +26,7 @@ __all__ = [
     "QUANTITIES",
     "STREAMING",
     "TABLES",
+    "Capabilities",
     "Claim",
     "Column",
     "Config",

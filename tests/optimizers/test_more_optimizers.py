@@ -25,7 +25,7 @@ from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.build.optimizer import build_optimizer
 from bench.config.parse import group_options, has_default_hyperparameters, parse
-from bench.config.schema import IMPLEMENTATIONS, Config
+from bench.config.schema import IMPLEMENTATIONS, Capabilities, Config
 from bench.measure.device import Unavailable
 from optimizers.muon import Muon, newton_schulz
 
@@ -107,8 +107,9 @@ def test_every_one_trains_and_its_memory_is_measured_as_predicted(cli: Cli, mode
 
 @pytest.mark.parametrize("name", [o for o in group_options("optimizer") if o not in ("custom", "lbfgs")])
 def test_the_implementations_that_a_config_names_are_those_there_are(name: str) -> None:
-    capabilities = yaml.safe_load((CONF_DIR / "optimizer" / f"{name}.yaml").read_text())["capabilities"]
-    named = {"default", *capabilities["implementations"], *["reference"] * ("reference" in capabilities)}
+    node = yaml.safe_load((CONF_DIR / "optimizer" / f"{name}.yaml").read_text())
+    declared = Capabilities(**node["capabilities"])
+    named = {"default", *declared.implementations, *["reference"] * (declared.reference is not None)}
     model = nn.Linear(3, 2)
     there = set()
     for implementation in IMPLEMENTATIONS:
