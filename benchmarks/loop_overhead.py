@@ -32,7 +32,7 @@ from bench.analysis.inference import mean_interval
 from bench.data import digits, image_folder
 from bench.data.dataset import Dataset, as_dataset
 from bench.measure.clock import Stopwatch
-from bench.training.loop import Plan, Trace, train
+from bench.training.loop import Trace, TrainingPlan, train
 from models import torchvision
 from models.cnn import Conv64, MnistCNN
 from models.mlp import MLP
@@ -82,9 +82,9 @@ def bare(make: Build, data: Dataset, num_steps: int) -> float:
 
 
 def ours(make: Build, data: Dataset, num_steps: int) -> float:
-    """Seconds of `bench.train.train`, evaluation excluded, logging included."""
+    """Seconds of `bench.training.loop.train`, evaluation excluded, logging included."""
     model, optimizer = build(make, data)
-    plan = Plan(num_steps, BATCH, 10, 10**9, 1e4, None, 1, nullcontext())
+    plan = TrainingPlan(num_steps, BATCH, 10, 10**9, 1e4, None, 1, nullcontext())
     watch, trace = Stopwatch(torch.device("cpu")), Trace()
     gc.collect()
     train(model, optimizer, data, plan, watch, trace)

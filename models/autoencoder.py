@@ -45,13 +45,11 @@ class ConvAutoencoder(nn.Module):
         got = "x".join(map(str, input_shape))
         if len(input_shape) != 3 or min(input_shape[1:]) < SMALLEST:
             raise ValueError(
-                f"input_shape must be CxHxW with H and W of at least {SMALLEST} for autoencoder, got {got};"
-                " choose data of images, or set data.resize"
+                f"input_shape must be CxHxW with H and W of at least {SMALLEST} for autoencoder, got {got}"
             )
         if num_outputs != math.prod(input_shape):
             raise ValueError(
-                f"num_outputs must be {math.prod(input_shape)} for autoencoder on inputs {got}, got {num_outputs};"
-                " set data.reconstruct=true, where data has it"
+                f"num_outputs must be {math.prod(input_shape)} for autoencoder on inputs {got}, got {num_outputs}"
             )
         if isinstance(code_size, bool) or not isinstance(code_size, int) or code_size < 1:
             raise ValueError(f"code_size must be a whole number of at least 1, got {code_size}; 16 is the paper's")

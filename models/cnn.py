@@ -30,9 +30,7 @@ class MnistCNN(nn.Module):
         super().__init__()
         if tuple(input_shape) != (1, 28, 28):
             got = "x".join(map(str, input_shape))
-            colour = len(input_shape) == 3 and input_shape[0] != 1
-            advice = "choose data of grey images" if colour else "set data.resize=28"
-            raise ValueError(f"input_shape must be 1x28x28 for mnist_cnn, got {got}; {advice}")
+            raise ValueError(f"input_shape must be 1x28x28 for mnist_cnn, got {got}")
         self.conv1 = nn.Conv2d(1, 10, kernel_size=5)
         self.conv2 = nn.Conv2d(10, 20, kernel_size=5)
         self.fc1 = nn.Linear(320, 50)
@@ -67,10 +65,7 @@ class Conv64(nn.Module):
         super().__init__()
         if tuple(input_shape) != (3, 32, 32):
             got = "x".join(map(str, input_shape))
-            raise ValueError(
-                f"input_shape must be 3x32x32 for conv64, got {got};"
-                " set data.resize=32, and data.channels=3 for grey images"
-            )
+            raise ValueError(f"input_shape must be 3x32x32 for conv64, got {got}")
         self.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1)
         self.conv2 = nn.Conv2d(64, 64, kernel_size=3, padding=1)
         self.fc1 = nn.Linear(64 * 8 * 8, 512)

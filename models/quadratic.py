@@ -39,7 +39,7 @@ class Quadratic(nn.Module):
         super().__init__()
         if tuple(input_shape) != (DIMENSION,):
             got = "x".join(map(str, input_shape))
-            raise ValueError(f"input_shape must be {DIMENSION} for quadratic, got {got}; choose data=quadratic_deep")
+            raise ValueError(f"input_shape must be {DIMENSION} for quadratic, got {got}")
         self.theta = nn.Parameter(torch.ones(DIMENSION))
         self.register_buffer("hessian", torch.from_numpy(hessian()).float())
 

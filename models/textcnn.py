@@ -56,13 +56,13 @@ class TextCNN(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        _check_texts("textcnn", input_shape)
-        _check_whole(dim=dim, filters=filters)
+        check_texts("textcnn", input_shape)
+        check_whole(dim=dim, filters=filters)
         if not isinstance(widths, list | tuple) or not widths or not all(type(w) is int and w >= 1 for w in widths):
             raise ValueError(f"widths must be a list of whole numbers of at least 1, got {widths}; try [3, 4, 5]")
         if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise ValueError(f"dropout must be a number from 0 to below 1, got {dropout}; 0 leaves it out")
-        self.embedding = _embedding(num_tokens, dim)
+        self.embedding = embedding(num_tokens, dim)
         self.convolutions = nn.ModuleList(nn.Conv1d(dim, filters, width, padding=width - 1) for width in widths)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(filters * len(widths), num_outputs)
@@ -74,61 +74,37 @@ class TextCNN(nn.Module):
         return outputs
 
 
-class TextCNNAsPrinted(nn.Module):
-    """What an article calls a TextCNN: a linear layer and ReLU. There is no convolution in it.
-
-    Printed are the linear layer 100 -> 256 and the ReLU alone. To make it a classifier that can be trained,
-    the mean of a text's word embeddings goes in, and a linear layer 256 -> num_outputs follows.
+def embedding(num_tokens: int, dim: int) -> nn.Embedding:
+    """Return embeddings of words that start uniform between -0.25 and 0.25, that of the padding 0.
 
     Args:
-        input_shape: (length,) of the texts in tokens, padded with 0 at the end.
-        num_outputs: Number of classes.
-        num_tokens: Number of different tokens, the padding 0 among them.
-        dim: Length of a word's embedding, at least 1.
-        hidden: Width of the hidden layer, at least 1.
+        num_tokens: Number of different tokens.
+        dim: Length of an embedding.
+    """
+    words = nn.Embedding(num_tokens, dim, padding_idx=PADDING)
+    nn.init.uniform_(words.weight, -0.25, 0.25)
+    with torch.no_grad():
+        words.weight[PADDING].zero_()
+    return words
 
-    Shapes:
-        Input int64 (N, length), output (N, num_outputs).
+
+def check_texts(model: str, input_shape: Sequence[int]) -> None:
+    """Hold the shape of an input to that of texts.
 
     Raises:
-        ValueError: The data is no text, or an option is out of its range.
-
-    Differs from Kim (2014, arXiv:1408.5882), whose TextCNN is `TextCNN`, in all but the embeddings, which are
-    trained and start uniform between -0.25 and 0.25 as there.
+        ValueError: It is another.
     """
-
-    def __init__(
-        self, input_shape: Sequence[int], num_outputs: int, num_tokens: int, dim: int = 100, hidden: int = 256
-    ) -> None:
-        super().__init__()
-        _check_texts("textcnn_as_printed", input_shape)
-        _check_whole(dim=dim, hidden=hidden)
-        self.embedding = _embedding(num_tokens, dim)
-        self.fc = nn.Linear(dim, hidden)
-        self.head = nn.Linear(hidden, num_outputs)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        num_words = (inputs != PADDING).sum(dim=1, keepdim=True).clamp(min=1)
-        mean = self.embedding(inputs).sum(dim=1) / num_words
-        outputs: Tensor = self.head(functional.relu(self.fc(mean)))
-        return outputs
-
-
-def _embedding(num_tokens: int, dim: int) -> nn.Embedding:
-    embedding = nn.Embedding(num_tokens, dim, padding_idx=PADDING)
-    nn.init.uniform_(embedding.weight, -0.25, 0.25)
-    with torch.no_grad():
-        embedding.weight[PADDING].zero_()
-    return embedding
-
-
-def _check_texts(model: str, input_shape: Sequence[int]) -> None:
     if len(input_shape) != 1:
         got = "x".join(map(str, input_shape))
-        raise ValueError(f"input_shape must be one length for {model}, got {got}; choose data=text")
+        raise ValueError(f"input_shape must be one length for {model}, got {got}")
 
 
-def _check_whole(**values: Any) -> None:
+def check_whole(**values: Any) -> None:
+    """Hold values to whole numbers of at least 1.
+
+    Raises:
+        ValueError: One is something else.
+    """
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value}; set such a one")
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value}")

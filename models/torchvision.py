@@ -48,9 +48,7 @@ def build(architecture: str, input_shape: Sequence[int], num_outputs: int, small
         )
     if len(input_shape) != 3 or input_shape[0] != 3:
         got = "x".join(map(str, input_shape))
-        raise ValueError(
-            f"input_shape must be 3xHxW for {architecture}, got {got}; set data.channels=3 where data has it"
-        )
+        raise ValueError(f"input_shape must be 3xHxW for {architecture}, got {got}")
     if not isinstance(small_images, bool):
         raise ValueError(f"small_images must be true or false, got {small_images}; set one of them")
     options: dict[str, Any] = {}
@@ -62,9 +60,7 @@ def build(architecture: str, input_shape: Sequence[int], num_outputs: int, small
         model: nn.Module = models.get_model(architecture, weights=None, num_classes=num_outputs, **options)
     except AssertionError as error:
         got = "x".join(map(str, input_shape))
-        raise ValueError(
-            f"input_shape must be one that {architecture} takes, got {got} ({error}); set data.resize or data.size"
-        ) from error
+        raise ValueError(f"input_shape must be one that {architecture} takes, got {got} ({error})") from error
     if small_images:
         if not isinstance(model, models.ResNet):
             raise ValueError(

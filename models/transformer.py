@@ -111,10 +111,10 @@ class Transformer(nn.Module):
         super().__init__()
         if len(input_shape) != 1:
             got = "x".join(map(str, input_shape))
-            raise ValueError(f"input_shape must be one length for transformer, got {got}; choose data=chars")
+            raise ValueError(f"input_shape must be one length for transformer, got {got}")
         for name, value in (("layers", layers), ("width", width), ("heads", heads)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value}; set such a one")
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value}")
         if width % heads:
             raise ValueError(f"width must be a multiple of heads={heads}, got {width}; change one of the two")
         if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:

@@ -38,6 +38,17 @@ class Adadelta(Rule):
     Differs from:
         Algorithm 1 has no learning rate: that is lr = 1. Keras's default is lr = 0.001, with which
         it scarcely moves.
+
+    Example:
+        >>> x = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> optimizer = Adadelta([x], lr=10.0)
+        >>> for _ in range(200):
+        ...     optimizer.zero_grad()
+        ...     loss = x.square().sum()  # 5.0 at the start
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> loss.item() < 0.01
+        True
     """
 
     def __init__(

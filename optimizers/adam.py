@@ -44,6 +44,17 @@ class Adam(Rule):
         Reddi et al. take the maximum of v and correct no bias. Here, as in torch, the maximum is
         taken of the uncorrected v and then corrected. TensorFlow puts eps beside the uncorrected
         root ("epsilon hat", below Algorithm 1), so its eps acts more strongly in the first steps.
+
+    Example:
+        >>> x = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> optimizer = Adam([x], lr=0.1)
+        >>> for _ in range(200):
+        ...     optimizer.zero_grad()
+        ...     loss = x.square().sum()  # 5.0 at the start
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> loss.item() < 0.01
+        True
     """
 
     def __init__(

@@ -39,6 +39,17 @@ class Adamax(Rule):
         has been 0 from the start. Here, as in torch, eps is added inside the maximum; Keras adds it
         to u_t in the division. Section 7.1's bound, ``|step| <= gamma``, leaves out that u forgets: the
         sharp one is gamma (1 - beta1) / (1 - beta1 / beta2) in the long run, .9 % more by default.
+
+    Example:
+        >>> x = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> optimizer = Adamax([x], lr=0.1)
+        >>> for _ in range(200):
+        ...     optimizer.zero_grad()
+        ...     loss = x.square().sum()  # 5.0 at the start
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> loss.item() < 0.01
+        True
     """
 
     def __init__(

@@ -69,6 +69,17 @@ class Muon(Optimizer):
         `torch.optim.Muon` (since torch 2.9) refuses all but matrices; on matrices the steps are equal to the bit.
         Jordan et al. scale a kernel's step by the ratio of its last two axes, 1 for a square one; here r(A, B) is
         that of the flattened matrix. Their defaults are lr 0.02 and weight_decay 0; torch's stand here.
+
+    Example:
+        >>> matrix = torch.nn.Parameter(torch.tensor([[3.0, 0.0], [0.0, -1.0]]))
+        >>> optimizer = Muon([matrix], lr=0.1, weight_decay=0.0)
+        >>> for _ in range(200):
+        ...     optimizer.zero_grad()
+        ...     loss = matrix.square().sum()  # 10.0 at the start
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> loss.item() < 0.1
+        True
     """
 
     def __init__(

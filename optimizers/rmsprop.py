@@ -45,6 +45,17 @@ class RMSprop(Rule):
         outside. TensorFlow's averages start at 1, these at 0, and no bias is corrected: the first
         steps are up to 1 / sqrt(1 - alpha) times lr. Graves and TensorFlow multiply by lr before
         the momentum, here it comes after.
+
+    Example:
+        >>> x = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> optimizer = RMSprop([x], lr=0.02)
+        >>> for _ in range(200):
+        ...     optimizer.zero_grad()
+        ...     loss = x.square().sum()  # 5.0 at the start
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> loss.item() < 0.01
+        True
     """
 
     def __init__(

@@ -43,6 +43,18 @@ class SGD(Rule):
         Sutskever et al. (eq. 1) put lr inside the velocity, v_t = mu v_{t-1} - lr g_t. Here, as in
         torch, it multiplies the velocity: the two part ways when lr changes during training.
         The first velocity is g_1 itself, not (1 - dampening) g_1, as in torch.
+
+    Example:
+        >>> import torch
+        >>> x = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> optimizer = SGD([x], lr=0.1, momentum=0.9)
+        >>> for _ in range(200):
+        ...     optimizer.zero_grad()
+        ...     loss = x.square().sum()  # 5.0 at the start
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> loss.item() < 0.01
+        True
     """
 
     def __init__(

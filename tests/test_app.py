@@ -213,7 +213,7 @@ def test_what_this_machine_lacks_is_skipped_in_a_sweep_and_refused_alone(cli: Cl
     alone = cli("device=cuda", *SHORT)
     assert alone.status == 2
     assert alone.err.count("\n") == 1
-    assert alone.err.startswith("bench: device=cuda is not to be had here")
+    assert alone.err.startswith("bench: device=cuda is not available on this machine")
 
 
 def test_an_interrupt_marks_the_run_in_flight_and_keeps_the_rest(cli: Cli) -> None:
@@ -375,7 +375,7 @@ REFUSED = {
     "optimizer.lr=[1": "every argument must be key=value",
     "optimizer=custom": "optimizer._target_ must be the dotted path of a class when optimizer=custom",
     "data=mnist": "data.root must hold the MNIST files",
-    "device.precision=tf32": "device.precision=tf32 is not to be had on cpu",
+    "device.precision=tf32": "device.precision=tf32 is not available on cpu",
     "optimizer.implementation=fastest": "optimizer.implementation must be one of default, forloop",
     "~train": "train must be a mapping",
     "optimizer=null": "the command must be one that Hydra can compose",
@@ -592,7 +592,7 @@ def test_no_compiler_is_a_skipped_row(cli: Cli, monkeypatch: pytest.MonkeyPatch)
     done = cli("optimizer.implementation=compiled,forloop", "optimizer.weight_decay=0.125", "seeds=[0]", *SHORT, "-m")
     rows = study().runs.set_index("status")["reason"]
     if "skipped" in rows:  # a compiled step found in torch's cache needs no compiler
-        assert "implementation=compiled is not to be had here: torch.compile says" in rows["skipped"]
+        assert "implementation=compiled is not available on this machine: torch.compile says" in rows["skipped"]
     assert "ok" in rows
     assert "Traceback" not in done.err
 

@@ -11,12 +11,18 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 import optimizers
 from bench import tables
-from optimizers.as_printed import PredictionAsPrinted, ThetasAsPrinted
+from bench.base.paths import CONF_DIR
+from bench.build.targets import locate_target
+from bench.claims.checks.printed import PredictionAsPrinted, ThetasAsPrinted
+from bench.config.identity import MOVED, cell_id
+from bench.config.parse import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = [PredictionAsPrinted, ThetasAsPrinted]
@@ -142,15 +148,38 @@ def test_nobody_gets_one_without_asking(rule: Any) -> None:
     assert not hasattr(optimizers, rule.__name__)
     targets = [yaml.safe_load(file.read_text())["_target_"] for file in (ROOT / "conf" / "optimizer").glob("*.yaml")]
     assert "torch.optim.Adam" in targets
-    assert not any("as_printed" in target for target in targets)
+    assert not any("printed" in target for target in targets)
 
 
+@pytest.mark.parametrize("place", ["optimizers.as_printed", "bench.claims.checks.printed"])
 @pytest.mark.parametrize("rule", RULES)
-def test_runs_by_the_command_and_learns_nothing(cli: Callable[..., Any], rule: Any) -> None:
-    target = f"optimizer._target_=optimizers.as_printed.{rule.__name__}"
+def test_runs_by_the_command_and_learns_nothing(cli: Callable[..., Any], rule: Any, place: str) -> None:
+    target = f"optimizer._target_={place}.{rule.__name__}"
     done = cli("optimizer=custom", target, "seeds=[0]", "train.epochs=2", "report=false", "memory=false", "study=s")
     assert done.status == 0, done.err
     runs, _ = tables.load("results/s")
     assert runs["status"].tolist() == ["ok"]
     assert runs["final_val_loss"].item() > 2.3
     assert runs["final_test_accuracy"].item() < 0.2
+
+
+IDS = [
+    ("model", "models.textcnn.TextCNNAsPrinted", ["model=textcnn_as_printed", "data=text"], "58a22cfc02"),
+    ("optimizer", "optimizers.as_printed.ThetasAsPrinted", ["optimizer=custom", "+optimizer.lr=0.1"], "65b0fca577"),
+    ("optimizer", "optimizers.as_printed.PredictionAsPrinted", ["optimizer=custom"], "db6b3536d8"),
+]
+"""Where each first was, a cell with it, and the id that this cell has had from the first."""
+
+
+@pytest.mark.parametrize(("key", "first", "overrides", "cell"), IDS)
+def test_ids_are_what_they_were_before_the_move(key: str, first: str, overrides: list[str], cell: str) -> None:
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        node: Any = OmegaConf.to_container(compose("config", overrides), resolve=False)
+    for target in (first, MOVED[first]):
+        node[key]["_target_"] = target
+        resolved = OmegaConf.to_container(
+            OmegaConf.create({k: v for k, v in node.items() if k != "hydra"}), resolve=True
+        )
+        assert isinstance(resolved, dict)
+        assert cell_id(parse({str(k): v for k, v in resolved.items()}), "cpu") == cell
+        assert locate_target(key, target).__module__ == "bench.claims.checks.printed"

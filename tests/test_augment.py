@@ -13,7 +13,8 @@ from torchvision.transforms import InterpolationMode, v2
 
 from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
-from bench.training.augmentation import OPTIONS, Crop, Flip, ResizedCrop, Rotation, ShiftRotate, Standard, build
+from bench.config.augmentation import AUGMENTATIONS
+from bench.training.augmentation import Crop, Flip, ResizedCrop, Rotation, ShiftRotate, Standard, build
 
 SHAPES = [(1, 8, 8), (3, 32, 32), (3, 20, 33), (3, 80, 72)]
 
@@ -31,17 +32,17 @@ def test_none_is_nothing() -> None:
     assert build("none", {}, (4,)) is None
 
 
-@pytest.mark.parametrize("name", ["none", *OPTIONS])
+@pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_the_config_of_each_is_what_the_code_takes_for_its_default(name: str) -> None:
     node = yaml.safe_load((CONF_DIR / "augment" / f"{name}.yaml").read_text())
     assert node.pop("name") == name
-    assert tuple(node) == OPTIONS.get(name, ())
+    assert tuple(node) == tuple(AUGMENTATIONS[name].model_fields)
     assert build(name, node, (3, 32, 32)) == build(name, {}, (3, 32, 32))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "none"])
 def test_a_changed_copy_of_the_same_shape_dtype_and_range(
     name: str, shape: tuple[int, int, int], dtype: torch.dtype
 ) -> None:
@@ -58,7 +59,7 @@ def test_a_changed_copy_of_the_same_shape_dtype_and_range(
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (3, 80, 80)], ids=["small", "large"])
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "none"])
 def test_each_image_is_drawn_on_its_own_and_the_seed_repeats_it(name: str, shape: tuple[int, int, int]) -> None:
     same = images(shape, 1).expand(40, -1, -1, -1).contiguous()
     change = augment(name, shape)
@@ -176,7 +177,7 @@ def test_moves_fill_the_range_of_the_augmentations() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "none"])
 def test_draws_on_cuda_are_those_of_the_cpu(name: str) -> None:
     given = images((3, 32, 32))
     torch.manual_seed(0)
@@ -230,7 +231,7 @@ def test_nonsense_is_refused(name: str, options: dict[str, Any], shape: tuple[in
     [torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(3, 8, 8), torch.zeros(2, 64)],
     ids=["bytes", "one image", "vectors"],
 )
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "none"])
 def test_batches_that_are_not_images_are_refused(name: str, batch: torch.Tensor) -> None:
     with pytest.raises(UserError, match=r"^augment must be none for batches that are not images \(N, C, H, W\)"):
         augment(name, (3, 8, 8))(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def test_fused_runs_where_torch_has_it_and_is_unavailable_elsewhere(name: str) -
         assert optimizer.defaults["fused"] is True
     else:
         with pytest.raises(
-            Unavailable, match=f"implementation=fused is not to be had: torch.optim.{name} .* no argument fused"
+            Unavailable, match=f"implementation=fused is not available: torch.optim.{name} .* no argument fused"
         ):
             build_optimizer(config, torch.nn.Linear(3, 2))
 
@@ -123,7 +124,7 @@ def test_bad_optimizers(folder: Path, config: OptimizerConfig, message: str) -> 
 
 
 def test_reference_exists_for_ours_only(folder: Path) -> None:
-    with pytest.raises(Unavailable, match="there is a reference rule for SGD, Adadelta"):
+    with pytest.raises(Unavailable, match="a reference rule for Adadelta, Adam, Adamax, NAdam, RMSprop, SGD only"):
         build_optimizer(optimizer_config("mine.Mine", "reference"), torch.nn.Linear(3, 2))
     with pytest.raises(Unavailable, match="has no argument foreach"):
         build_optimizer(optimizer_config("mine.Mine", "foreach"), torch.nn.Linear(3, 2))
@@ -211,3 +212,32 @@ def test_bad_data(folder: Path, config: Component, message: str) -> None:
 def test_own_data(folder: Path) -> None:
     data = build_data(component("mine.line", size=50))
     assert data.spec == DataSpec((4,), 1, "regression")
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "shape", "num_outputs", "advice"),
+    [
+        ("models.cnn.MnistCNN", {}, (1, 8, 8), 10, "set data.resize=28 where data has it"),
+        ("models.cnn.MnistCNN", {}, (3, 28, 28), 10, "set data.resize, or choose other data"),
+        ("models.cnn.Conv64", {}, (1, 8, 8), 10, "set data.channels=3 and data.resize=32 where data has it"),
+        ("models.cnn.Conv64", {}, (10,), 10, "choose data of images"),
+        (
+            "models.torchvision.build",
+            {"architecture": "resnet18"},
+            (1, 8, 8),
+            10,
+            "set data.channels=3 where data has it",
+        ),
+        ("models.autoencoder.ConvAutoencoder", {}, (1, 8, 8), 10, "set data.reconstruct=true where data has it"),
+        ("models.quadratic.Quadratic", {}, (1, 8, 8), 1, "choose data=quadratic_deep"),
+        ("models.textcnn.TextCNN", {}, (1, 8, 8), 10, "choose data=text"),
+        ("models.textcnn.TextCNNAsPrinted", {}, (1, 8, 8), 10, "choose data=text"),
+        ("models.transformer.Transformer", {}, (1, 8, 8), 10, "choose data=chars"),
+    ],
+)
+def test_a_model_says_what_it_takes_and_the_build_which_keys_give_it(
+    target: str, options: dict[str, Any], shape: tuple[int, ...], num_outputs: int, advice: str
+) -> None:
+    spec = DataSpec(shape, num_outputs, "classification", (), 20)
+    with pytest.raises(UserError, match=rf"^model\.\w+ must be .*, got [x0-9]+; {re.escape(advice)}$"):
+        build_model(component(target, **options), spec)

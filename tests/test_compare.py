@@ -396,7 +396,7 @@ def test_refusals_are_one_sentence_about_the_argument(
 def test_a_device_that_is_not_there_is_refused() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(UserError, match="device=cuda is not to be had here"):
+    with pytest.raises(UserError, match="device=cuda is not available on this machine"):
         quick(device="cuda")
 
 

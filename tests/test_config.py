@@ -20,6 +20,7 @@ from bench.base.errors import UserError
 from bench.base.hashing import content_of
 from bench.base.paths import CONF_DIR
 from bench.config import identity, schema
+from bench.config.capabilities import METADATA, capabilities_of
 from bench.config.identity import cell_id
 from bench.config.parse import group_options, has_default_hyperparameters, parse
 from bench.config.schema import Config
@@ -79,7 +80,7 @@ def test_optimizer_configs_are_complete_with_torchs_defaults(name: str) -> None:
     ours = {
         key: value
         for key, value in node.items()
-        if key not in ("_target_", "name", "implementation", "needs", "search")
+        if key not in ("_target_", "name", "implementation", "needs", *METADATA)
     }
     assert set(ours) == set(defaults)
     for key, value in ours.items():
@@ -161,6 +162,20 @@ BAD = {
     "trial.edge": [["lr"]],
     "trial.history": [5],
     "trial.unknown": [1],
+    "optimizer.label": [5, ""],
+    "optimizer.colour": [5, ""],
+    "optimizer.capabilities": [
+        5,
+        ["foreach"],
+        {"implementations": ["fast"]},
+        {"implementations": "foreach, fast"},
+        {"implementations": 5},
+        {"reference": "Adam"},
+        {"fixed_lr": True},
+        {"growing_state": 5},
+        {"pairs": "eps"},
+        {"unknown": 1},
+    ],
     "optimizer.search": [5, {"lr": 0.1}, {"lr": {}}, {"lr": {"center": -1}}, {"lr": {"center": 1, "scale": "linear"}}],
     "plan": ["yes", 1, None],
     "memory": ["yes", 1, None],
@@ -328,7 +343,7 @@ def test_every_field_is_tested() -> None:
     judged_by_the_class = {
         "model.hidden", "model.dropout", "model.log_softmax", "data.resize", "data.channels", "data.reconstruct",
     }  # fmt: skip
-    searched = {key for key in keys(BASE) if key.startswith("optimizer.search.")}
+    searched = {key for key in keys(BASE) if key.startswith(("optimizer.search.", "optimizer.capabilities."))}
     assert keys(BASE) - {"experiment"} - judged_by_the_class - searched <= set(BAD)
 
 
@@ -338,6 +353,24 @@ def test_a_custom_class_takes_what_it_likes_but_no_nan() -> None:
     node["optimizer"]["lr"] = math.nan
     with pytest.raises(UserError, match="optimizer.lr must be a finite number, got nan"):
         parse(node)
+
+
+def test_a_class_of_ones_own_declares_what_is_known_of_it() -> None:
+    node = composed("optimizer=custom", "optimizer._target_=a.B", "optimizer.label=B of mine", "optimizer.colour=red")
+    node["optimizer"]["capabilities"] = {"fixed_lr": "it has its own", "pairs": ["eps"]}
+    node["optimizer"]["search"] = {"lr": {"center": 0.1}}
+    mine = parse(node).optimizer
+    assert (mine.label, mine.colour, mine.options) == ("B of mine", "red", {})
+    assert capabilities_of(mine).fixed_lr == "it has its own"
+    assert mine.search["lr"].center == 0.1
+
+
+def test_a_class_that_declares_nothing_is_what_the_shipped_config_of_it_declares() -> None:
+    custom = parse(composed("optimizer=custom", "optimizer._target_=torch.optim.Adam", "+optimizer.lr=0.1")).optimizer
+    assert custom.capabilities is None
+    assert capabilities_of(custom) == capabilities_of(parse(composed("optimizer=adam")).optimizer)
+    assert capabilities_of(custom).reference == "optimizers.Adam"
+    assert capabilities_of(custom.model_copy(update={"target": "a.B"})).reference is None
 
 
 def test_a_single_seed_needs_no_brackets() -> None:
@@ -379,6 +412,10 @@ NOT_RESULT = [
     "+trial.edge=lr",
     "plan=true",
     "optimizer.search.lr.center=0.5",
+    "+optimizer.label=Adam of 2015",
+    "+optimizer.colour=red",
+    "~optimizer.capabilities",
+    "+optimizer.capabilities.fixed_lr=it is",
     "force=true",
     "report=false",
     "results_dir=r",

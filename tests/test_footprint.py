@@ -205,7 +205,7 @@ def test_weights_drawn_by_rejection_are_predicted(folder: Path) -> None:
 def test_compiled_is_refused() -> None:
     config, data = made("mlp")
     compiled = config.optimizer.model_copy(update={"implementation": "compiled"})
-    with pytest.raises(Unavailable, match="optimizer.implementation=compiled is not to be had"):
+    with pytest.raises(Unavailable, match="optimizer.implementation=compiled is not available"):
         profile_memory(config.model_copy(update={"optimizer": compiled}), data, CPU, fake=True)
 
 

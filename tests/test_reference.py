@@ -20,6 +20,7 @@ from bench import tables
 from bench.base.paths import CONF_DIR
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.ledger import load
+from bench.config.capabilities import METADATA
 from bench.config.schema import Component, Config, StepCostConfig
 
 EXTENSIONS = pages.ROOT / "docs" / "_ext"
@@ -72,7 +73,7 @@ def fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             yield prefix + name
             continue
-        skipped = {*Component.model_fields, "name", "options", "search"}
+        skipped = {*Component.model_fields, "name", "options", "search", "capabilities"}
         yield from (f"{prefix}{name}.{key}" for key in annotation.model_fields if key not in skipped)
 
 
@@ -122,7 +123,7 @@ def test_optimizers_are_there_with_their_hyperparameters(shown: Any) -> None:
     )
     keys = keys_on(page)
     for option, node in options("optimizer").items():
-        for key in set(node) - {"_target_", "name", "implementation", "search", "needs"}:
+        for key in set(node) - {"_target_", "name", "implementation", "needs", *METADATA}:
             row = keys[f"optimizer.{key}"]
             assert row["type"] and row["allowed values"] and option in row["default"], row
 

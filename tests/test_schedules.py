@@ -15,8 +15,9 @@ from torch.optim import lr_scheduler
 
 from bench import tables
 from bench.base.errors import UserError
-from bench.training import schedules
-from bench.training.schedules import SCHEDULES, Plateau, Schedule
+from bench.config import schedules
+from bench.config.schedules import SCHEDULES, Plateau
+from bench.training.schedules import Schedule
 
 Cli = Callable[..., Any]
 SHORT = ["train.epochs=4", "seeds=[0]", "report=false"]
@@ -103,9 +104,9 @@ def test_configs_and_functions_agree() -> None:
     import yaml
 
     from bench.base.paths import CONF_DIR
-    from bench.config.schema import SCHEDULES as NAMES
+    from bench.config.choices import CHOICES
 
-    assert set(NAMES) == set(SCHEDULES) == {path.stem for path in (CONF_DIR / "schedule").glob("*.yaml")}
+    assert set(CHOICES["schedule"]) == set(SCHEDULES) == {path.stem for path in (CONF_DIR / "schedule").glob("*.yaml")}
     for name, function in SCHEDULES.items():
         node = yaml.safe_load((CONF_DIR / "schedule" / f"{name}.yaml").read_text())
         assert node.pop("name") == name
@@ -132,11 +133,11 @@ def test_a_cosine_over_the_budget_is_a_bare_loop_with_torchs(cli: Cli) -> None:
     from bench.data import digits
     from bench.data.dataset import as_dataset
     from bench.measure.clock import Stopwatch
-    from bench.training.loop import Plan, Trace, train
+    from bench.training.loop import Trace, TrainingPlan, train
     from models.logistic import LogisticRegression
 
     data = as_dataset(digits.load())
-    plan = Plan(34, 64, 10, 1000, 1e4, None, 5, nullcontext())
+    plan = TrainingPlan(34, 64, 10, 1000, 1e4, None, 5, nullcontext())
     ours = LogisticRegression((1, 8, 8), 10)
     optimizer = torch.optim.SGD(ours.parameters(), lr=0.5)
     train(
@@ -163,14 +164,14 @@ def test_plateau_falls_in_training() -> None:
     from bench.data import digits
     from bench.data.dataset import as_dataset
     from bench.measure.clock import Stopwatch
-    from bench.training.loop import Plan, Trace, train
+    from bench.training.loop import Trace, TrainingPlan, train
     from models.logistic import LogisticRegression
 
     data = as_dataset(digits.load())
     model = LogisticRegression((1, 8, 8), 10)
     optimizer = torch.optim.SGD([{"params": model.parameters(), "lr": 0.0}, {"params": [torch.zeros(1)], "lr": 1.0}])
     schedule = Schedule("plateau", {"gamma": 0.5, "patience": 0}, 40, optimizer)
-    plan = Plan(40, 64, 10, 10, 1e4, None, 5, nullcontext())
+    plan = TrainingPlan(40, 64, 10, 10, 1e4, None, 5, nullcontext())
     train(model, optimizer, data, plan, Stopwatch(torch.device("cpu")), Trace(), schedule=schedule)
     assert optimizer.param_groups[1]["lr"] == 0.25, "evaluations at 10, 20, 30; what the last one says comes too late"
 
@@ -188,7 +189,7 @@ def test_what_has_no_learning_rate_and_what_is_compiled(cli: Cli, folder: Path) 
     assert done.status != 0
     done = cli("schedule=cosine", "optimizer.implementation=compiled,forloop", *SHORT, "study=s", "-m")
     rows = tables.load("results/s").runs.set_index("status")
-    assert "schedule=cosine is not to be had with optimizer.implementation=compiled" in rows.loc["skipped", "reason"]
+    assert "schedule=cosine is not available with optimizer.implementation=compiled" in rows.loc["skipped", "reason"]
     assert "ok" in rows.index
     optimizer = sgd()
     optimizer.param_groups[0]["lr"] = None

@@ -14,7 +14,7 @@ from bench.data import digits
 from bench.data.dataset import Dataset, as_dataset, batch_order, from_tensors
 from bench.measure.clock import Stopwatch
 from bench.training.diagnostics import TrainingDiagnostics
-from bench.training.loop import Diverged, OutOfTime, Plan, Trace, evaluate, train
+from bench.training.loop import Diverged, OutOfTime, Trace, TrainingPlan, evaluate, train
 from bench.training.step import StepOptions, trained
 from models.mlp import MLP
 
@@ -24,7 +24,7 @@ def data() -> Dataset:
     return as_dataset(digits.load())
 
 
-def plan(**changes: Any) -> Plan:
+def plan(**changes: Any) -> TrainingPlan:
     defaults: dict[str, Any] = {
         "num_steps": 40,
         "batch_size": 64,
@@ -35,10 +35,10 @@ def plan(**changes: Any) -> Plan:
         "order_seed": 3,
         "autocast": nullcontext(),
     }
-    return Plan(**defaults | changes)
+    return TrainingPlan(**defaults | changes)
 
 
-def run(data: Dataset, the_plan: Plan, lr: float = 0.1) -> tuple[Trace, Stopwatch, MLP]:
+def run(data: Dataset, the_plan: TrainingPlan, lr: float = 0.1) -> tuple[Trace, Stopwatch, MLP]:
     torch.manual_seed(0)
     model = MLP((1, 8, 8), 10)
     trace, watch = Trace(), Stopwatch(torch.device("cpu"))

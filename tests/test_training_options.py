@@ -506,7 +506,7 @@ def test_a_compiled_model_trains_alike_and_is_compiled_before_the_clock_runs(cli
 def test_memory_of_a_compiled_model_is_not_to_be_had(cli: Cli) -> None:
     done = cli(*SHORT, "train.compile=true", "device=fake")
     assert done.status == 2
-    assert "memory with train.compile=true is not to be had" in done.err
+    assert "memory with train.compile=true is not available" in done.err
 
 
 # --- what goes wrong stays one row, or one sentence -----------------------------------------------
@@ -559,7 +559,7 @@ def test_a_loss_of_minus_infinity_is_divergence(cli: Cli, folder: Path) -> None:
         (["model=transformer", "data=chars", f"data.path={'x' * 300}"], "data.path must be a file or folder that"),
         (['train.init_from="~nosuchuser/x"'], "train.init_from must be a file of weights"),
         (["model=torchvision", "model.name=vit_b_16", "data.resize=28"], "input_shape must be one that vit_b_16 takes"),
-        (["train.compile=true", "device=fake"], "memory with train.compile=true is not to be had"),
+        (["train.compile=true", "device=fake"], "memory with train.compile=true is not available"),
     ],
 )
 def test_what_does_not_go_together_is_one_sentence(cli: Cli, arguments: list[str], sentence: str) -> None:

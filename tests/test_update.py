@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from bench.base.errors import UserError
-from bench.training.losses import LOSSES, as_printed, check_log_probabilities, cross_entropy, loss_name, nll
+from bench.claims.checks.printed import as_printed
+from bench.training.losses import LOSSES, check_log_probabilities, cross_entropy, loss_name, nll
 from bench.training.step import StepOptions, Update
 
 X = torch.randn(13, 6, generator=torch.Generator().manual_seed(0))

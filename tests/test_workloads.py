@@ -20,7 +20,7 @@ from bench.compose.nodes import plain
 from bench.config.parse import group_options, parse
 from bench.config.schema import Config
 from bench.execution.workload import check_batch_size, dataset
-from bench.training.losses import LOSSES, loss_name
+from bench.training.losses import loss_function, loss_name
 from bench.training.step import Update
 
 SMALLER = {
@@ -66,7 +66,7 @@ def test_two_steps(name: str, everything: Path) -> None:
         lambda inputs: checked_outputs(config, data.spec, model, inputs),
         list(model.parameters()),
         optimizer,
-        LOSSES[loss_name(config.loss, data.spec)],
+        loss_function(loss_name(config.loss, data.spec)),
         nullcontext(),
         step_options(config),
         needs_of(config.optimizer, optimizer),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.inference import RATIO_COLUMNS, mean_interval, mean_log_ratio, with_holm
+from bench.base.metrics import SUMMARIZED
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
@@ -33,8 +34,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         "num_evaluations",
         "step_ms",
         "train_s",
-        "latency_ms",
-        "latency_batch_ms",
+        *SUMMARIZED,
         "peak_rss_mib",
         "peak_allocated_mib",
     )

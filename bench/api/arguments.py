@@ -15,6 +15,7 @@ from bench.base.paths import CONF_DIR
 from bench.build.model import build_model, checked_outputs
 from bench.build.optimizer import build_optimizer
 from bench.compose.nodes import plain
+from bench.config.capabilities import METADATA
 from bench.config.parse import group_options, parse
 from bench.config.schema import Config
 from bench.execution.workload import check_batch_size, dataset
@@ -143,7 +144,7 @@ def _optimizer(argument: str, entry: Any) -> tuple[dict[str, Any], list[str]]:
         shipped = dict(_composed({"optimizer": entry})["optimizer"])
         unknown = [key for key in options if key not in shipped]
         if unknown and entry != "custom":
-            known = ", ".join(key for key in shipped if key not in ("_target_", "name", "implementation", "search"))
+            known = ", ".join(key for key in shipped if key not in ("_target_", "name", "implementation", *METADATA))
             raise UserError(f"{argument}.{unknown[0]} must be a setting of {entry} ({known}), got an unknown one")
         node = shipped | options | ({} if label is None else {"name": label})
         typed = [f"{'+' * (key not in shipped)}optimizer.{key}={_as_typed(value)}" for key, value in options.items()]
@@ -226,7 +227,7 @@ def _check(configs: Sequence[Config]) -> None:
             models.append(build_model(first.model, data.spec))
         _check_fresh(*models)
         model = models[0].to(device)
-        checked_outputs(first, data.spec, model, data.first(min(first.train.batch_size, 8))[0])
+        checked_outputs(first, data.spec, model, data.sample_batch(min(first.train.batch_size, 8))[0])
         for index, config in enumerate(configs):
             argument = f"optimizers[{index}]"
             build_optimizer(config.optimizer, model, config.regularization.weights_only)

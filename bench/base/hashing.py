@@ -66,7 +66,12 @@ def content_of(path: str) -> str | None:
 
 
 def short_hash(value: Any, length: int) -> str:
-    """The first digits of the SHA-256 of a value's canonical JSON."""
+    """The first digits of the SHA-256 of a value's canonical JSON.
+
+    Example:
+        >>> short_hash({"b": 1, "a": 2}, 8) == short_hash({"a": 2, "b": 1}, 8)
+        True
+    """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 

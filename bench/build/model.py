@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from bench.base.errors import UserError
+from bench.base.paths import CONF_DIR
 from bench.base.text import first_line
-from bench.build.targets import call_target, locate_target, target_arguments
+from bench.build.targets import TargetRaised, call_target, locate_target, target_arguments
+from bench.config.identity import present_target
 from bench.config.schema import Component, Config, StepCostConfig
 from bench.data.dataset import DataSpec
 from bench.measure.device import Unavailable, is_out_of_memory
@@ -33,13 +36,48 @@ def build_model(config: Component, spec: DataSpec) -> nn.Module:
             f" {'x'.join(map(str, spec.input_shape))}; choose data=text or data=chars"
         )
     from_data["num_tokens"] = spec.num_tokens
-    model = call_target("model", config, factory, **{k: v for k, v in from_data.items() if k in known})
+    try:
+        model = call_target("model", config, factory, **{k: v for k, v in from_data.items() if k in known})
+    except TargetRaised as raised:
+        subject = str(raised.error).partition(" ")[0]
+        if subject not in from_data or (needs := _needs(config.target)) is None:
+            raise
+        raise UserError(f"{raised}; {_advice(subject, needs, spec)}") from raised.error
     if not isinstance(model, nn.Module):
         raise UserError(
             f"model._target_ must give a torch.nn.Module, got {type(model).__name__} from {config.target};"
             " derive the class from torch.nn.Module"
         )
     return model
+
+
+def _needs(target: str) -> dict[str, Any] | None:
+    """Return what the shipped config of a model says that it needs of data; None where no config is of that model."""
+    for file in sorted((CONF_DIR / "model").glob("*.yaml")):
+        node = yaml.safe_load(file.read_text())
+        if node["_target_"] == present_target(target):
+            return node.get("needs") or {}
+    return None
+
+
+def _advice(subject: str, needs: Mapping[str, Any], spec: DataSpec) -> str:
+    """Return which keys give data the shape that a model takes.
+
+    Args:
+        subject: What did not fit: input_shape, num_outputs or num_tokens.
+        needs: As in the config of the model.
+        spec: The data.
+    """
+    if subject == "num_outputs":
+        return "set data.reconstruct=true where data has it" if needs.get("reconstruct") else "choose other data"
+    if "data" in needs:
+        return f"choose data={needs['data']}"
+    if len(spec.input_shape) != 3:
+        return "choose data of images"
+    wanted = {"data.channels": needs.get("channels"), "data.resize": needs.get("image_size")}
+    has = {"data.channels": spec.input_shape[0], "data.resize": spec.input_shape[-1]}
+    keys = [f"{key}={value}" for key, value in wanted.items() if value not in (None, has[key])]
+    return f"set {' and '.join(keys)} where data has it" if keys else "set data.resize, or choose other data"
 
 
 def checked_outputs(config: Config | StepCostConfig, spec: DataSpec, model: nn.Module, inputs: Tensor) -> Tensor:
@@ -94,7 +132,7 @@ def load_weights(model: nn.Module, path: str) -> None:
 
 
 def compiled_model(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], train: Callable[..., Tensor]) -> Any:
-    """A model under torch.compile, compiled for training on these batches and for evaluation.
+    """Compile a model with torch.compile, for training on these batches and for evaluation.
 
     Weights and buffers are afterwards what they were.
 
@@ -119,7 +157,7 @@ def compiled_model(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], t
                 compiled.train()
     except TorchDynamoException as error:
         raise Unavailable(
-            f"train.compile=true is not to be had here: torch.compile says {first_line(error)}"
+            f"train.compile=true is not available on this machine: torch.compile says {first_line(error)}"
         ) from error
     model.zero_grad()
     with torch.no_grad():

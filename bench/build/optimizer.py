@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-import optimizers
 from bench.base.errors import UserError
 from bench.base.text import first_line
 from bench.build.targets import TargetRaised, call_target, locate_target, target_arguments
+from bench.config.capabilities import capabilities_of, optimizers_with_reference
 from bench.config.schema import Config, OptimizerConfig
 from bench.measure.device import Unavailable
 from bench.training.step import StepOptions, trained
@@ -31,7 +31,7 @@ SWITCHES: dict[str, dict[str, bool]] = {
 
 
 def needs_of(config: OptimizerConfig, optimizer: Optimizer) -> frozenset[str]:
-    """What an optimizer needs beside gradients: what its config says, and what can be seen.
+    """Return what an optimizer needs beside gradients: what its config says, and what can be seen.
 
     A `step` that cannot be called without a closure needs one; methods `train` and `eval` mean that it
     keeps other weights to be judged by.
@@ -52,7 +52,7 @@ def needs_of(config: OptimizerConfig, optimizer: Optimizer) -> frozenset[str]:
 
 
 def step_options(config: Config) -> StepOptions:
-    """How an update of a cell is made."""
+    """Return how an update of a cell is made."""
     return StepOptions(
         accumulate=config.train.accumulate,
         l1=config.regularization.l1,
@@ -89,42 +89,18 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: boo
         raise UserError(f"model must have parameters to train, got none in {type(model).__name__}")
     wanted = config.implementation
     is_torch = getattr(factory, "__module__", "").startswith("torch.optim")
-    switches: dict[str, bool] = {}
-    if wanted == "reference":
-        if not (is_torch and factory.__name__ in optimizers.__all__):
-            raise Unavailable(
-                f"optimizer.implementation=reference is not to be had for {config.target}: there is a"
-                f" reference rule for {', '.join(optimizers.__all__)} only"
-            )
-        factory = getattr(optimizers, factory.__name__)
-    else:
-        known = target_arguments(factory)
-        needed = "fused" if wanted == "fused" else "foreach"
-        if wanted == "compiled":
-            if not is_torch:
-                raise Unavailable(
-                    "optimizer.implementation=compiled is not to be had: it is the step of torch's optimizers"
-                    f" under torch.compile, and {config.target} is none of them"
-                )
-        elif wanted != "default" and needed not in known and not (is_torch and wanted == "forloop"):
-            raise Unavailable(
-                f"optimizer.implementation={wanted} is not to be had: {config.target} of torch"
-                f" {torch.__version__.partition('+')[0]} has no argument {needed}"
-            )
-        switches = {name: value for name, value in SWITCHES[wanted].items() if name in known}
+    factory, switches = _in_implementation(config, factory, is_torch)
     for name in ("foreach", "fused"):
         if name in config.options:
             raise UserError(f"optimizer.{name} must be left to optimizer.implementation, got {config.options[name]}")
-    groups: list[Any] = params
-    if weights_only and "weight_decay" in target_arguments(factory):
-        weights = [param for param in params if param.ndim > 1]
-        others = [param for param in params if param.ndim <= 1]
-        groups = [{"params": weights}] * bool(weights) + [{"params": others, "weight_decay": 0.0}] * bool(others)
+    groups = _groups(params, weights_only and "weight_decay" in target_arguments(factory))
     try:
         optimizer = call_target("optimizer", config, factory, groups, **switches)
     except TargetRaised as raised:
         if wanted == "fused" and isinstance(raised.error, RuntimeError):
-            raise Unavailable(f"optimizer.implementation=fused is not to be had here: {raised.error}") from None
+            raise Unavailable(
+                f"optimizer.implementation=fused is not available on this machine: {raised.error}"
+            ) from None
         raise
     if not isinstance(optimizer, Optimizer):
         raise UserError(
@@ -140,8 +116,51 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: boo
     return optimizer, wanted
 
 
+def _in_implementation(
+    config: OptimizerConfig, factory: Callable[..., Any], is_torch: bool
+) -> tuple[Callable[..., Any], dict[str, bool]]:
+    """Return the class that has the implementation asked for, and the arguments that choose it.
+
+    Raises:
+        Unavailable: There is none.
+    """
+    wanted = config.implementation
+    if wanted == "reference":
+        reference = capabilities_of(config).reference
+        if reference is None:
+            raise Unavailable(
+                f"optimizer.implementation=reference is not available for {config.target}: there is a"
+                f" reference rule for {', '.join(optimizers_with_reference())} only; name one in"
+                " optimizer.capabilities.reference"
+            )
+        return locate_target("optimizer.capabilities.reference", reference), {}
+    known = target_arguments(factory)
+    needed = "fused" if wanted == "fused" else "foreach"
+    if wanted == "compiled":
+        if not is_torch:
+            raise Unavailable(
+                "optimizer.implementation=compiled is not available: it is the step of torch's optimizers"
+                f" under torch.compile, and {config.target} is none of them"
+            )
+    elif wanted != "default" and needed not in known and not (is_torch and wanted == "forloop"):
+        raise Unavailable(
+            f"optimizer.implementation={wanted} is not available: {config.target} of torch"
+            f" {torch.__version__.partition('+')[0]} has no argument {needed}"
+        )
+    return factory, {name: value for name, value in SWITCHES[wanted].items() if name in known}
+
+
+def _groups(params: list[nn.Parameter], without_decay: bool) -> list[Any]:
+    """Return the parameters, or two groups of them: those of two axes or more, and the others without weight decay."""
+    if not without_decay:
+        return list(params)
+    weights = [param for param in params if param.ndim > 1]
+    others = [param for param in params if param.ndim <= 1]
+    return [{"params": weights}] * bool(weights) + [{"params": others, "weight_decay": 0.0}] * bool(others)
+
+
 def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
-    """A step under torch.compile; where the compiler cannot be had, its first call says so."""
+    """Put a step under torch.compile; where there is no compiler, its first call says so."""
     import torch._dynamo
     from torch._dynamo.exc import TorchDynamoException
 
@@ -155,14 +174,14 @@ def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
             return compiled(*args, **kwargs)
         except TorchDynamoException as error:
             raise Unavailable(
-                f"optimizer.implementation=compiled is not to be had here: torch.compile says {first_line(error)}"
+                f"optimizer.implementation=compiled is not available on this machine: torch.compile says {first_line(error)}"
             ) from error
 
     return checked
 
 
 def _torch_default(optimizer: Optimizer, params: list[nn.Parameter]) -> str:
-    """Which implementation torch picks by itself for these parameters."""
+    """Return which implementation torch picks by itself for these parameters."""
     from torch.optim.optimizer import _default_to_fused_or_foreach
 
     if "foreach" not in optimizer.defaults:

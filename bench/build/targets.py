@@ -14,6 +14,7 @@ from hydra.utils import get_object, instantiate
 
 from bench.base.errors import UserError
 from bench.base.text import first_line
+from bench.config.identity import present_target
 from bench.config.schema import Component
 from bench.data.dataset import Dataset, as_dataset
 from bench.measure.device import is_out_of_memory
@@ -51,7 +52,7 @@ def locate_target(key: str, target: str) -> Callable[..., Any]:
     if target in RUNTIME_TARGETS:
         return RUNTIME_TARGETS[target]
     try:
-        found = get_object(target)
+        found = get_object(present_target(target))
     except (Exception, SystemExit) as error:
         cause = error.__cause__ or error
         top = target.split(".")[0]
@@ -119,7 +120,7 @@ def call_target(key: str, config: Component, factory: Callable[..., Any], *args:
 
 
 def _where(error: BaseException) -> str:
-    """The file and line in which a person's own code raised."""
+    """Return the file and line in which a person's own code raised."""
     not_theirs = {
         Path(__file__).parents[1],
         *(Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")),

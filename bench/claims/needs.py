@@ -16,6 +16,7 @@ from bench.claims.effects.evidence import DEFAULT, NUM_TRIALS, RATES, TUNED
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.evaluate import ats, made_for, pairs
 from bench.claims.ledger import Claim, Ledger, Workload
+from bench.config.capabilities import shipped_optimizers
 from bench.sweep.search_space import Range
 
 
@@ -206,6 +207,6 @@ def _entry(side: str) -> str | None:
         part.removeprefix("optimizer.").split("=", 1) for part in settings.split() if part.startswith("optimizer.")
     ]
     costly = [(key, value) for key, value in options if key != "lr"]
-    if not name or name == "lbfgs":
+    if not name or "closure" in shipped_optimizers().get(name, {}).get("needs", ()):
         return None
     return f"{{name:{name},{','.join(f'{key}:{value}' for key, value in costly)}}}" if costly else name

@@ -92,7 +92,7 @@ def workloads(names: Sequence[str]) -> Iterator[Workload]:
             num_parameters = sum(param.numel() for param in trained(model))
             check_batch_size(config, data)
             with torch.no_grad():
-                checked_outputs(config, data.spec, model.eval(), data.first(1)[0])
+                checked_outputs(config, data.spec, model.eval(), data.sample_batch(1)[0])
         except (UserError, Unavailable) as error:
             unavailable_reason = str(error)
         yield Workload(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Section(BaseModel):
@@ -64,9 +64,15 @@ def valid(value: Any, holds: bool) -> Any:
     return value
 
 
-def is_adafactor(info: ValidationInfo) -> bool:
-    """Return whether the hyperparameters are Adafactor's."""
-    return not math.isnan(info.data.get("beta2_decay", math.nan))  # which no other optimizer of torch has
+def one_of(names: Iterable[str]) -> AfterValidator:
+    """Return what holds a value to be one of these names."""
+    allowed = frozenset(names)
+    return AfterValidator(lambda value: valid(value, value in allowed))
+
+
+def listing(names: Iterable[str], words: str = "one of") -> str:
+    """Return the names in the words of an error: "one of a, b"."""
+    return f"{words} {', '.join(names)}"
 
 
 def listed_values(value: Any) -> Any:
@@ -74,16 +80,24 @@ def listed_values(value: Any) -> Any:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Need = Annotated[
-    Literal["closure", "create_graph", "evaluation_weights"],
-    Field(description="one of closure, create_graph, evaluation_weights"),
-]
+def named_in_text(value: Any) -> Any:
+    """Return a text of names with commas between them as a list of these names."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+Need = Literal["closure", "create_graph", "evaluation_weights"]
 
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0")]
 
 
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False, description="a number from 0 up to, not including, 1")]
+
+
+InnerShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False, description="a number between 0 and 1")]
+
+
+Count = Annotated[int, Field(ge=0, le=10**9, description="a whole number of at least 0")]
 
 
 PositiveShare = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, description="a number above 0, 1 at most")]

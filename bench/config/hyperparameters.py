@@ -1,17 +1,24 @@
-"""Ranges of hyperparameters of optimizers, schedules and augmentation."""
+"""Types and ranges of the hyperparameters of optimizers."""
 
 from __future__ import annotations
 
 import math
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-from bench.config.fields import Beta, Flag, NonNegativeFloat, PositiveShare, Share, UnitFloat, is_adafactor, valid
+from bench.config.fields import Beta, Flag, NonNegativeFloat, UnitFloat, valid
+
+
+def is_pair(info: ValidationInfo) -> bool:
+    """Return whether the optimizer declares that this setting takes two numbers: `pairs` of its capabilities."""
+    return info.field_name in (info.context or {}).get("pairs", ())
 
 
 class Hyperparameters(BaseModel):
     """Types and ranges of the hyperparameters that torch's optimizers share, by name.
+
+    The context of a validation may hold `pairs`: names of settings that take two numbers.
 
     Ranges are torch's, and where torch checks nothing (NaN, infinity, RMSprop's alpha above 1)
     those in which the rule is defined.
@@ -34,8 +41,10 @@ class Hyperparameters(BaseModel):
             Field(min_length=2, max_length=2),
             AfterValidator(lambda pair: valid(pair, pair[1] is not None)),
         ],
-        AfterValidator(lambda eps, info: valid(eps, isinstance(eps, list) or not is_adafactor(info))),
-        Field(description="a finite number of at least 0 (of Adafactor two in a list, the first of them or null)"),
+        AfterValidator(lambda eps, info: valid(eps, isinstance(eps, list) or not is_pair(info))),
+        Field(
+            description="a finite number of at least 0 (two in a list, the first of them or null, where the optimizer takes two)"
+        ),
     ] = 0.0
     weight_decay: NonNegativeFloat = 0.0
     momentum: NonNegativeFloat = 0.0
@@ -87,28 +96,3 @@ class Hyperparameters(BaseModel):
     line_search_fn: Annotated[Literal["strong_wolfe"] | None, Field(description="strong_wolfe, or null")] = None
     capturable: Flag = False
     differentiable: Flag = False
-
-
-class ScheduleOptions(BaseModel):
-    """Types and ranges of what learning-rate schedules take, by name."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    every: PositiveShare = 1.0
-    gamma: PositiveShare = 1.0
-    final: UnitFloat = 0.0
-    warmup: Share = 0.0
-    peak: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False, description="a number between 0 and 1")] = 0.5
-    start: PositiveShare = 1.0
-    patience: Annotated[int, Field(ge=0, le=10**9, description="a whole number of at least 0")] = 0
-    threshold: Share = 0.0
-
-
-class AugmentOptions(BaseModel):
-    """Types and ranges of what augmentations take, by name."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    padding: Annotated[int, Field(ge=0, le=1024, description="a whole number of pixels from 0 to 1024")] | None = None
-    degrees: Annotated[float, Field(ge=0, le=180, allow_inf_nan=False, description="a number from 0 to 180")] = 0.0
-    p: UnitFloat = 0.0

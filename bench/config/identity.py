@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from bench.base.hashing import content_of, short_hash, source_fingerprint, weights_hash
+from bench.config.capabilities import METADATA
 from bench.config.schema import Component, Config, DeviceConfig, OptimizerConfig
 
 NOT_IDENTITY = (
     "study", "seeds", "memory", "metrics", "force", "report", "results_dir", "reports_dir", "overrides",
     "launcher", "sweep", "trial", "plan",
 )  # fmt: skip
-"""Keys that change where a result goes, not what it is. Beside them: `optimizer.search`, all of `trial` but its stage, `data.root`, `data.download` and
+"""Keys that change where a result goes, not what it is. Beside them: `METADATA` of the optimizer, all of `trial` but its stage, `data.root`, `data.download` and
 `data.workers` (where files lie and who reads them), `train.save_best`, and `train.time_limit_s` (a run that hit it is repeated when it
 is raised). Seed and environment are told apart in the run's id, not in the cell's."""
 
@@ -39,8 +40,26 @@ ADDED_LATER: dict[str, Any] = {
 was before the key existed: at that value the key stays out of the hash, so old ids hold."""
 
 
+MOVED: dict[str, str] = {
+    "models.textcnn.TextCNNAsPrinted": "bench.claims.checks.printed.TextCNNAsPrinted",
+    "optimizers.as_printed.PredictionAsPrinted": "bench.claims.checks.printed.PredictionAsPrinted",
+    "optimizers.as_printed.ThetasAsPrinted": "bench.claims.checks.printed.ThetasAsPrinted",
+}
+"""Targets that lie elsewhere today, by the dotted path under which ids hold them. Both paths may be configured."""
+
+
+def present_target(target: str) -> str:
+    """Return the dotted path under which a target is found today."""
+    return MOVED.get(target, target)
+
+
+def hashed_target(target: str) -> str:
+    """Return the dotted path that stands for a target in ids: the one under which it first was."""
+    return next((first for first, present in MOVED.items() if present == target), target)
+
+
 def identity(config: Config, device: str) -> dict[str, Any]:
-    """What makes this cell the cell it is, as plain data.
+    """Return what makes this cell the cell it is, as plain data.
 
     Args:
         config: The cell.
@@ -53,12 +72,15 @@ def identity(config: Config, device: str) -> dict[str, Any]:
         node["data"]["path"] = content_of(path) or path
     if config.train.init_from is not None:
         node["train"]["init_from"] = weights_hash(config.train.init_from)
-    del node["train"]["time_limit_s"], node["train"]["save_best"], node["optimizer"]["search"]
+    del node["train"]["time_limit_s"], node["train"]["save_best"]
+    for key in METADATA:
+        del node["optimizer"][key]
     if config.trial.stage != "single":
         node["stage"] = config.trial.stage
     if config.train.steps is not None:
         node["train"]["epochs"] = None
     for key in ("optimizer", "model", "data"):
+        node[key]["target"] = hashed_target(node[key]["target"])
         source = source_fingerprint(node[key]["target"])
         if source is not None:
             node[key]["source"] = source
@@ -66,12 +88,12 @@ def identity(config: Config, device: str) -> dict[str, Any]:
 
 
 def learnt_from(data: Component) -> dict[str, Any]:
-    """The options of a data set that say what is learnt from, not where it lies or who reads it."""
+    """Return the options of a data set that say what is learnt from, not where it lies or who reads it."""
     return {key: value for key, value in data.options.items() if key not in ("root", "path", "download", "workers")}
 
 
 def without_later(node: dict[str, Any]) -> dict[str, Any]:
-    """A configuration less the keys of `ADDED_LATER` at their neutral values; the node itself is changed."""
+    """Return a configuration less the keys of `ADDED_LATER` at their neutral values; the node itself is changed."""
     for dotted, neutral in ADDED_LATER.items():
         *parents, last = dotted.split(".")
         parent = node
@@ -90,7 +112,7 @@ def cost_id(
     config: DeviceConfig,
     environment_id: str,
 ) -> str:
-    """Ten hexadecimal digits of what a step's cost depends on; the learning rate is no part of it.
+    """Return ten hexadecimal digits of what a step's cost depends on; the learning rate is no part of it.
 
     Runs and step costs with the same one may be joined.
 
@@ -103,10 +125,11 @@ def cost_id(
         environment_id: Hardware and versions.
     """
     options = {key: value for key, value in optimizer.options.items() if key != "lr"}
-    parts = [workload_id, optimizer.target, source_fingerprint(optimizer.target), options, implementation]
+    target = hashed_target(optimizer.target)
+    parts = [workload_id, target, source_fingerprint(target), options, implementation]
     return short_hash([*parts, device, config.threads, config.precision, environment_id], 10)
 
 
 def cell_id(config: Config, device: str) -> str:
-    """Ten hexadecimal digits of the hash of `identity`."""
+    """Return ten hexadecimal digits of the hash of `identity`."""
     return short_hash(identity(config, device), 10)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from bench.base.paths import CONF_DIR
-from bench.config.schema import SearchConfig
+from bench.config.fields import listing
 
 
 def error_sentence(
     error: ValidationError, model: type[BaseModel], prefix: str = "", chosen: Mapping[str, str] | None = None
 ) -> str:
-    """One sentence for the first thing that is wrong; `chosen`: options of groups, whose files hold defaults."""
+    """Return one sentence for the first thing that is wrong; `chosen`: options of groups, whose files hold defaults."""
     first = min(error.errors(), key=lambda e: e["loc"][0] == "study")  # its default is made of the others
     location = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
     key = prefix + re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(location)).replace(".target", "._target_")
@@ -33,7 +33,7 @@ def error_sentence(
 
 
 def _advice(key: str, chosen: Mapping[str, str]) -> str:
-    """What to do about a bad value: the default to go back to, where there is one."""
+    """Return what to do about a bad value: the default to go back to, where there is one."""
     group, _, rest = key.rpartition(".")
     file = CONF_DIR / group / f"{chosen.get(group)}.yaml"
     if group not in ("", "train") and file.is_file():
@@ -49,32 +49,43 @@ def _advice(key: str, chosen: Mapping[str, str]) -> str:
 
 def _node_at(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
-        if part not in model.model_fields:  # the name of a thing that is searched
-            continue
-        annotation = model.model_fields[part].annotation
-        if part == "search":
-            annotation = SearchConfig
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        model = annotation
+        if part in model.model_fields:  # else the name of a thing that is searched
+            (model,) = _models_in(model.model_fields[part].annotation)
     return [name for name in model.model_fields if name != "overrides"]
 
 
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models that a field holds: itself, or inside a mapping or a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
 def _description(model: type[BaseModel], location: list[str]) -> str | None:
-    """The words in which a field says what it takes, from the JSON schema of its model."""
+    """Return the words in which a field says what it takes, from the JSON schema of its model."""
     schema = model.model_json_schema()
     node: Any = schema
     found = None
     for part in location:
+        node = next((option for option in node.get("anyOf", ()) if "$ref" in option), node)
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
         named = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
         node = node["items"] if part.isdigit() else named
         options = [node, *node.get("anyOf", [])]
-        described = [option["description"] for option in options if "description" in option]
-        if described:
+        if described := [words for option in options if (words := allowed_words(option))]:
             nullable = any(option.get("type") == "null" for option in options)
             found = described[0] + (", or null" if nullable and "null" not in described[0] else "")
     return found
+
+
+def allowed_words(node: Mapping[str, Any]) -> str:
+    """Return what a node of a JSON schema takes: its description, or the values of which it is one; else ""."""
+    if "description" in node:
+        return str(node["description"])
+    if "enum" in node:
+        return listing(node["enum"])
+    return listing(node["items"]["enum"], "a list of") if "enum" in node.get("items", {}) else ""
 
 
 def shown_value(value: Any) -> str:

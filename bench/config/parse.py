@@ -7,15 +7,16 @@ import math
 import re
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from bench.base.errors import UserError
 from bench.base.hashing import content_of, weights_hash
 from bench.base.paths import CONF_DIR
-from bench.config.hyperparameters import AugmentOptions, Hyperparameters, ScheduleOptions
+from bench.config.capabilities import METADATA, shipped_capabilities, shipped_optimizers
+from bench.config.choices import CHOICES, checked_settings
+from bench.config.hyperparameters import Hyperparameters
 from bench.config.messages import error_sentence, shown_value
-from bench.config.schema import Config, StepCostConfig
+from bench.config.schema import Capabilities, Config, StepCostConfig
 
 
 def has_default_hyperparameters(config: Config) -> bool:
@@ -27,8 +28,7 @@ def has_default_hyperparameters(config: Config) -> bool:
 def _shipped_options() -> dict[str, list[dict[str, Any]]]:
     """Hyperparameters of the optimizers that ship, by target; several configs may share one."""
     shipped: dict[str, list[dict[str, Any]]] = {}
-    for option in group_options("optimizer"):
-        node = yaml.safe_load((CONF_DIR / "optimizer" / f"{option}.yaml").read_text())
+    for node in shipped_optimizers().values():
         if node["_target_"] != "???":
             shipped.setdefault(node["_target_"], []).append(_component("optimizer", node)["options"])
     return shipped
@@ -60,14 +60,12 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             )
     for key in ("optimizer", "model", "data"):
         node[key] = _component(key, node[key])
-    for key, allowed in (("schedule", ScheduleOptions), ("augment", AugmentOptions)):
+    for key, choices in CHOICES.items():
         options = dict(node[key])
         name = options.pop("name", None)
-        try:
-            checked = allowed(**options).model_dump(exclude_unset=True)
-        except ValidationError as error:
-            raise UserError(error_sentence(error, allowed, f"{key}.", {key: str(name)})) from None
-        node[key] = {"name": name, "options": checked}
+        if isinstance(name, str) and name in choices:
+            options = checked_settings(key, name, options).model_dump(exclude_unset=True)
+        node[key] = {"name": name, "options": options}
     if node.get("study") is None:
         node["study"] = f"{node['data']['name']}-{node['model']['name']}"
     try:
@@ -143,7 +141,7 @@ def parse_step_cost(node: dict[str, Any], overrides: list[str] | None = None) ->
 
 
 def _optimizer_entry(index: int, entry: Any) -> dict[str, Any]:
-    """An optimizer of a list: the name of a config, or a mapping of settings on top of one.
+    """Return an optimizer of a list: the name of a config, or a mapping of settings on top of one.
 
     Settings other than the config's own go into the name, such as sgd-momentum-0.9.
     """
@@ -154,7 +152,6 @@ def _optimizer_entry(index: int, entry: Any) -> dict[str, Any]:
             f"{key} must be one of {', '.join(options)}, or a mapping such as {{name:sgd,momentum:0.9}}, got {shown_value(entry)}"
         )
     name = settings.pop("name", None)
-    shipped = CONF_DIR / "optimizer" / f"{name}.yaml"
     if "_target_" in settings:
         settings["name"] = name
         return _component("optimizer", settings)
@@ -162,12 +159,12 @@ def _optimizer_entry(index: int, entry: Any) -> dict[str, Any]:
         raise UserError(
             f"{key} must be one of {', '.join(o for o in options if o != 'custom')}, got {shown_value(name)}; a class of your own is {{_target_:my_file.MyClass,lr:0.01}}"
         )
-    node = yaml.safe_load(shipped.read_text())
-    del node["search"]
+    node = {k: v for k, v in shipped_optimizers()[name].items() if k not in METADATA}
     unknown = sorted(set(settings) - set(node))
     if unknown:
+        known = ", ".join(k for k in node if k not in ("_target_", "name", "implementation"))
         raise UserError(
-            f"{key}.{unknown[0]} must be a setting of {name} ({', '.join(k for k in node if k not in ('_target_', 'name', 'implementation'))}), got an unknown one; choose one of these"
+            f"{key}.{unknown[0]} must be a setting of {name} ({known}), got an unknown one; choose one of these"
         )
     changed = {k: v for k, v in settings.items() if v != node[k]}
     parsed = _component("optimizer", node | settings)
@@ -178,14 +175,14 @@ def _optimizer_entry(index: int, entry: Any) -> dict[str, Any]:
 
 
 def group_options(group: str) -> list[str]:
-    """The options of a config group, sorted; empty where there is no such group."""
+    """Return the options of a config group, sorted; empty where there is no such group."""
     return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
 
 
 def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
     """Part the keys that are ours from the arguments of the class."""
     of_data = ("order", "num_train")
-    ours = ("needs", *{"optimizer": ("search",), "data": of_data}.get(key, ()))
+    ours = ("needs", *{"optimizer": METADATA, "data": of_data}.get(key, ()))
     options = {name: value for name, value in node.items() if name not in ours}
     target, name = options.pop("_target_", None), options.pop("name", None)
     if target in (None, "???"):
@@ -203,12 +200,11 @@ def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
     if key == "optimizer":
         if node.get("needs"):
             parsed["needs"] = sorted(set(node["needs"]), key=str) if isinstance(node["needs"], list) else node["needs"]
-        if node.get("search"):
-            parsed["search"] = node["search"]
+        parsed |= {name: node[name] for name in METADATA if node.get(name) not in (None, {})}
         parsed["implementation"] = options.pop("implementation", "default")
         if isinstance(target, str) and target.startswith(("torch.optim.", "optimizers.")):
             try:
-                checked = Hyperparameters(**options)
+                checked = Hyperparameters.model_validate(options, context={"pairs": _pairs(node)})
             except ValidationError as error:
                 raise UserError(
                     error_sentence(error, Hyperparameters, "optimizer.", {"optimizer": str(name)})
@@ -218,3 +214,12 @@ def _component(key: str, node: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}.{option} must be a finite number, got {value}; give a number")
     return parsed
+
+
+def _pairs(optimizer: dict[str, Any]) -> list[str]:
+    """Return the settings of which an optimizer takes two; none where its capabilities are wrong, which is said later."""
+    try:
+        own = Capabilities.model_validate(optimizer.get("capabilities") or {})
+    except ValidationError:
+        return []
+    return own.pairs if optimizer.get("capabilities") else shipped_capabilities(optimizer["_target_"]).pairs

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
+from bench.base.metrics import METRICS
+from bench.config.augmentation import AUGMENTATIONS
 from bench.config.fields import (
     Flag,
     Folder,
@@ -19,13 +21,24 @@ from bench.config.fields import (
     Seed,
     Target,
     listed_values,
+    listing,
+    named_in_text,
+    one_of,
 )
+from bench.config.losses import LOSS_NAMES
+from bench.config.schedules import SCHEDULES
+
+METRIC_NAMES = tuple(metric.name for metric in METRICS)
+
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop", "nadam", "adamax", "adadelta")
 """The six that the bench is about, by their config."""
 
 
-IMPLEMENTATIONS = ("default", "forloop", "foreach", "fused", "compiled", "reference")
+Implementation = Literal["default", "forloop", "foreach", "fused", "compiled", "reference"]
+
+
+IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
 
 
 class Component(Section):
@@ -39,7 +52,7 @@ class Component(Section):
 class DataConfig(Component):
     """A data set, the order in which its training batches come, and how many training examples are used (None: all)."""
 
-    order: Annotated[Literal["reshuffled", "frozen"], Field(description="one of reshuffled, frozen")] = "reshuffled"
+    order: Literal["reshuffled", "frozen"] = "reshuffled"
     num_train: Positive | None = None
 
 
@@ -55,50 +68,73 @@ class SearchConfig(Section):
 
     center: PositiveFloat
     decades: PositiveFloat | None = None
-    scale: Annotated[Literal["log", "one_minus"], Field(description="one of log, one_minus")] = "log"
+    scale: Literal["log", "one_minus"] = "log"
     source: str | None = None
 
 
-class OptimizerConfig(Component):
-    """An optimizer, which implementation of its step runs, what it needs beside gradients, and where it is searched."""
+class Capabilities(Section):
+    """What is true of an optimizer whatever its settings.
 
-    search: dict[str, SearchConfig] = {}
+    Attributes:
+        implementations: Forms of its step beside the default one; in a config also as a text with commas.
+        reference: Dotted path of the readable rule that runs with `implementation=reference`.
+        fixed_lr: Why its learning rate cannot follow a schedule, such as "it is the size of the first step only".
+        growing_state: Setting that holds for how many steps its state keeps growing, such as a length of history.
+        pairs: Settings that take two numbers where other optimizers take one.
+    """
+
+    implementations: Annotated[
+        list[Literal["forloop", "foreach", "fused", "compiled"]], BeforeValidator(named_in_text)
+    ] = []
+    reference: Target | None = None
+    fixed_lr: Annotated[str, Field(min_length=1, description="a reason in words, or null")] | None = None
+    growing_state: Annotated[str, Field(min_length=1, description="the name of a setting, or null")] | None = None
+    pairs: Annotated[
+        list[Annotated[str, Field(description="the name of a setting")]],
+        Field(description="a list of names of settings"),
+    ] = []
+
+
+class OptimizerConfig(Component):
+    """An optimizer, which implementation of its step runs, what it needs beside gradients, and what is known of it.
+
+    Attributes:
+        label: Its name in figures and reports; None: `name`.
+        colour: Its colour in figures; None: the next free one of the palette.
+        capabilities: None: those of the shipped config of the same class.
+        search: Where a tuned sweep looks, by setting.
+    """
+
+    label: Annotated[str, Field(min_length=1, description="a name in words, or null")] | None = None
+    colour: Annotated[str, Field(min_length=1, description='a colour such as "#0072b2", or null')] | None = None
+    capabilities: (
+        Annotated[
+            Capabilities, Field(description="a mapping of implementations, reference, fixed_lr, growing_state, pairs")
+        ]
+        | None
+    ) = None
+    search: Annotated[
+        dict[str, SearchConfig], Field(description="a mapping from settings to ranges, such as {lr: {center: 1e-3}}")
+    ] = {}
 
     needs: Annotated[
         list[Need], Field(description="a list of what it needs: closure, create_graph, evaluation_weights")
     ] = []
 
-    implementation: Annotated[
-        Literal["default", "forloop", "foreach", "fused", "compiled", "reference"],
-        Field(description="one of " + ", ".join(IMPLEMENTATIONS)),
-    ]
-
-
-SCHEDULES = ("constant", "step", "cosine", "warmup_cosine", "inverse_sqrt", "one_cycle", "plateau")
+    implementation: Implementation
 
 
 class ScheduleConfig(Section):
     """The factor on the learning rate over the steps, and its settings."""
 
-    name: Annotated[
-        Literal["constant", "step", "cosine", "warmup_cosine", "inverse_sqrt", "one_cycle", "plateau"],
-        Field(description="one of " + ", ".join(SCHEDULES)),
-    ]
+    name: Annotated[str, one_of(SCHEDULES), Field(description=listing(SCHEDULES))]
     options: dict[str, Any]
-
-
-AUGMENTS = ("none", "crop", "rotation", "flip", "standard")
-
-
-METRICS = ("grad_norm", "layer_grad_norm", "update_ratio", "distance", "latency", "moved_accuracy")
 
 
 class AugmentConfig(Section):
     """What is done to the images of a training batch, and its settings."""
 
-    name: Annotated[
-        Literal["none", "crop", "rotation", "flip", "standard"], Field(description="one of " + ", ".join(AUGMENTS))
-    ]
+    name: Annotated[str, one_of(AUGMENTATIONS), Field(description=listing(AUGMENTATIONS))]
     options: dict[str, Any]
 
 
@@ -112,11 +148,9 @@ class RegularizationConfig(Section):
 class DeviceConfig(Section):
     """Where and how a run computes."""
 
-    name: Annotated[
-        Literal["cpu", "cuda", "mps", "auto", "fake"], Field(description="one of cpu, cuda, mps, auto, fake")
-    ]
+    name: Literal["cpu", "cuda", "mps", "auto", "fake"]
     threads: Annotated[int, Field(ge=1, le=1024, description="a whole number from 1 to 1024")]
-    precision: Annotated[Literal["fp32", "tf32", "bf16"], Field(description="one of fp32, tf32, bf16")]
+    precision: Literal["fp32", "tf32", "bf16"]
 
 
 class TrainConfig(Section):
@@ -158,10 +192,8 @@ class LauncherConfig(Section):
 class SweepConfig(Section):
     """What `-m` makes of the values given: see `conf/sweep/`."""
 
-    name: Annotated[Literal["product", "tuned"], Field(description="one of product, tuned")] = "product"
-    method: Annotated[
-        Literal["grid", "random", "halton", "tpe"], Field(description="one of grid, random, halton, tpe")
-    ] = "grid"
+    name: Literal["product", "tuned"] = "product"
+    method: Literal["grid", "random", "halton", "tpe"] = "grid"
     trials: Annotated[int, Field(ge=2, le=10**5, description="a whole number from 2 to 100000")] = 9
     over: Annotated[
         list[str], Field(min_length=1, description="a list of entries of optimizer.search, such as [lr,weight_decay]")
@@ -169,10 +201,7 @@ class SweepConfig(Section):
     decades: Annotated[
         float, Field(gt=0, le=20, allow_inf_nan=False, description="a number of decades above 0, 20 at most")
     ] = 4.0
-    select: Annotated[
-        Literal["final_val_loss", "best_val_loss", "val_error"],
-        Field(description="one of final_val_loss, best_val_loss, val_error"),
-    ] = "final_val_loss"
+    select: Literal["final_val_loss", "best_val_loss", "val_error"] = "final_val_loss"
     trial_seed: Seed = 0
     seeds: Annotated[int, Field(ge=1, le=10**4, description="a whole number from 1 to 10000")] = 10
     untuned: Flag = True
@@ -192,7 +221,7 @@ class TrialConfig(Section):
         history: File of the values that earlier trials had on their way, by which this one is given up.
     """
 
-    stage: Annotated[Literal["single", "tune", "final"], Field(description="one of single, tune, final")] = "single"
+    stage: Literal["single", "tune", "final"] = "single"
     number: Annotated[int, Field(ge=0, description="a whole number of at least 0, or null")] | None = None
     tuning: str | None = None
     search: str | None = None
@@ -230,17 +259,18 @@ class Config(Command):
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     augment: AugmentConfig
-    loss: Annotated[Literal["default", "nll", "as_printed"], Field(description="one of default, nll, as_printed")]
+    loss: Annotated[str, one_of(LOSS_NAMES), Field(description=listing(LOSS_NAMES))]
     regularization: RegularizationConfig
     train: TrainConfig
     metrics: Annotated[
         list[
             Annotated[
-                Literal["grad_norm", "layer_grad_norm", "update_ratio", "distance", "latency", "moved_accuracy"],
-                Field(description="one of " + ", ".join(METRICS)),
+                str,
+                one_of(METRIC_NAMES),
+                Field(description=listing(METRIC_NAMES)),
             ]
         ],
-        Field(description="a list of " + ", ".join(METRICS)),
+        Field(description=listing(METRIC_NAMES, "a list of")),
     ]
     memory: Flag
     force: Flag
@@ -273,13 +303,8 @@ class StepCostConfig(Command):
 
     optimizers: list[OptimizerConfig]
     implementations: Annotated[
-        list[
-            Annotated[
-                Literal["reference", "forloop", "foreach", "fused", "compiled"],
-                Field(description="one of reference, forloop, foreach, fused, compiled"),
-            ]
-        ],
-        Field(min_length=1, description="a list of reference, forloop, foreach, fused, compiled"),
+        list[Literal["reference", "forloop", "foreach", "fused", "compiled"]],
+        Field(min_length=1),
     ]
     baseline: Annotated[str, Field(description="one of the optimizers, or null")]
     replicates: Annotated[int, Field(ge=5, le=1000, description="a whole number from 5 to 1000 of fresh processes")]

@@ -91,7 +91,7 @@ def load(
 
 
 def stdlib_text() -> str:
-    """The first million characters of the standard library's public modules, packages left out.
+    """Read the first million characters of the standard library's public modules, packages left out.
 
     Raises:
         UserError: The sources are not there.

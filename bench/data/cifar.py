@@ -66,7 +66,7 @@ def load_100(
 
 
 def _parts(kind: type[CIFAR10], what: str, root: str | None, download: bool) -> list[tuple[Tensor, Tensor]]:
-    """Images (N, 3, 32, 32) and classes of train and test."""
+    """Return images (N, 3, 32, 32) and classes of train and test."""
     where = folder(root, download)
     held = where / kind.base_folder
     listed = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]

@@ -65,6 +65,14 @@ class Dataset:
             known in closed form: the gap to it is recorded.
         optimum_of: That model, by its `_target_`.
         reads_files: Whether making a batch waits for other processes that read files.
+
+    Example:
+        >>> split = torch.zeros(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+        >>> data = from_tensors({"train": split, "val": split, "test": split})
+        >>> data.spec.task, data.spec.num_outputs, data.size("train"), data.steps_per_epoch(4)
+        ('classification', 3, 6, 2)
+        >>> [len(inputs) for inputs, _ in data.in_order("val", 4)]
+        [4, 2]
     """
 
     spec: DataSpec
@@ -80,16 +88,16 @@ class Dataset:
         return math.ceil(self.size("train") / batch_size)
 
     def size(self, split: str) -> int:
-        """Number of examples of a split."""
+        """Return the number of examples of a split."""
         return len(self.splits[split][0])
 
     def to(self, device: torch.device) -> Dataset:
-        """The same data on another device. Examples that share their memory (stride 0) still do there."""
+        """Return the same data on another device. Examples that share their memory (stride 0) still do there."""
         moved = {split: (_moved(x, device), _moved(y, device)) for split, (x, y) in self.splits.items()}
         return replace(self, splits=moved)
 
-    def first(self, num: int) -> Batch:
-        """The first training examples, as copies: to try a model on, not to learn from."""
+    def sample_batch(self, num: int) -> Batch:
+        """Return the first training examples, as copies: to try a model on, not to learn from."""
         inputs, targets = (part[:num].clone(memory_format=torch.contiguous_format) for part in self.splits["train"])
         return inputs, targets
 
@@ -109,7 +117,7 @@ class Dataset:
             yield inputs[chosen], targets[chosen]
 
     def in_order(self, split: str, batch_size: int) -> Iterator[Batch]:
-        """A split once through, in batches; copies, for a model may change its input in place."""
+        """Yield a split once, in batches; copies, for a model may change its input in place."""
         for batch, wanted in zip(*(part.split(batch_size) for part in self.splits[split]), strict=True):
             yield batch.clone(), wanted
 
@@ -125,7 +133,7 @@ class Dataset:
         return self.splits["train"][1].numpy(force=True)
 
     def limited(self, num_train: int) -> Dataset:
-        """The same data with fewer training examples, those of a smaller number among those of a larger.
+        """Return the same data with fewer training examples, those of a smaller number among those of a larger.
 
         They are the first of one order of all training examples, kept in their old places: that of
         `stratified_order` where each has one class, so that the classes keep their shares, else a permutation;
@@ -160,7 +168,7 @@ class Dataset:
         )
 
     def _train_at(self, places: np.ndarray) -> Any:
-        """What `splits` holds as train, with the examples at these places only."""
+        """Return what `splits` holds as train, with the examples at these places only."""
         inputs, targets = self.splits["train"]
         chosen = torch.from_numpy(places).to(inputs.device)
         return _at(inputs, chosen), _at(targets, chosen)
@@ -213,7 +221,7 @@ def from_tensors(
     optimum: float | None = None,
     optimum_of: str = "",
 ) -> Dataset:
-    """A data set in memory, from inputs and targets of train, val and test.
+    """Make a data set in memory, from inputs and targets of train, val and test.
 
     Args:
         pairs: Inputs and targets of each split.
@@ -229,6 +237,26 @@ def from_tensors(
             between splits, or a class or token is out of its range.
     """
     pairs = {split: (_plain(x), _plain(y)) for split, (x, y) in pairs.items()}
+    _check_lengths_and_shapes(pairs)
+    if num_tokens is not None:
+        pairs = {split: (x.long(), y) for split, (x, y) in pairs.items()}
+        _check_tokens(pairs, num_tokens)
+    _check_kinds(pairs)
+    if task is None:
+        task, pairs = _task_of(pairs)
+    target_shape: tuple[int, ...] = ()
+    if task == "classification":
+        num_outputs = _num_classes(pairs, num_outputs)
+        target_shape = tuple(pairs["train"][1].shape[1:])
+        splits = {split: (_inputs(x), y.long().contiguous()) for split, (x, y) in pairs.items()}
+    else:
+        splits = {split: (_inputs(x), y.float().reshape(len(y), -1)) for split, (x, y) in pairs.items()}
+        num_outputs = splits["train"][1].shape[1]
+    spec = DataSpec(tuple(pairs["train"][0].shape[1:]), num_outputs, task, target_shape, num_tokens)
+    return Dataset(spec, splits, _fingerprint(splits), optimum=optimum, optimum_of=optimum_of)
+
+
+def _check_lengths_and_shapes(pairs: Mapping[str, Batch]) -> None:
     for split, (x, y) in pairs.items():
         if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
             raise UserError(
@@ -238,54 +266,66 @@ def from_tensors(
     shapes = {tuple(x.shape[1:]) for x, _ in pairs.values()}
     if len(shapes) > 1:
         raise UserError(f"data: inputs of all splits must have one shape, got {sorted(shapes)}")
-    if num_tokens is not None:
-        pairs = {split: (x.long(), y) for split, (x, y) in pairs.items()}
-        for split, (x, _) in pairs.items():
-            if int(x.min()) < 0 or int(x.max()) >= num_tokens:
-                raise UserError(
-                    f"data: tokens must be whole numbers from 0 to {num_tokens - 1},"
-                    f" got {int(x.min())} to {int(x.max())} in {split}"
-                )
-    kinds = {(tuple(y.shape[1:]), y.is_floating_point()) for _, y in pairs.values()}
-    if len(kinds) > 1:
+
+
+def _check_tokens(pairs: Mapping[str, Batch], num_tokens: int) -> None:
+    for split, (x, _) in pairs.items():
+        if int(x.min()) < 0 or int(x.max()) >= num_tokens:
+            raise UserError(
+                f"data: tokens must be whole numbers from 0 to {num_tokens - 1},"
+                f" got {int(x.min())} to {int(x.max())} in {split}"
+            )
+
+
+def _check_kinds(pairs: Mapping[str, Batch]) -> None:
+    if len({_kind(y) for _, y in pairs.values()}) > 1:
         told = ", ".join(f"{y.dtype} {list(y.shape)} in {split}" for split, (_, y) in pairs.items())
         raise UserError(f"data: targets of all splits must be of one kind and shape, got {told.replace('torch.', '')}")
-    if task is None:
-        ((shape, is_floating),) = kinds
-        if not is_floating and shape == (1,):
-            pairs = {split: (x, y.squeeze(1)) for split, (x, y) in pairs.items()}
-        elif not is_floating and shape:
-            raise UserError(
-                f"data: targets must be one whole number each for classes, or floating-point numbers for values, got"
-                f" whole numbers of shape {list(shape)}; convert them"
-            )
-        task = "regression" if is_floating else "classification"
-    target_shape: tuple[int, ...] = ()
-    if task == "classification":
-        lowest = min(int(y.min()) for _, y in pairs.values())
-        highest = max(int(y.max()) for _, y in pairs.values())
-        if lowest < 0:
-            raise UserError(f"data: classes must be whole numbers from 0, got {lowest}")
-        if num_outputs is not None and highest >= num_outputs:
-            raise UserError(f"data: classes must be whole numbers from 0 to {num_outputs - 1}, got {highest}")
-        num_examples = sum(len(y) for _, y in pairs.values())
-        if num_outputs is None and highest >= max(1000, num_examples):
-            raise UserError(
-                f"data: classes must be numbered 0, 1, 2, ..., got {highest} among {num_examples:,} examples;"
-                " number them anew"
-            )
-        num_outputs = num_outputs or 1 + highest
-        target_shape = tuple(pairs["train"][1].shape[1:])
-        splits = {split: (_inputs(x), y.long().contiguous()) for split, (x, y) in pairs.items()}
-    else:
-        splits = {split: (_inputs(x), y.float().reshape(len(y), -1)) for split, (x, y) in pairs.items()}
-        num_outputs = splits["train"][1].shape[1]
-    spec = DataSpec(shapes.pop(), num_outputs, task, target_shape, num_tokens)
-    return Dataset(spec, splits, _fingerprint(splits), optimum=optimum, optimum_of=optimum_of)
+
+
+def _kind(targets: Tensor) -> tuple[tuple[int, ...], bool]:
+    """Return the shape of a target, and whether it is of floating-point numbers."""
+    return tuple(targets.shape[1:]), targets.is_floating_point()
+
+
+def _task_of(pairs: Mapping[str, Batch]) -> tuple[str, Mapping[str, Batch]]:
+    """Return the task that targets of one kind stand for, and the pairs with classes as single numbers."""
+    shape, is_floating = _kind(pairs["train"][1])
+    if is_floating:
+        return "regression", pairs
+    if shape == (1,):
+        return "classification", {split: (x, y.squeeze(1)) for split, (x, y) in pairs.items()}
+    if shape:
+        raise UserError(
+            f"data: targets must be one whole number each for classes, or floating-point numbers for values, got"
+            f" whole numbers of shape {list(shape)}; convert them"
+        )
+    return "classification", pairs
+
+
+def _num_classes(pairs: Mapping[str, Batch], num_outputs: int | None) -> int:
+    """Return the number of classes: what was said, or the highest that occurs, and one.
+
+    Raises:
+        UserError: A class is out of range, or they are not numbered from 0.
+    """
+    lowest = min(int(y.min()) for _, y in pairs.values())
+    highest = max(int(y.max()) for _, y in pairs.values())
+    if lowest < 0:
+        raise UserError(f"data: classes must be whole numbers from 0, got {lowest}")
+    if num_outputs is not None and highest >= num_outputs:
+        raise UserError(f"data: classes must be whole numbers from 0 to {num_outputs - 1}, got {highest}")
+    num_examples = sum(len(y) for _, y in pairs.values())
+    if num_outputs is None and highest >= max(1000, num_examples):
+        raise UserError(
+            f"data: classes must be numbered 0, 1, 2, ..., got {highest} among {num_examples:,} examples;"
+            " number them anew"
+        )
+    return num_outputs or 1 + highest
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """Dense, without a graph, and of a kind that all operators know."""
+    """Return a tensor dense, without a graph, and of a kind that all operators know."""
     tensor = tensor.detach()
     tensor = tensor.to_dense() if tensor.layout != torch.strided else tensor
     return tensor.long() if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64) else tensor
@@ -313,7 +353,7 @@ def _fingerprint(splits: dict[str, tuple[Tensor, Tensor]]) -> str:
 
 
 def stratified_order(targets: np.ndarray, seed: int = 0) -> np.ndarray:
-    """An order of all examples in which every stretch holds the classes in their overall shares.
+    """Return an order of all examples in which every stretch holds the classes in their overall shares.
 
     Within a class the order is random. It is the same on every machine and for every NumPy:
     `RandomState` is frozen.

@@ -56,11 +56,11 @@ class Images(MapDataset[tuple[Tensor, int]]):
         self.transform = v2.Compose(steps + [v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)] * normalize)
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """One image (3, size, size) and its class.
+        """Return one image (3, size, size) and its class.
 
         Raises:
             UserError: It cannot be read.
@@ -68,7 +68,7 @@ class Images(MapDataset[tuple[Tensor, int]]):
         return self.transform(self.read(index)), int(self.targets[index])
 
     def read(self, index: int) -> Image.Image:
-        """One image as it lies in the file, in red, green and blue.
+        """Return one image as it lies in the file, in red, green and blue.
 
         Raises:
             UserError: It cannot be read, or has more than 8 bits a channel.
@@ -96,7 +96,7 @@ def load(
     val_share: float = 0.1,
     normalize: bool = True,
 ) -> StreamingDataset:
-    """Images in folders by class, as ImageNet lies: train/<class>/*.JPEG and val/<class>/*.JPEG.
+    """Load images in folders by class, as ImageNet lies: train/<class>/*.JPEG and val/<class>/*.JPEG.
 
     Also .jpg .png .ppm .bmp .pgm .tif .tiff .webp, in folders within a class folder too. Names that
     start with a dot are passed over. With train/, val/ and test/ each is its split. With one of val/
@@ -133,41 +133,13 @@ def load(
         He et al., "Deep Residual Learning for Image Recognition", 2016, arXiv:1512.03385, section 3.4.
     """
     side = 224 if size is None else size
-    if type(side) is not int or not 1 <= side <= 1024:
-        raise UserError(f"size must be a whole number of pixels from 1 to 1024, or null, got {size}; null is 224")
-    if type(workers) is not int or not 0 <= workers <= 256:
-        raise UserError(f"workers must be a whole number from 0 to 256, got {workers}; 0 starts none")
-    if on_corrupt not in ("fail", "skip"):
-        raise UserError(f"on_corrupt must be fail or skip, got {on_corrupt}; choose one of them")
-    if isinstance(val_share, bool) or not isinstance(val_share, int | float) or not 0 < val_share < 1:
-        raise UserError(f"val_share must be a number between 0 and 1, got {val_share}; 0.1 holds out a tenth")
-    if not isinstance(normalize, bool):
-        raise UserError(f"normalize must be true or false, got {normalize}; set one of them")
+    _check_options(side, size, workers, on_corrupt, val_share, normalize)
     folder = _top(path)
-    names = [split for split in ("val", "test") if _counts(folder, split)]
-    if not names:
-        raise UserError(f"path must hold a folder val or test beside train, got none in {folder}; add one")
-    scans = {name: _scan(folder, name) for name in ("train", *names)}
-    classes = scans["train"].classes
-    for name in names:
-        if scans[name].classes != classes:
-            (odd, *_) = sorted(set(scans[name].classes) ^ set(classes))
-            raise UserError(
-                f"path must hold the same class folders in train and {name}, got {odd} in only one of them"
-                f" ({folder}); add or remove it, or remove {name}"
-            )
+    scans = _scans(folder)
     if on_corrupt == "skip":
         scans = _readable(folder, scans, workers)
-    if len(names) == 2:
-        parts = [scans[name] for name in SPLITS]
-    else:
-        train = scans["train"]
-        order = stratified_order(train.targets)
-        num_val = max(1, round(val_share * len(order)))
-        if num_val >= len(order):
-            raise UserError(f"val_share must leave training images, got {val_share} of {len(order)}; set a smaller one")
-        held, rest = np.sort(order[:num_val]), np.sort(order[num_val:])
-        parts = [train.chosen(rest), train.chosen(held), scans[names[0]]]
+    classes = scans["train"].classes
+    parts = _parts(scans, val_share)
     digest = hashlib.sha256(f"{side} {normalize}\0{chr(0).join(classes)}\0".encode(errors="surrogateescape"))
     for part in parts:
         digest.update(f"{len(part.paths)}\0".encode())
@@ -182,6 +154,58 @@ def load(
         digest.hexdigest()[:12],
         workers=workers,
     )
+
+
+def _check_options(side: Any, size: int | None, workers: Any, on_corrupt: str, val_share: Any, normalize: Any) -> None:
+    if type(side) is not int or not 1 <= side <= 1024:
+        raise UserError(f"size must be a whole number of pixels from 1 to 1024, or null, got {size}; null is 224")
+    if type(workers) is not int or not 0 <= workers <= 256:
+        raise UserError(f"workers must be a whole number from 0 to 256, got {workers}; 0 starts none")
+    if on_corrupt not in ("fail", "skip"):
+        raise UserError(f"on_corrupt must be fail or skip, got {on_corrupt}; choose one of them")
+    if isinstance(val_share, bool) or not isinstance(val_share, int | float) or not 0 < val_share < 1:
+        raise UserError(f"val_share must be a number between 0 and 1, got {val_share}; 0.1 holds out a tenth")
+    if not isinstance(normalize, bool):
+        raise UserError(f"normalize must be true or false, got {normalize}; set one of them")
+
+
+def _scans(folder: Path) -> dict[str, _Scan]:
+    """Return the files of the splits that there are: train, and val or test or both, of the same classes.
+
+    Raises:
+        UserError: There is neither val nor test, or classes differ.
+    """
+    names = [split for split in ("val", "test") if _counts(folder, split)]
+    if not names:
+        raise UserError(f"path must hold a folder val or test beside train, got none in {folder}; add one")
+    scans = {name: _scan(folder, name) for name in ("train", *names)}
+    classes = scans["train"].classes
+    for name in names:
+        if scans[name].classes != classes:
+            (odd, *_) = sorted(set(scans[name].classes) ^ set(classes))
+            raise UserError(
+                f"path must hold the same class folders in train and {name}, got {odd} in only one of them"
+                f" ({folder}); add or remove it, or remove {name}"
+            )
+    return scans
+
+
+def _parts(scans: dict[str, _Scan], val_share: float) -> list[_Scan]:
+    """Return train, val and test; where one of the last two is absent, the other is test and val a share of train.
+
+    Raises:
+        UserError: Nothing would be left to train on.
+    """
+    if len(scans) == 3:
+        return [scans[name] for name in SPLITS]
+    train = scans["train"]
+    order = stratified_order(train.targets)
+    num_val = max(1, round(val_share * len(order)))
+    if num_val >= len(order):
+        raise UserError(f"val_share must leave training images, got {val_share} of {len(order)}; set a smaller one")
+    held, rest = np.sort(order[:num_val]), np.sort(order[num_val:])
+    (test,) = (scan for name, scan in scans.items() if name != "train")
+    return [train.chosen(rest), train.chosen(held), test]
 
 
 @dataclass(frozen=True)
@@ -213,7 +237,7 @@ def _top(path: str | None) -> Path:
 
 
 def _counts(folder: Path, split: str) -> bool:
-    """Whether there is such a split: a test folder without folders in it has no classes."""
+    """Return whether there is such a split: a test folder without folders in it has no classes."""
     path = folder / split
     return path.is_dir() and (split != "test" or bool(_subfolders(path)))
 
@@ -282,7 +306,7 @@ class _Trials(MapDataset[str]):
 
 
 def _readable(folder: Path, scans: dict[str, _Scan], workers: int) -> dict[str, _Scan]:
-    """The files that can be decoded. All are, once; one sentence says how many could not be."""
+    """Return the files that can be decoded. All are tried, once; one sentence says how many could not be."""
     kept, wrong, num = {}, [], 0
     for name, scan in scans.items():
         trials = DataLoader(

@@ -11,7 +11,7 @@ SIZES = {"train": 1_281_167, "val": 50_000, "test": 50_000}
 
 
 def load(size: int = 224, num_classes: int = 1000, channels: int = 3) -> Dataset:
-    """One random image that stands for each of the 1,281,167 train, 50,000 val and 50,000 test images.
+    """Load one random image that stands for each of the 1,281,167 train, 50,000 val and 50,000 test images.
 
     Args:
         size: Side of the images in pixels, 1 to 4096.

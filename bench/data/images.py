@@ -20,7 +20,7 @@ Splits = tuple[Batch, Batch, Batch]
 
 
 def folder(root: str | None, download: bool) -> Path:
-    """The folder that the files of data sets lie in: `root`, or `optbench` in the user's cache folder.
+    """Return the folder that the files of data sets lie in: `root`, or `optbench` in the user's cache folder.
 
     Raises:
         UserError: `root` is no path, or `download` is neither true nor false.
@@ -35,7 +35,7 @@ def folder(root: str | None, download: bool) -> Path:
 
 
 def absent(what: str, names: list[str], where: Path) -> UserError:
-    """What to say of files that are not there and were not to be fetched.
+    """Return what to say of files that are not there and were not to be fetched.
 
     Args:
         what: Name of the data set.
@@ -49,7 +49,7 @@ def absent(what: str, names: list[str], where: Path) -> UserError:
 
 
 def unreadable(what: str, path: Path, reason: object) -> UserError:
-    """What to say of a file that is there and does not hold what it should.
+    """Return what to say of a file that is there and does not hold what it should.
 
     Args:
         what: Name of the data set.
@@ -63,7 +63,7 @@ def unreadable(what: str, path: Path, reason: object) -> UserError:
 
 
 def unfetched(what: str, error: Exception) -> UserError:
-    """What to say where files could not be fetched; the lines of the error become one."""
+    """Return what to say where files could not be fetched; the lines of the error become one."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return UserError(
         f"data.download must be possible where it is true, got no {what} files: {reason};"
@@ -79,7 +79,7 @@ def three_splits(
     reconstruct: bool = False,
     normalize: bool = False,
 ) -> Splits:
-    """Train, val and test of images that come as train and test; 5,000 of train, stratified by class, are val.
+    """Split images that come as train and test into three; 5,000 of train, stratified by class, are val.
 
     Args:
         train: Images (N, C, H, W) from 0 to 255 and classes (N,), N > 5,000, in an order that is kept.
@@ -118,7 +118,7 @@ def normalized(splits: Splits) -> Splits:
 
 
 def pair(images: Tensor, classes: Tensor, reconstruct: bool) -> Batch:
-    """Images (N, C, H, W) and what to predict: their classes (N,), or all their values (N, C * H * W).
+    """Return images (N, C, H, W) and what to predict: their classes (N,), or all their values (N, C * H * W).
 
     Raises:
         UserError: `reconstruct` is neither true nor false.
@@ -129,7 +129,7 @@ def pair(images: Tensor, classes: Tensor, reconstruct: bool) -> Batch:
 
 
 def resized(images: Tensor, side: int | None) -> Tensor:
-    """Images (N, C, H, W) scaled to side x side by bilinear interpolation; unchanged for None.
+    """Scale images (N, C, H, W) to side x side by bilinear interpolation; None leaves them unchanged.
 
     Raises:
         UserError: The side is no whole number from 1 to 1024.

@@ -72,7 +72,7 @@ def load_fashion(
 
 
 def _parts(kind: type[MNIST], what: str, root: str | None, download: bool) -> list[tuple[Tensor, Tensor]]:
-    """Images (N, 1, 28, 28) and classes of train and test."""
+    """Return images (N, 1, 28, 28) and classes of train and test."""
     where = folder(root, download)
     raw = where / kind.__name__ / "raw"
     names = [Path(name).stem for name, _ in kind.resources]

@@ -76,7 +76,7 @@ def load(drop_last: bool = True) -> Dataset:
 
 
 def lowest_loss(points: Tensor) -> float:
-    """The lowest mean of (theta - x)' Q (theta - x) / 2 over points x: that at their mean.
+    """Return the lowest mean of (theta - x)' Q (theta - x) / 2 over points x: that at their mean.
 
     Args:
         points: Shape (N, 100).

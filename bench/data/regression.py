@@ -12,7 +12,7 @@ from bench.data.dataset import Dataset, from_tensors
 
 
 def load(features: int = 10, size: int = 1000, noise: float = 0.1, condition: float = 1.0, seed: int = 0) -> Dataset:
-    """y = w'x + b + noise * eps, with x from N(0, Sigma), and w, b and eps from N(0, 1).
+    """Draw y = w'x + b + noise * eps, with x from N(0, Sigma), and w, b and eps from N(0, 1).
 
     The eigenvalues of Sigma are spread evenly on a log scale from 1 down to 1 / condition, along axes
     turned at random. The Hessian of the mean squared error in w is 2 X'X / N, about 2 Sigma: the
@@ -60,7 +60,7 @@ def load(features: int = 10, size: int = 1000, noise: float = 0.1, condition: fl
 
 
 def lowest_loss(inputs: np.ndarray, targets: np.ndarray) -> float:
-    """The lowest mean squared error of a linear model with bias.
+    """Return the lowest mean squared error of a linear model with bias.
 
     Args:
         inputs: Shape (N, features), double precision.

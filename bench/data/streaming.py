@@ -61,15 +61,15 @@ class StreamingDataset(Dataset):
                 raise UserError(f"data: {split} must have at least one example, got none")
 
     def size(self, split: str) -> int:
-        """Number of examples of a split."""
+        """Return the number of examples of a split."""
         return len(self.splits[split])  # type: ignore[arg-type]
 
     def to(self, device: torch.device) -> StreamingDataset:
-        """The same data, its batches on another device."""
+        """Return the same data, its batches on another device."""
         return replace(self, device=device)
 
-    def first(self, num: int) -> Batch:
-        """The first training examples: to try a model on, not to learn from. Read by this process."""
+    def sample_batch(self, num: int) -> Batch:
+        """Return the first training examples: to try a model on, not to learn from. Read by this process."""
         (batch,) = self._batches("train", [list(range(min(num, self.size("train"))))], workers=0)
         return batch
 
@@ -84,7 +84,7 @@ class StreamingDataset(Dataset):
         return self._batches("train", _Order(self.size("train"), batch_size, seed, frozen), self.workers)
 
     def in_order(self, split: str, batch_size: int) -> Iterator[Batch]:
-        """A split once through, in batches."""
+        """Yield a split once, in batches."""
         return self._batches(split, _Sequence(self.size(split), batch_size), self.workers)
 
     def train_classes(self) -> np.ndarray | None:
@@ -230,5 +230,5 @@ class _Collate:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, on one line."""
+    """Return what an error says, on one line."""
     return " ".join(str(error).split()) or "(no message)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def load(
     label_column: str = "label",
     download: bool = False,
 ) -> Dataset:
-    """Texts, each of one class.
+    """Load texts, each of one class.
 
     The sources:
 
@@ -115,76 +116,135 @@ def load(
     Differs from Kim, who trains on the phrases of SST as well, takes the words of val and test into the
     vocabulary, and leaves out every letter that is not in ASCII.
     """
-    _one_of("features", features, ("bag", "tokens"))
-    _one_of("on_error", on_error, ("fail", "skip"))
-    for name, value, most in (("max_words", max_words, 10**7), ("max_length", max_length, 10**5)):
-        if value is not None:
-            _whole(name, value, most)
-    _whole("min_count", min_count, 10**9)
-    for name, text in (("root", root), ("path", path), ("encoding", encoding), ("subset", subset)):
-        if not isinstance(text, str | None):
-            raise UserError(f"{name} must be a text, or null, got {text}; write it in quotes")
-    for name, text in (("source", source), ("text_column", text_column), ("label_column", label_column)):
-        if not isinstance(text, str) or not text:
-            raise UserError(f"{name} must be a name, got {text}; write it in quotes")
-    if lowercase is not None and not isinstance(lowercase, bool):
-        raise UserError(f"lowercase must be true, false or null, got {lowercase}; set one of them")
-    if not isinstance(download, bool):
-        raise UserError(f"download must be true or false, got {download}; set one of them")
-
-    own = path is not None
-    if own and source in ("stdlib", *FILES):
-        raise UserError(
-            f"data.name must be one of your own where data.path is set, got {source}, which is another data set;"
-            " add data.name=mine"
-        )
-    skip = on_error == "skip"
-    charset = encoding or ("utf-8" if own else ENCODINGS.get(source, "utf-8"))
-    columns = (label_column, text_column)
-    if own:
-        parts = own_files(Path(str(path)).expanduser(), columns, charset, skip)
-    elif source == "stdlib":
-        parts = {"train": stdlib_lines()}
-    elif source in FILES:
-        parts = known_files(source, root, charset, skip)
-    else:
-        parts = hugging_face(source, subset, columns, download, skip)
-
+    options = _Options(
+        source=source,
+        root=root,
+        path=path,
+        features=features,
+        max_words=max_words,
+        max_length=max_length,
+        min_count=min_count,
+        lowercase=lowercase,
+        encoding=encoding,
+        on_error=on_error,
+        subset=subset,
+        text_column=text_column,
+        label_column=label_column,
+        download=download,
+    )
+    options.check()
+    parts = options.parts()
     classes = _classes(parts["train"])
-    parts = {split: _of_classes(part, classes, parts["train"].place, skip) for split, part in parts.items()}
+    parts = {split: _of_classes(part, classes, parts["train"].place, options.skip) for split, part in parts.items()}
     parts = _three(parts, classes)
-    is_code = source == "stdlib" and not own
-    if lowercase is None:
-        lowercase = own or source not in ("stdlib", "trec")
-    split_up = code_words if is_code else words
-    texts = {
-        split: [split_up(text.lower() if lowercase else text) for text in part.texts] for split, part in parts.items()
-    }
+    texts = {split: options.words(part.texts) for split, part in parts.items()}
     targets = {
         split: torch.tensor([classes[label] for label in part.labels], dtype=torch.int64)
         for split, part in parts.items()
     }
-    if max_words is None and features == "bag":
-        max_words = BAG_WORDS
-    vocabulary = _vocabulary(texts["train"], max_words, min_count)
     if features == "bag":
-        bags = {split: bag_of_words(texts[split], vocabulary) for split in SPLITS}
-        return from_tensors(
-            {split: (bags[split], targets[split]) for split in SPLITS}, "classification", num_outputs=len(classes)
-        )
-    length = max_length or max(WIDEST_FILTER, max(map(len, texts["train"])))
+        vocabulary = _vocabulary(texts["train"], BAG_WORDS if max_words is None else max_words, min_count)
+        inputs = {split: bag_of_words(texts[split], vocabulary) for split in SPLITS}
+    else:
+        vocabulary = _vocabulary(texts["train"], max_words, min_count)
+        length = _length(texts, max_length)
+        inputs = {split: tokens(texts[split], vocabulary, length) for split in SPLITS}
+    return from_tensors(
+        {split: (inputs[split], targets[split]) for split in SPLITS},
+        "classification",
+        num_outputs=len(classes),
+        num_tokens=None if features == "bag" else 2 + len(vocabulary),
+    )
+
+
+def _length(texts: dict[str, list[list[str]]], chosen: int | None) -> int:
+    """Return the length of texts in tokens.
+
+    Raises:
+        UserError: Texts of that length would not fit the memory meant for them.
+    """
+    length = chosen or max(WIDEST_FILTER, max(map(len, texts["train"])))
     num = sum(map(len, texts.values()))
     if num * length * 8 > MAX_BYTES:
         raise UserError(
             f"max_length must be at most {MAX_BYTES // 8 // num:,} for {num:,} texts (4 GiB), got {length:,};"
             " set data.max_length: longer texts lose their end"
         )
-    return from_tensors(
-        {split: (tokens(texts[split], vocabulary, length), targets[split]) for split in SPLITS},
-        "classification",
-        num_outputs=len(classes),
-        num_tokens=2 + len(vocabulary),
-    )
+    return length
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Arguments of `load`, by the same names."""
+
+    source: str
+    root: str | None
+    path: str | None
+    features: str
+    max_words: int | None
+    max_length: int | None
+    min_count: int
+    lowercase: bool | None
+    encoding: str | None
+    on_error: str
+    subset: str | None
+    text_column: str
+    label_column: str
+    download: bool
+
+    @property
+    def skip(self) -> bool:
+        """Whether lines that cannot be read are left out."""
+        return self.on_error == "skip"
+
+    def check(self) -> None:
+        """Hold all to their types and ranges.
+
+        Raises:
+            UserError: One is something else.
+        """
+        _one_of("features", self.features, ("bag", "tokens"))
+        _one_of("on_error", self.on_error, ("fail", "skip"))
+        for name, most in (("max_words", 10**7), ("max_length", 10**5)):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), most)
+        _whole("min_count", self.min_count, 10**9)
+        for name in ("root", "path", "encoding", "subset"):
+            if not isinstance(text := getattr(self, name), str | None):
+                raise UserError(f"{name} must be a text, or null, got {text}; write it in quotes")
+        for name in ("source", "text_column", "label_column"):
+            text = getattr(self, name)
+            if not isinstance(text, str) or not text:
+                raise UserError(f"{name} must be a name, got {text}; write it in quotes")
+        if self.lowercase is not None and not isinstance(self.lowercase, bool):
+            raise UserError(f"lowercase must be true, false or null, got {self.lowercase}; set one of them")
+        if not isinstance(self.download, bool):
+            raise UserError(f"download must be true or false, got {self.download}; set one of them")
+        if self.path is not None and self.source in ("stdlib", *FILES):
+            raise UserError(
+                f"data.name must be one of your own where data.path is set, got {self.source}, which is another data set;"
+                " add data.name=mine"
+            )
+
+    def parts(self) -> dict[str, Part]:
+        """Return the texts of the splits that the source has."""
+        charset = self.encoding or ("utf-8" if self.path is not None else ENCODINGS.get(self.source, "utf-8"))
+        columns = (self.label_column, self.text_column)
+        if self.path is not None:
+            return own_files(Path(self.path).expanduser(), columns, charset, self.skip)
+        if self.source == "stdlib":
+            return {"train": stdlib_lines()}
+        if self.source in FILES:
+            return known_files(self.source, self.root, charset, self.skip)
+        return hugging_face(self.source, self.subset, columns, self.download, self.skip)
+
+    def words(self, texts: Sequence[str]) -> list[list[str]]:
+        """Return the words of each text, or of each line of code."""
+        lowercase = self.lowercase
+        if lowercase is None:
+            lowercase = self.path is not None or self.source not in ("stdlib", "trec")
+        split_up = code_words if self.source == "stdlib" else words
+        return [split_up(text.lower() if lowercase else text) for text in texts]
 
 
 _NO_WORD = re.compile(r"[^\w(),!?'`]|_")
@@ -194,17 +254,17 @@ _CODE = re.compile(r"[^\W\d]\w*|\d+|[^\w\s]")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, by the rules of Kim's code, with letters of all alphabets."""
+    """Return the words of a text, by the rules of Kim's code, with letters of all alphabets."""
     return _SIGN.sub(r" \1 ", _CONTRACTION.sub(r" \1", _NO_WORD.sub(" ", text))).split()
 
 
 def code_words(line: str) -> list[str]:
-    """The names, numbers and single signs in a line of code."""
+    """Return the names, numbers and single signs in a line of code."""
     return _CODE.findall(line)
 
 
 def tokens(texts: Sequence[Sequence[str]], vocabulary: dict[str, int], length: int) -> torch.Tensor:
-    """Words as numbers, in rows of one length.
+    """Turn words into numbers, in rows of one length.
 
     Args:
         texts: Words of each text.
@@ -222,7 +282,7 @@ def tokens(texts: Sequence[Sequence[str]], vocabulary: dict[str, int], length: i
 
 
 def bag_of_words(texts: Sequence[Sequence[str]], vocabulary: dict[str, int]) -> torch.Tensor:
-    """Which words occur in each text: 1 for those, 0 for all others.
+    """Mark which words occur in each text: 1 for those, 0 for all others.
 
     Args:
         texts: Words of each text.
@@ -257,7 +317,7 @@ def _vocabulary(texts: Sequence[Sequence[str]], max_words: int | None, min_count
 
 
 def _classes(train: Part) -> dict[Any, int]:
-    """Labels, sorted, and their numbers."""
+    """Return the labels, sorted, with their numbers."""
     labels = sorted(set(train.labels))
     if len(labels) < 2:
         raise UserError(
@@ -268,7 +328,7 @@ def _classes(train: Part) -> dict[Any, int]:
 
 
 def _of_classes(part: Part, classes: dict[Any, int], train: str, skip: bool) -> Part:
-    """The texts whose label is among those of train."""
+    """Return the texts whose label is among those of train."""
     unknown = [place for place, label in enumerate(part.labels) if label not in classes]
     if unknown:
         label, line = part.labels[unknown[0]], part.lines[unknown[0]]
@@ -283,7 +343,7 @@ def _of_classes(part: Part, classes: dict[Any, int], train: str, skip: bool) -> 
 
 
 def _three(parts: dict[str, Part], classes: dict[Any, int]) -> dict[str, Part]:
-    """Train, val and test; those that are absent are a tenth of train each, of every class at least one."""
+    """Return train, val and test; those that are absent are a tenth of train each, of every class at least one."""
     absent = [split for split in SPLITS if split not in parts]
     train = parts["train"]
     if not absent:

@@ -53,7 +53,7 @@ class Part(NamedTuple):
 
 
 def chosen(part: Part, places: Sequence[int]) -> Part:
-    """Some of the texts of a part, by their places."""
+    """Return some of the texts of a part, by their places."""
     return Part(
         [part.labels[place] for place in places],
         [part.texts[place] for place in places],
@@ -74,7 +74,7 @@ def warn_of(num: int, first: str) -> None:
 
 
 def stdlib_folder() -> Path:
-    """The folder of the standard library's sources.
+    """Return the folder of the standard library's sources.
 
     Raises:
         UserError: There are none.
@@ -125,7 +125,7 @@ def stdlib_lines() -> Part:
 
 
 def read_text(path: Path, encoding: str, errors: str = "strict", key: str = "path") -> str:
-    """A text file, decoded, without a byte order mark, its lines ending in \\n.
+    """Read a text file, decoded, without a byte order mark, its lines ending in \\n.
 
     Args:
         path: The file.
@@ -164,7 +164,7 @@ _UNDECODED = re.compile("[\ud800-\udfff]")
 
 
 def _part(key: str, path: Path, encoding: str, skip: bool, parse: Callable[[str], Iterator[Parsed]]) -> Part:
-    """The labels and texts of a file; what cannot be read ends it, or with `skip` is left out and counted."""
+    """Read the labels and texts of a file; what cannot be read ends it, or with `skip` is left out and counted."""
     part = Part([], [], [], str(path))
     wrong: list[tuple[int, str]] = []
     whole = read_text(path, encoding, "surrogateescape" if skip else "strict", key)
@@ -238,7 +238,7 @@ def _sst_lines(whole: str) -> Iterator[Parsed]:
 
 
 def own_files(path: Path, columns: tuple[str, str], encoding: str, skip: bool) -> dict[str, Part]:
-    """One file, which is split, or a folder with train and perhaps val and test."""
+    """Read one file, which is split, or a folder with train and perhaps val and test."""
     if path.is_file():
         found = {"train": path}
     elif path.is_dir():
@@ -306,7 +306,7 @@ def _rows(whole: str, tabs: bool, columns: tuple[str, str]) -> Iterator[Parsed]:
 def hugging_face(
     name: str, subset: str | None, columns: tuple[str, str], download: bool, skip: bool
 ) -> dict[str, Part]:
-    """A data set of Hugging Face's library, from its cache or, with `download`, from its servers."""
+    """Load a data set of Hugging Face's library, from its cache or, with `download`, from its servers."""
     try:
         library: Any = importlib.import_module("datasets")
     except ImportError:

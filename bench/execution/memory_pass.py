@@ -14,11 +14,12 @@ from torch.utils._pytree import tree_leaves
 
 from bench.build.model import build_model, checked_outputs
 from bench.build.optimizer import build_optimizer, needs_of, step_options
+from bench.config.capabilities import capabilities_of
 from bench.config.schema import Config
 from bench.data.dataset import Dataset
 from bench.measure.device import Unavailable, autocast, reset
 from bench.measure.memory_tracker import CATEGORIES, MIB, PHASES, PeakMemory, StorageTracker, return_free_memory
-from bench.training.losses import LOSSES, loss_name
+from bench.training.losses import loss_function, loss_name
 from bench.training.step import Update, trained
 
 NUM_STEPS = 3
@@ -52,18 +53,18 @@ def profile_memory(config: Config, data: Dataset, device: torch.device, fake: bo
     """
     if config.optimizer.implementation == "compiled":
         raise Unavailable(
-            "memory of optimizer.implementation=compiled is not to be had: compiled code passes the tracker by;"
+            "memory of optimizer.implementation=compiled is not available: compiled code passes the tracker by;"
             " use forloop, foreach or fused, or memory=false"
         )
     if config.train.compile:
         raise Unavailable(
-            "memory with train.compile=true is not to be had: compiled code passes the tracker by; use train.compile=false"
+            "memory with train.compile=true is not available: compiled code passes the tracker by; use train.compile=false"
         )
     if not fake:
         return _tracked(Steps(config, data, device), device) | _plain(config, data, device)
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    example = data.first(1)
+    example = data.sample_batch(1)
     try:
         with FakeTensorMode(), _StandIn() as stand_in:
             steps = Steps(config, data, device, example)
@@ -80,7 +81,7 @@ def profile_memory(config: Config, data: Dataset, device: torch.device, fake: bo
 
 
 def _tracked(steps: Steps, device: torch.device) -> dict[str, Any]:
-    """The columns that come from booked bytes."""
+    """Return the columns that come from booked bytes."""
     tracker = StorageTracker(device)
     tracker.assign("parameters", steps.model.parameters())
     tracker.assign("buffers", steps.model.buffers())
@@ -106,7 +107,7 @@ def _tracked(steps: Steps, device: torch.device) -> dict[str, Any]:
 
 
 def _plain(config: Config, data: Dataset, device: torch.device) -> dict[str, Any]:
-    """What process and GPU need for the same steps, nothing watching. After `_tracked`, so that imports are done."""
+    """Measure what process and GPU need for the same steps, nothing watching. After `_tracked`, so that imports are done."""
     return_free_memory()
     memory = PeakMemory(device)
     on_cuda = device.type == "cuda"
@@ -125,7 +126,7 @@ def _plain(config: Config, data: Dataset, device: torch.device) -> dict[str, Any
 
 
 class Steps:
-    """Training as `bench.train.train` does it but for augmentation, on one batch, a step at a time.
+    """Training as `bench.training.loop.train` does it but for augmentation, on one batch, a step at a time.
 
     Args:
         config: The cell.
@@ -145,14 +146,14 @@ class Steps:
         self.optimizer, self.implementation = build_optimizer(
             config.optimizer, self.model, config.regularization.weights_only
         )
-        history = self.optimizer.defaults.get("history_size")
-        self.num_steps = NUM_STEPS if history is None else history + 2
+        grows_for = self.optimizer.defaults.get(capabilities_of(config.optimizer).growing_state or "")
+        self.num_steps = NUM_STEPS if grows_for is None else grows_for + 2
         self._tracker: StorageTracker | None = None
         self._update = Update(
             lambda inputs: checked_outputs(config, data.spec, self.model, inputs),
             trained(self.model),
             self.optimizer,
-            LOSSES[loss_name(config.loss, data.spec)],
+            loss_function(loss_name(config.loss, data.spec)),
             autocast(device, config.device.precision),
             step_options(config),
             needs_of(config.optimizer, self.optimizer),
@@ -160,14 +161,14 @@ class Steps:
         )
         size = config.train.batch_size
         if example is None:
-            self.inputs, self.targets = data.first(size)
+            self.inputs, self.targets = data.sample_batch(size)
         else:
             self.inputs, self.targets = (
                 torch.empty((size, *part.shape[1:]), dtype=part.dtype, device=device) for part in example
             )
 
     def make(self, tracker: StorageTracker | None) -> None:
-        """One step; the tracker, if there is one, is told the phases, and what is for what."""
+        """Make one step; the tracker, if there is one, is told the phases, and what is for what."""
         self._tracker = tracker
         loss = self._update(self.inputs, self.targets)  # lives on until the next, as in training  # noqa: F841
         if tracker is not None:
@@ -186,7 +187,7 @@ class Steps:
 
 
 def state_tensors(optimizer: Optimizer) -> list[Tensor]:
-    """All tensors of the optimizer's state, each once."""
+    """Return all tensors of the optimizer's state, each once."""
     leaves = tree_leaves(dict(optimizer.state))
     return list({id(leaf): leaf for leaf in leaves if isinstance(leaf, Tensor)}.values())
 
@@ -222,7 +223,7 @@ class _StandIn(TorchDispatchMode):
 
 
 def _needs_values(error: BaseException | None) -> str | None:
-    """What asked for a value that a fake tensor does not have, if that is why it failed."""
+    """Return what asked for a value that a fake tensor does not have, if that is why it failed."""
     from torch._subclasses import fake_tensor
 
     asks = (fake_tensor.DataDependentOutputException, fake_tensor.DynamicOutputShapeException)

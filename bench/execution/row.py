@@ -23,7 +23,7 @@ from bench.data.dataset import Dataset
 from bench.execution.workload import dataset, init_from, workload_id, workload_words
 from bench.measure.clock import Stopwatch
 from bench.measure.device import is_out_of_memory
-from bench.training.loop import Plan, Trace
+from bench.training.loop import Trace, TrainingPlan
 from bench.training.losses import loss_name
 
 Row = dict[str, Any]
@@ -47,7 +47,7 @@ class Result:
 
 
 def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, environment: Row, device: str) -> Row:
-    """The columns of a run that are known before it starts; its status is "failed" until it ends."""
+    """Return the columns of a run that are known before it starts; its status is "failed" until it ends."""
     options = config.optimizer.options
     budget = config.train.steps, config.train.epochs
     weights = init_from(config)
@@ -105,7 +105,7 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
 
 
 def repeat_command(config: Config, seed: int) -> str:
-    """The command line that repeats one run; what lives in a running program is repeated there."""
+    """Return the command line that repeats one run; what lives in a running program is repeated there."""
     if {config.model.target, config.data.target, config.optimizer.target} & RUNTIME_TARGETS.keys():
         return f"bench.compare(...) in Python, with seed {seed}"
     of_the_sweep = ("seeds", "force", "report", "launcher", "sweep", "plan")
@@ -114,7 +114,7 @@ def repeat_command(config: Config, seed: int) -> str:
 
 
 def predicted(config: Config, row: Row, memory: Row) -> Result:
-    """The result of a cell on device=fake: its memory is predicted, nothing was trained."""
+    """Return the result of a cell on device=fake: its memory is predicted, nothing was trained."""
     data = dataset(config.data, torch.device("cpu"))
     columns = {
         "status": "ok",
@@ -125,7 +125,7 @@ def predicted(config: Config, row: Row, memory: Row) -> Result:
 
 
 def lost(row: Row, error: BaseException) -> Result:
-    """A run that ended before it was warm, by something that is nobody's choice of settings."""
+    """Return a run that ended before it was warm, by something that is nobody's choice of settings."""
     details: dict[str, Any] = {}
     if isinstance(error, KeyboardInterrupt):
         return Result(row | {"status": "interrupted", "reason": "interrupted before training"}, [], details)
@@ -134,7 +134,7 @@ def lost(row: Row, error: BaseException) -> Result:
 
 
 def side_tables(row: Row, trace: Trace, model: Any) -> dict[str, list[Row]]:
-    """The path of a model whose weights are a point in the plane, and the surface it went over."""
+    """Return the path of a model whose weights are a point in the plane, and the surface it went over."""
     if not trace.path:
         return {}
     (x_min, x_max), (y_min, y_max) = model.window
@@ -154,7 +154,7 @@ def side_tables(row: Row, trace: Trace, model: Any) -> dict[str, list[Row]]:
     }
 
 
-def data_columns(config: Config, data: Dataset, plan: Plan) -> Row:
+def data_columns(config: Config, data: Dataset, plan: TrainingPlan) -> Row:
     """Return the columns of `runs` that describe data and budget."""
     return {
         "workload_id": workload_id(config.model, config.data, data, plan.batch_size, config.loss, init_from(config)),
@@ -168,7 +168,7 @@ def data_columns(config: Config, data: Dataset, plan: Plan) -> Row:
     }
 
 
-def metric_columns(trace: Trace, plan: Plan, steps_per_epoch: int) -> Row:
+def metric_columns(trace: Trace, plan: TrainingPlan, steps_per_epoch: int) -> Row:
     """Return the columns of `runs` that hold final and best metrics."""
     row: Row = {
         "num_steps": trace.num_steps,

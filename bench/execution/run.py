@@ -7,6 +7,7 @@ import functools
 import gc
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 from bench.base.errors import UserError
 from bench.build.model import build_model, checked_outputs, compiled_model, load_weights
 from bench.build.optimizer import build_optimizer, needs_of, step_options
+from bench.config.capabilities import capabilities_of
 from bench.config.identity import cost_id
 from bench.config.schema import Config
 from bench.data.dataset import Dataset
@@ -23,16 +25,16 @@ from bench.execution.workload import learnable
 from bench.measure import device as measure_device
 from bench.measure.clock import Noise, Stopwatch, synchronizer
 from bench.measure.memory_tracker import PeakMemory
-from bench.training.augmentation import ShiftRotate, build
-from bench.training.diagnostics import latency_ms
-from bench.training.loop import Diverged, OutOfTime, Plan, Pruned, Trace, evaluate, evaluation_weights, train
-from bench.training.losses import LOSSES, check_log_probabilities, loss_name
+from bench.training.augmentation import build
+from bench.training.final_metrics import TrainedModel, final_metrics
+from bench.training.loop import Diverged, OutOfTime, Pruned, Trace, TrainingPlan, train
+from bench.training.losses import check_log_probabilities, loss_function, loss_name
 from bench.training.schedules import Schedule
 from bench.training.step import NOT_PLAIN, Update, trained
 
 
-def _schedule(config: Config, plan: Plan, optimizer: Optimizer) -> Schedule | None:
-    """The schedule of a run; None where the learning rate stays what it is.
+def _schedule(config: Config, plan: TrainingPlan, optimizer: Optimizer) -> Schedule | None:
+    """Return the schedule of a run; None where the learning rate stays what it is.
 
     Raises:
         UserError: The optimizer has no learning rate.
@@ -41,14 +43,13 @@ def _schedule(config: Config, plan: Plan, optimizer: Optimizer) -> Schedule | No
     chosen = config.schedule
     if chosen.name == "constant":
         return None
-    if isinstance(optimizer, torch.optim.Rprop):
+    if reason := capabilities_of(config.optimizer).fixed_lr:
         raise UserError(
-            f"schedule must be constant for Rprop, got {chosen.name}: the learning rate is the size of its first step"
-            " only; leave it out"
+            f"schedule must be constant for {type(optimizer).__name__}, got {chosen.name}: {reason}; leave it out"
         )
     if config.optimizer.implementation == "compiled":
         raise measure_device.Unavailable(
-            f"schedule={chosen.name} is not to be had with optimizer.implementation=compiled: the step is compiled"
+            f"schedule={chosen.name} is not available with optimizer.implementation=compiled: the step is compiled"
             " for one learning rate; use forloop, foreach or fused"
         )
     return Schedule(chosen.name, chosen.options, plan.num_steps, optimizer)
@@ -68,7 +69,7 @@ def run(
         row: What `planned_row` gave for one seed.
         tell: Called with (step, steps in all, training loss) now and then.
         num_jobs_beside: Other runs known to be in flight on this machine.
-        should_prune: As in `bench.train.Plan`.
+        should_prune: As in `bench.training.loop.TrainingPlan`.
 
     Returns:
         The result, whatever became of it: divergence, lack of memory, the time limit, an error in
@@ -78,15 +79,27 @@ def run(
         UserError: Model, data and optimizer cannot be built or do not fit together.
         Unavailable: The machine or torch lacks what was asked for.
     """
-    seed = row["seed"]
     device = measure_device.resolve(config.device.name)
-    autocast = measure_device.autocast(device, config.device.precision)
     measure_device.reset(
         device, config.device.threads, config.device.precision, seed=0
     )  # a loader may draw, the same always
     data = learnable(config, device)
+    plan = _training_plan(config, data, device, row["seed"], should_prune)
+    attempt = _Attempt(config, row | data_columns(config, data, plan), data, plan, device)
+    status, reason = attempt.outcome(tell, num_jobs_beside)
+    return attempt.result(status, reason)
+
+
+def _training_plan(
+    config: Config,
+    data: Dataset,
+    device: torch.device,
+    seed: int,
+    should_prune: Callable[[int, float], bool] | None,
+) -> TrainingPlan:
+    """Return how a cell is trained with a seed."""
     steps_per_epoch = data.steps_per_epoch(config.train.batch_size)
-    plan = Plan(
+    return TrainingPlan(
         num_steps=config.train.steps or steps_per_epoch * (config.train.epochs or 0),
         batch_size=config.train.batch_size,
         log_every=config.train.log_every,
@@ -94,7 +107,7 @@ def run(
         loss_limit=config.train.loss_limit,
         time_limit_s=config.train.time_limit_s,
         order_seed=seed + 2**33,
-        autocast=autocast,
+        autocast=measure_device.autocast(device, config.device.precision),
         loss=loss_name(config.loss, data.spec),
         step=step_options(config),
         frozen_order=config.data.order == "frozen",
@@ -103,20 +116,68 @@ def run(
         metrics=tuple(config.metrics),
         should_prune=should_prune,
     )
-    row = row | data_columns(config, data, plan)
-    trace, details = Trace(), {"config": config.model_dump()}
-    status, reason = "ok", None
-    watch = Stopwatch(device)
-    noise, memory, model = None, None, None
-    try:
-        watch.switch("warmup")
-        _warm_up(config, data, plan, device, seed)
-        quiet_collector()
-        noise = Noise(device.type, config.device.threads, row["num_cores"], num_jobs_beside, data.reads_files)
 
-        watch.switch("construct")
-        measure_device.reset(device, config.device.threads, config.device.precision, seed)
-        model = network = _model(config, data, device)
+
+class _Attempt:
+    """A run under way, and what it has left so far.
+
+    Args:
+        config: The cell.
+        row: Of `runs`, as far as it is known before the start.
+        data: On the device.
+        plan: How to train.
+        device: Where to.
+    """
+
+    def __init__(self, config: Config, row: Row, data: Dataset, plan: TrainingPlan, device: torch.device) -> None:
+        self._config, self._row, self._data, self._plan, self._device = config, row, data, plan, device
+        self._trace, self._watch = Trace(), Stopwatch(device)
+        self._details: dict[str, Any] = {"config": config.model_dump()}
+        self._noise: Noise | None = None
+        self._memory: PeakMemory | None = None
+        self._model: nn.Module | None = None
+
+    def outcome(self, tell: Callable[[int, int, float], None], num_jobs_beside: int) -> tuple[str, str | None]:
+        """Make the run, and return its status and the reason where it did not end ok.
+
+        Raises:
+            UserError, Unavailable: It cannot be built; once training has begun, such an error is a failed run.
+        """
+        try:
+            self._warm_up(num_jobs_beside)
+            network, optimizer, needs, schedule = self._construct()
+            self._train(network, optimizer, needs, schedule, tell)
+        except (UserError, measure_device.Unavailable) as error:
+            if self._memory is None:
+                raise
+            return "failed", failure_reason(error, self._details)
+        except Diverged as error:
+            return "diverged", str(error)
+        except OutOfTime as error:
+            return "timeout", str(error)
+        except Pruned as error:
+            return "pruned", str(error)
+        except KeyboardInterrupt:
+            return "interrupted", f"interrupted after step {self._trace.num_steps}"
+        except Exception as error:
+            status = "oom" if measure_device.is_out_of_memory(error) else "failed"
+            return status, failure_reason(error, self._details)
+        return "ok", None
+
+    def _warm_up(self, num_jobs_beside: int) -> None:
+        config, device = self._config, self._device
+        self._watch.switch("warmup")
+        _warm_up(config, self._data, self._plan, device, self._row["seed"])
+        quiet_collector()
+        num_cores = self._row["num_cores"]
+        self._noise = Noise(device.type, config.device.threads, num_cores, num_jobs_beside, self._data.reads_files)
+
+    def _construct(self) -> tuple[nn.Module, Optimizer, frozenset[str], Schedule | None]:
+        """Return the model as it is trained, its optimizer and what that needs, and the schedule."""
+        config, row, plan, device = self._config, self._row, self._plan, self._device
+        self._watch.switch("construct")
+        measure_device.reset(device, config.device.threads, config.device.precision, row["seed"])
+        self._model = model = network = _model(config, self._data, device)
         optimizer, row["implementation"] = build_optimizer(config.optimizer, model, config.regularization.weights_only)
         needs = needs_of(config.optimizer, optimizer)
         row["num_parameters"] = sum(p.numel() for p in trained(model))
@@ -129,53 +190,51 @@ def run(
                 config.device,
                 row["environment_id"],
             )
-
         schedule = _schedule(config, plan, optimizer)
         if config.train.compile:
-            watch.switch("warmup")
-            network = compiled_model(model, _batches_of_each_size(data, plan), functools.partial(_loss_of, plan))
+            self._watch.switch("warmup")
+            batches = _batches_of_each_size(self._data, plan)
+            network = compiled_model(model, batches, functools.partial(_loss_of, plan))
+        return network, optimizer, needs, schedule
 
+    def _train(
+        self,
+        network: nn.Module,
+        optimizer: Optimizer,
+        needs: frozenset[str],
+        schedule: Schedule | None,
+        tell: Callable[[int, int, float], None],
+    ) -> None:
+        watch, data, plan = self._watch, self._data, self._plan
         watch.switch("rest")
-        torch.manual_seed(seed + 2**32)
-        memory = PeakMemory(device)
-        train(network, optimizer, data, plan, watch, trace, tell, schedule, needs)
+        torch.manual_seed(self._row["seed"] + 2**32)
+        self._memory = PeakMemory(self._device)
+        train(network, optimizer, data, plan, watch, self._trace, tell, schedule, needs)
         watch.switch("rest")
-        if "latency" in config.metrics:
-            row |= _latency_columns(network, data, plan, device)
-        if "moved_accuracy" in config.metrics:
-            watch.switch("eval")
-            with evaluation_weights(optimizer, needs):
-                moved = evaluate(network, data, "test", plan, ShiftRotate(data.spec.input_shape))
-            row["moved_test_accuracy"] = moved["accuracy"]
-    except (UserError, measure_device.Unavailable) as error:
-        if memory is None:
-            raise
-        status, reason = "failed", failure_reason(error, details)
-    except Diverged as error:
-        status, reason = "diverged", str(error)
-    except OutOfTime as error:
-        status, reason = "timeout", str(error)
-    except Pruned as error:
-        status, reason = "pruned", str(error)
-    except KeyboardInterrupt:
-        status, reason = "interrupted", f"interrupted after step {trace.num_steps}"
-    except Exception as error:
-        status, reason = "oom" if measure_device.is_out_of_memory(error) else "failed", failure_reason(error, details)
-    row["status"], row["reason"] = status, reason
-    watch.switch("rest")
-    if noise is not None:
-        row |= noise.row()
-    if memory is not None:
-        row |= memory.row()
-    row |= metric_columns(trace, plan, steps_per_epoch) | time_columns(watch, trace, row, steps_per_epoch)
-    if status == "oom" and device.type == "cuda":
-        torch.cuda.empty_cache()
-    files = {} if trace.best_state is None else {"best.pt": functools.partial(torch.save, trace.best_state)}
-    return Result(row, trace.points, details, side_tables(row, trace, model), files)
+        trained_model = TrainedModel(network, optimizer, needs, data, plan, synchronizer(self._device))
+        for metric in final_metrics(self._config.metrics):
+            watch.switch(metric.counter)
+            self._row |= metric.columns(trained_model)
+
+    def result(self, status: str, reason: str | None) -> Result:
+        """Return what the run leaves, whatever became of it."""
+        row, trace, watch = self._row, self._trace, self._watch
+        row |= {"status": status, "reason": reason}
+        watch.switch("rest")
+        if self._noise is not None:
+            row |= self._noise.row()
+        if self._memory is not None:
+            row |= self._memory.row()
+        steps_per_epoch = self._data.steps_per_epoch(self._plan.batch_size)
+        row |= metric_columns(trace, self._plan, steps_per_epoch) | time_columns(watch, trace, row, steps_per_epoch)
+        if status == "oom" and self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        files = {} if trace.best_state is None else {"best.pt": functools.partial(torch.save, trace.best_state)}
+        return Result(row, trace.points, self._details, side_tables(row, trace, self._model), files)
 
 
-def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, seed: int) -> None:
-    """A whole step of a throw-away copy: imports, kernels and caches are warm before the clock runs.
+def _warm_up(config: Config, data: Dataset, plan: TrainingPlan, device: torch.device, seed: int) -> None:
+    """Make a whole step on a throw-away copy: imports, kernels and caches are warm before the clock runs.
 
     The first optimizer built in a process imports torch._dynamo, a second or two that would
     otherwise be charged to whichever comes first. Here also shows whether model and data fit.
@@ -184,7 +243,7 @@ def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, se
     model = _model(config, data, device)
     optimizer, _ = build_optimizer(config.optimizer, model, config.regularization.weights_only)
     needs = needs_of(config.optimizer, optimizer)
-    inputs, targets = data.first(plan.batch_size)
+    inputs, targets = data.sample_batch(plan.batch_size)
     if plan.augment is not None:
         inputs = plan.augment(inputs)
 
@@ -194,24 +253,26 @@ def _warm_up(config: Config, data: Dataset, plan: Plan, device: torch.device, se
             check_log_probabilities(outputs)
         return outputs
 
-    Update(outputs_of, trained(model), optimizer, LOSSES[plan.loss], plan.autocast, plan.step, needs)(inputs, targets)
+    Update(outputs_of, trained(model), optimizer, loss_function(plan.loss), plan.autocast, plan.step, needs)(
+        inputs, targets
+    )
 
 
 def _model(config: Config, data: Dataset, device: torch.device) -> nn.Module:
-    """The model of a run as it starts: fresh, or from a file of weights."""
+    """Return the model of a run as it starts: fresh, or from a file of weights."""
     model = build_model(config.model, data.spec)
     if config.train.init_from is not None:
         load_weights(model, config.train.init_from)
     return model.to(device)
 
 
-def _loss_of(plan: Plan, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+def _loss_of(plan: TrainingPlan, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     with plan.autocast:
-        return LOSSES[plan.loss](model(inputs), targets)
+        return loss_function(plan.loss)(model(inputs), targets)
 
 
-def _batches_of_each_size(data: Dataset, plan: Plan) -> list[tuple[Tensor, Tensor]]:
-    """One batch of every size that training and evaluation will come upon, the commonest first."""
+def _batches_of_each_size(data: Dataset, plan: TrainingPlan) -> list[tuple[Tensor, Tensor]]:
+    """Return one batch of every size that training and evaluation will come upon, the commonest first."""
     part = math.ceil(plan.batch_size / plan.step.accumulate)
     last = data.size("train") % plan.batch_size
     sizes = [part, plan.batch_size // plan.step.accumulate]
@@ -219,17 +280,7 @@ def _batches_of_each_size(data: Dataset, plan: Plan) -> list[tuple[Tensor, Tenso
         parts = min(plan.step.accumulate, last)
         sizes += [math.ceil(last / parts), last // parts]
     sizes += [data.size(split) % part for split in ("val", "test")]
-    return [data.first(size) for size in dict.fromkeys(sizes) if size]
-
-
-def _latency_columns(model: nn.Module, data: Dataset, plan: Plan, device: torch.device) -> Row:
-    """What a forward pass of the trained model takes, for one example and for a batch."""
-    wait = synchronizer(device)
-    inputs, _ = data.first(plan.batch_size)
-    return {
-        "latency_ms": latency_ms(model, inputs[:1], plan.autocast, wait),
-        "latency_batch_ms": latency_ms(model, inputs, plan.autocast, wait),
-    }
+    return [data.sample_batch(size) for size in dict.fromkeys(sizes) if size]
 
 
 def quiet_collector() -> None:

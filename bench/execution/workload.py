@@ -11,14 +11,16 @@ import torch
 from bench.base.errors import UserError
 from bench.base.hashing import short_hash, weights_hash
 from bench.build.targets import build_data
-from bench.config.identity import learnt_from, without_later
+from bench.config.identity import hashed_target, learnt_from, without_later
+from bench.config.losses import CHOSEN_LOSSES
 from bench.config.schema import Component, Config, DataConfig, StepCostConfig
 from bench.data.dataset import Dataset
+from bench.training.final_metrics import final_metrics
 from bench.training.losses import loss_name
 
 
 def dataset(config: DataConfig, device: torch.device) -> Dataset:
-    """The data on a device, with as many training examples as are to be used; what was last loaded is kept whole.
+    """Return the data on a device, with as many training examples as are to be used; what was last loaded is kept whole.
 
     Raises:
         UserError: It cannot be loaded, or has fewer training examples than are to be used.
@@ -28,7 +30,7 @@ def dataset(config: DataConfig, device: torch.device) -> Dataset:
 
 
 def learnable(config: Config, device: torch.device) -> Dataset:
-    """The data of a cell that is to be trained.
+    """Return the data of a cell that is to be trained.
 
     Raises:
         UserError: It cannot be loaded, has shapes only, has fewer examples than a batch, or does not go
@@ -41,9 +43,10 @@ def learnable(config: Config, device: torch.device) -> Dataset:
             " use device=fake, or python -m bench.step_cost"
         )
     check_batch_size(config, data)
-    if config.loss == "as_printed" and config.train.accumulate > 1:
+    loss = CHOSEN_LOSSES.get(config.loss)
+    if loss is not None and not loss.is_mean and config.train.accumulate > 1:
         raise UserError(
-            f"train.accumulate must be 1 with loss=as_printed, got {config.train.accumulate}: that loss of a batch is no"
+            f"train.accumulate must be 1 with loss={loss.name}, got {config.train.accumulate}: that loss of a batch is no"
             " mean of those of its parts; leave it out"
         )
     if config.augment.name != "none" and data.spec.task != "classification":
@@ -51,25 +54,9 @@ def learnable(config: Config, device: torch.device) -> Dataset:
             f"augment must be none where targets are values, got {config.augment.name} for data={config.data.name}:"
             " it changes inputs only; set augment=none"
         )
-    if "moved_accuracy" in config.metrics:
-        _check_images(config, data)
+    for metric in final_metrics(config.metrics):
+        metric.check(data, config.data.name)
     return data if data.optimum_of == config.model.target else replace(data, optimum=None)
-
-
-def _check_images(config: Config, data: Dataset) -> None:
-    """Hold the data to what `moved_accuracy` can be taken of.
-
-    Raises:
-        UserError: Examples are no images of one class each.
-    """
-    spec = data.spec
-    is_image = len(spec.input_shape) == 3 and data.first(1)[0].is_floating_point()
-    if not is_image or spec.task != "classification" or spec.target_shape:
-        shape = "x".join(map(str, spec.input_shape))
-        raise UserError(
-            "metrics must leave out moved_accuracy for data that is not images (channels x height x width, floating-point"
-            f" numbers) of one class each, got data={config.data.name} with inputs of shape {shape}; leave it out"
-        )
 
 
 def check_batch_size(config: Config | StepCostConfig, data: Dataset) -> None:
@@ -91,7 +78,7 @@ def _dataset(config_json: str, device: torch.device) -> Dataset:
 
 
 def workload_words(config: Config | StepCostConfig) -> str:
-    """What is learnt and in which batches, for people: `mlp on digits, 500 training examples, batch 64`."""
+    """Return what is learnt and in which batches, for people: `mlp on digits, 500 training examples, batch 64`."""
     num = config.data.num_train
     limit = f", {num:,} training example{'s' * (num != 1)}" if num else ""
     return f"{config.model.name} on {config.data.name}{limit}, batch {config.train.batch_size}"
@@ -105,7 +92,7 @@ def workload_id(
     loss: str = "default",
     start: str | None = None,
 ) -> str:
-    """Eight hexadecimal digits of what is learnt, from where and in which batches: others do not compare.
+    """Return eight hexadecimal digits of what is learnt, from where and in which batches: others do not compare.
 
     Args:
         model: The model.
@@ -118,8 +105,8 @@ def workload_id(
     known = {"model": {"options": dict(model.options)}, "data": {"options": learnt_from(data_config)}}
     options = {key: part["options"] for key, part in without_later(known).items()}
     workload = {
-        "model": [model.target, options["model"]],
-        "data": [data.fingerprint, data_config.target, options["data"]],
+        "model": [hashed_target(model.target), options["model"]],
+        "data": [data.fingerprint, hashed_target(data_config.target), options["data"]],
         "loss": loss_name(loss, data.spec),
         "batch_size": batch_size,
     } | ({} if start is None else {"start": start.rpartition(" ")[2]})
@@ -127,7 +114,7 @@ def workload_id(
 
 
 def init_from(config: Config) -> str | None:
-    """Name of the file of weights that a run starts from, and eight digits of its hash; None: fresh weights."""
+    """Return the name of the file of weights that a run starts from, and eight digits of its hash; None: fresh weights."""
     if config.train.init_from is None:
         return None
     return f"{Path(config.train.init_from).name} {weights_hash(config.train.init_from)[:8]}"

@@ -15,7 +15,7 @@ import torch
 
 
 def synchronizer(device: torch.device) -> Callable[[], None]:
-    """A function that returns once all work queued on `device` is done."""
+    """Return a function that returns once all work queued on `device` is done."""
     if device.type == "cuda":
         return lambda: torch.cuda.synchronize(device)
     if device.type == "mps":
@@ -108,7 +108,7 @@ class Noise:
         self._thread_s, self._wall_s = time.thread_time(), time.perf_counter()
 
     def row(self) -> dict[str, float | int | str | None]:
-        """The columns of the tables that record noise."""
+        """Return the columns of the tables that record noise."""
         thread_s, wall_s = time.thread_time() - self._thread_s, time.perf_counter() - self._wall_s
         usage = resource.getrusage(resource.RUSAGE_SELF)
         yardstick_s = max(self._yardstick_s, YARDSTICK.seconds())
@@ -132,7 +132,7 @@ class Noise:
 
 
 def timing_quality(cpu_share: float | None, slowdown: float, threads_per_core: float, load_per_core: float) -> str:
-    """How far a time can be trusted: clean, noisy or contended. A contended time ranks nothing.
+    """Return how far a time can be trusted: clean, noisy or contended. A contended time ranks nothing.
 
     - contended: the thread had the CPU for less than 90 % of the time, or the yardstick beside it took
       more than 1.5 times its best, or the runs known to be in flight have more threads than there are cores;

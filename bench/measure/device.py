@@ -17,7 +17,7 @@ class Unavailable(Exception):
 
 
 def resolve(name: str) -> torch.device:
-    """The device of that name.
+    """Return the device of that name.
 
     Args:
         name: cpu, cuda, mps, or auto: the first of cuda, mps, cpu that is there.
@@ -30,21 +30,23 @@ def resolve(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         why = "torch sees no CUDA GPU" if torch.version.cuda else "this torch is built without CUDA"
-        raise Unavailable(f"device=cuda is not to be had here: {why}; use device=cpu or device=auto")
+        raise Unavailable(f"device=cuda is not available on this machine: {why}; use device=cpu or device=auto")
     if name == "mps" and not has_mps:
-        raise Unavailable("device=mps is not to be had here: torch sees no Apple GPU; use device=cpu or device=auto")
+        raise Unavailable(
+            "device=mps is not available on this machine: torch sees no Apple GPU; use device=cpu or device=auto"
+        )
     return torch.device(name)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """The context in which forward passes run at that precision: fp32, tf32 or bf16.
+    """Return the context in which forward passes run at that precision: fp32, tf32 or bf16.
 
     Raises:
         Unavailable: The device cannot compute so.
     """
     if precision == "tf32" and not (device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)):
         raise Unavailable(
-            f"device.precision=tf32 is not to be had on {device.type}: it needs a CUDA GPU of compute"
+            f"device.precision=tf32 is not available on {device.type}: it needs a CUDA GPU of compute"
             " capability 8.0 or later; use device.precision=fp32"
         )
     if precision == "bf16":
@@ -63,7 +65,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on the CPU or a GPU."""
+    """Return whether an error says that memory ran out, on the CPU or a GPU."""
     text = str(error)
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError)

@@ -17,7 +17,7 @@ from bench.config.schema import Config
 
 
 def environment(device: str) -> dict[str, str | int | None]:
-    """The columns of `runs` that say where a run took place.
+    """Return the columns of `runs` that say where a run took place.
 
     torch is imported only where `device` is a GPU, for its name.
 
@@ -31,7 +31,7 @@ def environment(device: str) -> dict[str, str | int | None]:
 
 
 def device_name(config: Config) -> tuple[str, str | None]:
-    """The device that a cell runs on, and why it can't where it can't. No torch for the CPU."""
+    """Return the device that a cell runs on, and why it can't where it can't. No torch for the CPU."""
     if config.device.name in ("cpu", "fake"):
         return config.device.name, None
     from bench.measure.device import Unavailable, resolve

@@ -47,7 +47,7 @@ class PeakMemory:
         self._baseline = _resident("VmRSS") if _reset_peak() else None
 
     def row(self) -> dict[str, float | None]:
-        """The columns of `runs` that record memory."""
+        """Return the columns of `runs` that record memory."""
         columns: dict[str, float | None] = {
             "baseline_rss_mib": self._baseline,
             "peak_rss_mib": None if self._baseline is None else _resident("VmHWM"),

@@ -11,6 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from bench.analysis.comparisons import bands
+from bench.base.metrics import CURVES
 from bench.plots.style import Color, first_of_each, line_styles, log_scale, one_legend, panel_grid
 
 X_LABELS = {"step": "step", "epoch": "epoch", "train_time_s": "training time (s)"}
@@ -18,9 +19,7 @@ X_LABELS = {"step": "step", "epoch": "epoch", "train_time_s": "training time (s)
 
 Y_LABELS = {
     "gap": "train loss above the lowest possible",
-    "grad_norm": "norm of the gradient",
-    "update_ratio": "norm of update / norm of weights",
-    "distance": "distance from the start",
+    **{curve.name: curve.y_label for curve in CURVES},
 }
 
 

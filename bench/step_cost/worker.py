@@ -78,7 +78,7 @@ def _process(config: StepCostConfig, known: Row, answers: TextIO) -> list[Row]:
     check_batch_size(config, data)
     model = build_model(config.model, data.spec).to(device)  # what does not fit shows before anything takes long
     with autocast:
-        checked_outputs(config, data.spec, model, data.first(config.train.batch_size)[0])
+        checked_outputs(config, data.spec, model, data.sample_batch(config.train.batch_size)[0])
     for optimizer in config.optimizers:
         build_optimizer(optimizer, model)
     cache = last_cache_bytes() if device.type == "cpu" else None
@@ -136,7 +136,7 @@ def build_and_time(
         device: Where.
         autocast: Context of every forward pass.
         known: Columns that are known already, `process` and `build` among them.
-        without: (optimizer, implementation) that are known not to be had.
+        without: (optimizer, implementation) that are known not to be available.
     """
     known = dict(known)
     num_jobs_beside: int | None = known.pop("num_jobs_beside", None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.base import metrics
+
 SCHEMA_VERSION = 1
 """Version of the tables below; a reader refuses what is newer than itself."""
 
@@ -49,7 +51,10 @@ def _columns(kind: str, *rows: tuple[str, str]) -> list[Column]:
 def _noise_columns(what: str) -> list[Column]:
     return [
         Column(
-            "timing_quality", "string", "how far the times can be trusted; the rule is in bench/clock.py", QUALITIES
+            "timing_quality",
+            "string",
+            "how far the times can be trusted; the rule is in bench/measure/clock.py",
+            QUALITIES,
         ),
         *_columns(
             "float",
@@ -68,7 +73,16 @@ def _noise_columns(what: str) -> list[Column]:
     ]
 
 
-RUNS: tuple[Column, ...] = (
+def _with_requested(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """Return the columns of runs with those of the metrics on request, each after the one that it names."""
+    found = list(columns)
+    for added in metrics.COLUMNS:
+        place = [column.name for column in found].index(added.after)
+        found.insert(place + 1, Column(added.name, "float", added.meaning))
+    return tuple(found)
+
+
+_ALWAYS: tuple[Column, ...] = (
     Column("run_id", "string", "<cell_id>-<seed>-<environment_id>", required=True),
     Column("cell_id", "string", "hash of the configuration without its seed", required=True),
     Column("environment_id", "string", "hash of hardware and versions", required=True),
@@ -142,7 +156,6 @@ RUNS: tuple[Column, ...] = (
         ("final_val_accuracy", "share of validation examples classified correctly, 0 to 1"),
         ("final_test_loss", "mean test loss after the last step"),
         ("final_test_accuracy", "share of test examples classified correctly, 0 to 1"),
-        ("moved_test_accuracy", "the same of test images turned and shifted at random, alike for all runs, on request"),
         ("best_val_loss", "lowest validation loss of all evaluations"),
         ("test_loss_at_best_val", "test loss at the evaluation with the lowest validation loss"),
         ("test_accuracy_at_best_val", "test accuracy at that evaluation"),
@@ -160,8 +173,6 @@ RUNS: tuple[Column, ...] = (
         ("rest_s", "everything else within the run"),
         ("total_s", "the run from start to end; the seven above but first_step_s add up to it"),
         ("step_ms", "train_s without the first step, per step"),
-        ("latency_ms", "a forward pass of the trained model for one example, on request"),
-        ("latency_batch_ms", "the same for a batch"),
         ("examples_per_s", "training examples per second of train_s"),
         ("baseline_rss_mib", "resident memory of the process before training (Linux)"),
         ("peak_rss_mib", "peak resident memory of the process during the run (Linux)"),
@@ -194,6 +205,9 @@ RUNS: tuple[Column, ...] = (
 )
 
 
+RUNS: tuple[Column, ...] = _with_requested(_ALWAYS)
+
+
 CURVES: tuple[Column, ...] = (
     Column("run_id", "string", "the run", required=True),
     Column("step", "int", "updates made", required=True),
@@ -202,8 +216,8 @@ CURVES: tuple[Column, ...] = (
     Column(
         "metric",
         "string",
-        "loss; accuracy from 0 to 1; gap: loss less the lowest possible; on request grad_norm, grad_norm_first,"
-        " grad_norm_last, update_ratio, distance",
+        "loss; accuracy from 0 to 1; gap: loss less the lowest possible; on request "
+        + ", ".join(curve.name for curve in metrics.CURVES),
         required=True,
     ),
     Column("value", "float", "mean over the split; for train, over the steps since the last point", required=True),

@@ -87,7 +87,7 @@ def check_values(table: str, columns: Iterable[Column], row: Mapping[str, Any]) 
 
 
 def curves_table(run_id: str, points: Sequence[tuple[int, float, str, str, float, float]]) -> pa.Table:
-    """The rows of `curves` of one run.
+    """Return the rows of `curves` of one run.
 
     Args:
         run_id: The run.

@@ -27,7 +27,7 @@ from bench.tables.frames import (
 
 
 def run_folder(study_dir: Path, run_id: str) -> Path:
-    """Where the files of a run lie, or would."""
+    """Return where the files of a run lie, or would."""
     return study_dir / "runs" / run_id
 
 
@@ -52,6 +52,12 @@ def load(study_dir: str | Path) -> Study:
     Raises:
         FileNotFoundError: There is no such study, or it holds neither runs nor a side table.
         ValueError: It was written by a newer version of this package.
+
+    Example:
+        >>> from bench.base.paths import ROOT
+        >>> runs, curves = load(ROOT / "results" / "articles")  # a study of this repository
+        >>> runs["run_id"].is_unique, sorted(curves["split"].unique())
+        (True, ['train', 'val'])
     """
     study_dir = Path(study_dir)
     if not study_dir.is_dir():
@@ -137,7 +143,7 @@ def read_folders(study_dir: Path) -> Study:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The run.json of one run folder.
+    """Return the run.json of one run folder.
 
     Raises:
         OSError: It is absent or cannot be read.
@@ -163,7 +169,7 @@ def check_study(study_dir: Path) -> None:
 
 
 def latest(study_dir: Path, cell_id: str, seed: int) -> tuple[dict[str, Any], pd.DataFrame] | None:
-    """The row and the curves of the newest run of a cell with a seed, in whichever environment; None: there is none."""
+    """Return the row and the curves of the newest run of a cell with a seed, in whichever environment; None: there is none."""
     newest: tuple[dict[str, Any], pd.DataFrame] | None = None
     for folder in (study_dir / "runs").glob(f"{cell_id}-{seed}-*"):
         try:
@@ -177,7 +183,7 @@ def latest(study_dir: Path, cell_id: str, seed: int) -> tuple[dict[str, Any], pd
 
 
 def recorded(study_dir: Path) -> pd.DataFrame:
-    """The table `runs` of a study as it is now, without its curves; empty where there is no study.
+    """Return the table `runs` of a study as it is now, without its curves; empty where there is no study.
 
     Raises:
         ValueError: The study was written by a newer version of this package.
@@ -195,7 +201,7 @@ def recorded(study_dir: Path) -> pd.DataFrame:
 
 
 def find_side(study_dir: Path, table: str, part: str) -> dict[str, Any] | None:
-    """The first row of a part of a side table, or None where there is no such part that can be read."""
+    """Return the first row of a part of a side table, or None where there is no such part that can be read."""
     try:
         rows = pq.read_table(study_dir / table / f"{part}.parquet", partitioning=None).to_pylist()
     except (OSError, ValueError, pa.ArrowException):
@@ -204,7 +210,7 @@ def find_side(study_dir: Path, table: str, part: str) -> dict[str, Any] | None:
 
 
 def find(study_dir: Path, run_id: str) -> dict[str, Any] | None:
-    """The row of a run that exists whole and counts as done, or None."""
+    """Return the row of a run that exists whole and counts as done, or None."""
     folder = study_dir / "runs" / run_id
     try:
         row: dict[str, Any] = read_record(folder)["run"]

@@ -17,6 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.base.errors import UserError
+from bench.config import augmentation as choices
+from bench.config.augmentation import AUGMENTATIONS
+from bench.config.choices import checked_settings
+from bench.config.fields import listing
 
 Augment = Callable[[Tensor], Tensor]
 """From the images of a batch (N, C, H, W) to changed copies of the same shape and dtype."""
@@ -24,10 +28,6 @@ Augment = Callable[[Tensor], Tensor]
 
 SMALL = 64
 """The longest side, in pixels, of images that `standard` pads and crops, and does not scale."""
-
-
-DEGREES = 15.0
-"""The largest angle of a rotation, unless another is asked for."""
 
 
 MOVE_SEED = 0
@@ -56,7 +56,7 @@ class Crop:
         return self.at(images, top, left)
 
     def at(self, images: Tensor, top: Tensor, left: Tensor) -> Tensor:
-        """Images (N, C, H, W) at chosen places: pixels (N,) from the padded edges, 0 to twice the padding."""
+        """Crop images (N, C, H, W) at chosen places: pixels (N,) from the padded edges, 0 to twice the padding."""
         num, channels, height, width = images.shape
         top, left = top.to(images.device), left.to(images.device)
         padded = functional.pad(images, [self.padding] * 4)
@@ -102,7 +102,7 @@ class Rotation:
         return self.by(images, 2 * torch.rand(len(images)) - 1)
 
     def by(self, images: Tensor, share: Tensor) -> Tensor:
-        """Images (N, C, H, W) turned by chosen shares (N,) of the largest angle, from -1 to 1."""
+        """Turn images (N, C, H, W) by chosen shares (N,) of the largest angle, from -1 to 1."""
         height, width = images.shape[-2:]
         angle = share * math.radians(self.degrees)
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
@@ -144,7 +144,7 @@ class Standard:
     """
 
     window: Augment
-    flip: Augment = Flip(0.5)
+    flip: Augment = Flip(choices.Flip().p)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Augment a batch of images."""
@@ -162,7 +162,7 @@ class ShiftRotate:
     """
 
     def __init__(self, image_shape: Sequence[int]) -> None:
-        self._rotation, self._crop = Rotation(DEGREES), Crop(_usual_padding(image_shape))
+        self._rotation, self._crop = Rotation(choices.Rotation().degrees), Crop(_usual_padding(image_shape))
         self._random = np.random.RandomState(MOVE_SEED)  # whose draws no release of NumPy changes
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -175,13 +175,11 @@ class ShiftRotate:
 
 
 def build(name: str, options: Mapping[str, Any], image_shape: Sequence[int]) -> Augment | None:
-    """What changes the images of training batches.
+    """Return what changes the images of training batches.
 
     Args:
-        name: One of none, crop, rotation, flip, standard.
-        options: Of crop `padding` (pixels at each side, less than the shorter side; None: an eighth of
-            the shorter side, at least 1), of rotation `degrees` (from 0 to 180; 15), of flip `p`
-            (probability, from 0 to 1; 0.5).
+        name: One of `AUGMENTATIONS`.
+        options: Its settings; those that are left out have their defaults.
         image_shape: Of one example: channels, height, width.
 
     Returns:
@@ -191,45 +189,48 @@ def build(name: str, options: Mapping[str, Any], image_shape: Sequence[int]) -> 
     Raises:
         UserError: There is no such augmentation or option, an option is out of its range, or
             examples are no images.
+
+    Example:
+        >>> build("crop", {"padding": 2}, (3, 32, 32))
+        Crop(padding=2)
     """
     if name == "none":
         return None
-    if name not in OPTIONS:
-        raise UserError(f"augment must be one of none, {', '.join(OPTIONS)}, got {name}")
-    if unknown := [option for option in options if option not in OPTIONS[name]]:
-        known = ", ".join(OPTIONS[name]) or "none"
-        raise UserError(f"augment.{unknown[0]} must be left out with augment={name}, got it; its options are {known}")
+    if name not in AUGMENTATIONS:
+        raise UserError(f"augment must be {listing(AUGMENTATIONS)}, got {name}; choose one of these")
+    settings: Any = checked_settings("augment", name, options)
     if len(image_shape) != 3 or min(image_shape) < 1:
         shape = "x".join(map(str, image_shape)) or "()"
         raise UserError(
             f"augment must be none for data that is not images (channels x height x width),"
             f" got augment={name} for inputs of shape {shape}; set augment=none"
         )
-    side = min(image_shape[1:])
     if name == "rotation":
-        return Rotation(_number("degrees", options.get("degrees", DEGREES), 180))
+        return Rotation(settings.degrees)
     if name == "flip":
-        return Flip(_number("p", options.get("p", 0.5), 1))
-    if name == "standard" and max(image_shape[1:]) > SMALL:
-        return Standard(ResizedCrop())
-    usual = _usual_padding(image_shape)
-    padding = usual if options.get("padding") is None else options["padding"]
-    if type(padding) is not int or not 0 <= padding < side:
+        return Flip(settings.p)
+    if name == "crop":
+        return Crop(_padding(settings.padding, image_shape))
+    window = ResizedCrop() if max(image_shape[1:]) > SMALL else Crop(_usual_padding(image_shape))
+    return Standard(window)
+
+
+def _padding(chosen: int | None, image_shape: Sequence[int]) -> int:
+    """Return the pixels at each side of a crop, held to the side of the images."""
+    usual, side = _usual_padding(image_shape), min(image_shape[1:])
+    padding = usual if chosen is None else chosen
+    if padding >= side:
         raise UserError(
             f"augment.padding must be a whole number from 0 to {side - 1}, less than the side of the images,"
             f" or null, got {padding}; null is {usual}"
         )
-    return Standard(Crop(padding)) if name == "standard" else Crop(padding)
+    return padding
 
 
 def _usual_padding(image_shape: Sequence[int]) -> int:
     """Pixels: an eighth of the shorter side, at least 1, less than the side."""
     side = min(image_shape[1:])
     return min(max(1, side // 8), side - 1)
-
-
-OPTIONS: dict[str, tuple[str, ...]] = {"crop": ("padding",), "rotation": ("degrees",), "flip": ("p",), "standard": ()}
-"""The augmentations, with the options of each."""
 
 
 def checked(name: str, images: Tensor) -> None:
@@ -244,9 +245,3 @@ def checked(name: str, images: Tensor) -> None:
             f" augment={name} for {str(images.dtype).removeprefix('torch.')} of shape {list(images.shape)};"
             " set augment=none"
         )
-
-
-def _number(option: str, value: Any, highest: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
-        raise UserError(f"augment.{option} must be a number from 0 to {highest}, got {value}; set one in that range")
-    return float(value)

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from bench.data.dataset import Dataset
 from bench.measure.clock import Stopwatch
 from bench.training.diagnostics import TrainingDiagnostics
-from bench.training.losses import LOSSES
+from bench.training.losses import loss_function
 from bench.training.schedules import Schedule
 from bench.training.step import StepOptions, Update, trained
 
@@ -63,7 +63,7 @@ class Trace:
     best_state: dict[str, Tensor] | None = None
     steps_per_epoch: int = 1
 
-    def record(self, split: str, metric: str, value: float, plan: Plan) -> None:
+    def record(self, split: str, metric: str, value: float, plan: TrainingPlan) -> None:
         """Add a point at the last stop; a metric on request that is not finite has none.
 
         Raises:
@@ -76,7 +76,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How to train: the same for every optimizer that is compared.
 
     Attributes:
@@ -88,12 +88,12 @@ class Plan:
         time_limit_s: Seconds of training (evaluation excluded), or None.
         order_seed: Seed of the batch order, which nothing else draws from.
         autocast: Context of every forward pass.
-        loss: A key of `LOSSES`.
+        loss: A name for `loss_function`.
         step: How an update is made.
         frozen_order: Whether every epoch goes through the batches of the first.
         augment: Changes the inputs of a training batch, or None.
         keep_best: Whether to keep the weights of the lowest validation loss.
-        metrics: What else is recorded at every stop: see `bench.probes.TrainingDiagnostics`.
+        metrics: What else is recorded at every stop: see `bench.base.metrics`.
         should_prune: Asked at evaluations before the last, with (step, validation loss), whether to stop there; None: never.
     """
 
@@ -114,7 +114,7 @@ class Plan:
     should_prune: Callable[[int, float], bool] | None = None
 
     def stops(self) -> Iterator[int]:
-        """The steps after which training pauses to log or evaluate: the first, the last, and every few."""
+        """Yield the steps after which training pauses to log or evaluate: the first, the last, and every few."""
         step = 1
         while step < self.num_steps:
             yield step
@@ -126,7 +126,7 @@ def train(
     model: nn.Module,
     optimizer: Optimizer,
     data: Dataset,
-    plan: Plan,
+    plan: TrainingPlan,
     watch: Stopwatch,
     trace: Trace,
     tell: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
@@ -151,10 +151,10 @@ def train(
         OutOfTime, Pruned: The time limit passed, or `plan.should_prune` said so.
     """
     parameters = trained(model)
-    update = Update(model, parameters, optimizer, LOSSES[plan.loss], plan.autocast, plan.step, needs)
+    update = Update(model, parameters, optimizer, loss_function(plan.loss), plan.autocast, plan.step, needs)
     # On a GPU losses stay there until they are logged; on the CPU there is nothing to wait for.
     taken = Tensor.item if parameters[0].device.type == "cpu" else Tensor.detach
-    probes = TrainingDiagnostics(plan.metrics, parameters)
+    diagnostics = TrainingDiagnostics(plan.metrics, parameters)
     trace.steps_per_epoch = data.steps_per_epoch(plan.batch_size)
     batches = data.shuffled(plan.batch_size, plan.order_seed, plan.frozen_order)
 
@@ -190,13 +190,13 @@ def train(
     evaluate_all()
     mark()
     for stop in plan.stops():
-        losses = advance(stop - 1) if "update_ratio" in plan.metrics else []
-        probes.before_last_step()
+        losses = advance(stop - 1) if diagnostics.look_before_step else []
+        diagnostics.before_last_step()
         losses += advance(stop)
         trace.step, trace.train_s = stop, watch.seconds["train"]
         trace.first_step_s = trace.first_step_s or trace.train_s
         mean_loss = float(sum(losses)) / len(losses)
-        for metric, value in {"loss": mean_loss, **probes.values()}.items():
+        for metric, value in {"loss": mean_loss, **diagnostics.values()}.items():
             trace.record("train", metric, value, plan)
         mark()
         tell(stop, plan.num_steps, mean_loss)
@@ -204,7 +204,7 @@ def train(
             evaluate_all()
 
 
-def _evaluate_all(model: nn.Module, data: Dataset, plan: Plan, trace: Trace, schedule: Schedule | None) -> None:
+def _evaluate_all(model: nn.Module, data: Dataset, plan: TrainingPlan, trace: Trace, schedule: Schedule | None) -> None:
     """Evaluate, and do what goes by the validation loss: the schedule, the best weights, and giving up."""
     val_loss = math.nan
     for split in ("val", "test"):
@@ -226,11 +226,11 @@ def _evaluate_all(model: nn.Module, data: Dataset, plan: Plan, trace: Trace, sch
 
 
 def _no_mark() -> None:
-    """The place of any other model is not recorded."""
+    """Record nothing: the weights of any other model are no point in the plane."""
 
 
 def _mark(model: Any, trace: Trace) -> None:
-    """The place of a model whose weights are a point in the plane, as long as it is finite."""
+    """Record the place of a model whose weights are a point in the plane, as long as it is finite."""
     x, y = model.point.detach().cpu()
     place = float(x), float(y), float(model.values(model.point.detach()))
     if all(map(math.isfinite, place)):
@@ -239,7 +239,7 @@ def _mark(model: Any, trace: Trace) -> None:
 
 @contextmanager
 def evaluation_weights(optimizer: Optimizer, needs: frozenset[str]) -> Iterator[None]:
-    """The weights that an optimizer wants its model to be judged by, where it keeps others to train on."""
+    """Put in the weights that an optimizer wants its model to be judged by, where it keeps others to train on."""
     if "evaluation_weights" not in needs:
         yield
         return
@@ -252,9 +252,9 @@ def evaluation_weights(optimizer: Optimizer, needs: frozenset[str]) -> Iterator[
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, data: Dataset, split: str, plan: Plan, change: Callable[[Tensor], Tensor] | None = None
+    model: nn.Module, data: Dataset, split: str, plan: TrainingPlan, change: Callable[[Tensor], Tensor] | None = None
 ) -> dict[str, float]:
-    """Mean loss and, for classes, accuracy over a split, in evaluation mode.
+    """Return the mean loss and, for classes, the accuracy over a split, in evaluation mode.
 
     In batches of the training size, so that evaluation never sets the peak of memory.
 
@@ -266,7 +266,7 @@ def evaluate(
         change: Changes the inputs of each batch before the model sees them; None: nothing does.
     """
     model.eval()
-    loss_of = LOSSES[plan.loss]
+    loss_of = loss_function(plan.loss)
     has_classes = data.spec.task == "classification"
     num, num_targets = 0, 0
     loss_sum: Any = 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Callable
 
 import torch
@@ -9,53 +11,70 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.base.errors import UserError
+from bench.config.losses import CHOSEN_LOSSES
 from bench.data.dataset import DataSpec
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""From outputs (N, *target_shape, num_outputs) and targets to a number: the mean over the batch, but for `as_printed`."""
+"""From outputs (N, *target_shape, num_outputs) and targets to a number: the mean over the batch, unless its `LossChoice`
+says otherwise."""
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy in nats, the mean over examples and, in sequences, over places."""
+    """Return the cross-entropy in nats, the mean over examples and, in sequences, over places.
+
+    Example:
+        >>> round(cross_entropy(torch.zeros(3, 10), torch.tensor([0, 4, 9])).item(), 4)  # log 10
+        2.3026
+    """
     if targets.ndim == 1:
         return functional.cross_entropy(outputs, targets)
     return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
 
 
 def nll(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The same of log-probabilities (torch's NLLLoss)."""
+    """Return the mean negative log-likelihood of log-probabilities, as torch's NLLLoss.
+
+    Example:
+        >>> log_probabilities = torch.tensor([[0.25, 0.75]]).log()
+        >>> round(nll(log_probabilities, torch.tensor([1])).exp().item(), 4)
+        1.3333
+    """
     return functional.nll_loss(outputs.flatten(0, -2), targets.flatten())
 
 
 def mean(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The mean of what the model returns, which is the loss itself."""
+    """Return the mean of what the model returns, which is the loss itself."""
     return outputs.mean()
-
-
-def as_printed(outputs: Tensor, targets: Tensor) -> Tensor:
-    """sum(outputs * labels) / (2 max(outputs)), labels one-hot: what an article prints as cross-entropy.
-
-    It is none: lowering it lowers the output of the right class. Nor is it a mean: it grows with the batch,
-    and means of it over batches of one size compare with no others.
-    """
-    labels = functional.one_hot(targets, outputs.shape[-1])
-    return (outputs * labels).sum() / (2 * outputs.max())
 
 
 LOSSES: dict[str, Loss] = {
     "cross_entropy": cross_entropy,
     "mse": functional.mse_loss,
     "mean": mean,
-    "nll": nll,
-    "as_printed": as_printed,
 }
+"""Losses that data asks for, by name: see `DataSpec.loss`."""
+
+
+@functools.cache
+def loss_function(name: str) -> Loss:
+    """Return the loss of a name: a key of `LOSSES` or of `bench.config.losses.CHOSEN_LOSSES`.
+
+    Example:
+        >>> loss_function("mse")(torch.tensor([1.0, 3.0]), torch.zeros(2)).item()
+        5.0
+    """
+    if name in LOSSES:
+        return LOSSES[name]
+    module, _, function = CHOSEN_LOSSES[name].computed_by.rpartition(".")
+    found: Loss = getattr(importlib.import_module(module), function)
+    return found
 
 
 def loss_name(chosen: str, spec: DataSpec) -> str:
-    """The key of `LOSSES` for a choice of the configuration.
+    """Return the name of a loss, for `loss_function`, from the choice of the configuration.
 
     Args:
-        chosen: "default" (the one of the data's task), or a key of `LOSSES`.
+        chosen: "default" (the one of the data's task), or a key of `CHOSEN_LOSSES`.
         spec: The data.
 
     Raises:

@@ -32,7 +32,7 @@ def _unmarked(phase: str) -> AbstractContextManager[Any]:
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters of a model that are trained."""
+    """Return the parameters of a model that are trained."""
     return [param for param in model.parameters() if param.requires_grad]
 
 

@@ -85,7 +85,7 @@ def field_words(model: type[BaseModel], dotted: str) -> FieldWords | None:
         owner, node = node, node["properties"][part]
     options = [node, *node.get("anyOf", [])]
     nullable = any(option.get("type") == "null" for option in options)
-    described = next((option["description"] for option in options if option.get("description")), "")
+    described = next((words for option in options if (words := sources.allowed_words(option))), "")
     meaning = ""
     for candidate in _models(model):
         if candidate.__name__ == owner.get("title"):
@@ -163,12 +163,14 @@ def keys_of_file(path: Path, model: type[BaseModel], section: str = "") -> list[
     return rows
 
 
-def keys_of_group(group: str, model: type[BaseModel] | None, skip: Sequence[str] = ()) -> list[Key]:
+def keys_of_group(
+    group: str, model: type[BaseModel] | Mapping[str, type[BaseModel]] | None, skip: Sequence[str] = ()
+) -> list[Key]:
     """Return the keys of all options of a config group that a model checks, one row a key and default.
 
     Args:
         group: A folder of `conf/`.
-        model: The model of its options, or None: types and meanings come from the function that `_target_` names.
+        model: The model of its options, one for all or one for each, or None: types and meanings come from the function that `_target_` names.
         skip: Keys to leave out.
     """
     rows: dict[tuple[str, str], Key] = {}
@@ -180,7 +182,8 @@ def keys_of_group(group: str, model: type[BaseModel] | None, skip: Sequence[str]
             if key in ("_target_", "name", "defaults", "hydra", *skip):
                 continue
             said = comments(path)
-            words = (field_words(model, key) if model else None) or FieldWords("", "", "")
+            checks = model[path.stem] if isinstance(model, Mapping) else model
+            words = (field_words(checks, key) if checks else None) or FieldWords("", "", "")
             meaning = said.get(key) or said.get(f"{group}.{key}") or words.meaning
             row = Key(f"{group}.{key}", words.type, words.allowed, default_words(value), meaning)
             rows.setdefault((key, row.default), row)
@@ -235,7 +238,7 @@ def optimizer_key_rows() -> list[Key]:
     node, said = yaml.safe_load(path.read_text(encoding="utf-8")), comments(path)
     model = _field_model("optimizer")
     rows = []
-    for key in ("implementation", "needs"):
+    for key in ("implementation", "needs", *sources.METADATA):
         words = field_words(model, key) or FieldWords("", "", "")
         rows.append(Key(f"optimizer.{key}", words.type, words.allowed, default_words(node[key]), said[key]))
     return rows
@@ -256,7 +259,8 @@ def optimizer_rows() -> list[list[str]]:
     for path in _options("optimizer"):
         node = yaml.safe_load(path.read_text(encoding="utf-8"))
         about = headline(path).partition(": ")[2] or headline(path)
-        kinds = re.split(r"[:;,]", comments(path).get("implementation", ""))[0].split(" | ")
+        declared = sources.Capabilities(**node["capabilities"])
+        kinds = ["default", *declared.implementations, *["reference"] * (declared.reference is not None)]
         rate = node["search"]["lr"]
         rows.append(
             [
@@ -277,7 +281,7 @@ def hyperparameter_rows() -> list[list[str]]:
     for path in _options("optimizer"):
         node = yaml.safe_load(path.read_text(encoding="utf-8"))
         for key, value in node.items():
-            if key not in ("_target_", "name", "implementation", "search", "needs"):
+            if key not in ("_target_", "name", "implementation", "needs", *sources.METADATA):
                 defaults.setdefault(key, {}).setdefault(default_words(value), []).append(path.stem)
     rows = []
     for key, by_value in defaults.items():
@@ -438,8 +442,7 @@ def step_cost_keys(section: str = "") -> list[Key]:
 
 def group_keys(group: str) -> list[Key]:
     """Return the keys that the options of a group have."""
-    model = {"schedule": sources.ScheduleOptions, "augment": sources.AugmentOptions}.get(group)
-    return keys_of_group(group, model or _field_model(group))
+    return keys_of_group(group, sources.CHOICES.get(group) or _field_model(group))
 
 
 def named_model_keys(name: str) -> list[Key]:
@@ -451,6 +454,11 @@ def named_model_keys(name: str) -> list[Key]:
         "workload": sources.Workload,
     }
     return model_rows(models[name])
+
+
+def metric_rows() -> list[list[str]]:
+    """Return the metrics on request, each with what it is."""
+    return [[f"`{metric.name}`", metric.meaning] for metric in sources.METRICS]
 
 
 def _field_model(name: str) -> type[BaseModel]:
@@ -476,6 +484,7 @@ MADE: dict[str, tuple[Sequence[str], Callable[..., Sequence[Sequence[str]]]]] = 
     "arguments": (("key", "options", "type", "default", "meaning"), argument_rows),
     "workloads": (("option", "model", "data", "what it is"), workload_rows),
     "columns": (("column", "type", "unit", "meaning"), column_rows),
+    "metrics": (("metric", "what it is"), metric_rows),
     "quantities": (("quantity", "what it is", "unit", "better", "needs"), quantity_rows),
     "verdicts": (("claim", "statement", "at the settings given", "with both sides tuned"), verdict_rows),
 }

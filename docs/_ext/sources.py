@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from bench import __version__
+from bench.base.metrics import METRICS
 from bench.base.paths import CONF_DIR
 from bench.claims.effects.registry import QUANTITIES, Quantity
 from bench.claims.ledger import Claim, Measure, Workload, load
-from bench.config.hyperparameters import AugmentOptions, Hyperparameters, ScheduleOptions
-from bench.config.schema import Config, SearchConfig, StepCostConfig
+from bench.config.capabilities import METADATA
+from bench.config.choices import CHOICES
+from bench.config.hyperparameters import Hyperparameters
+from bench.config.messages import allowed_words
+from bench.config.schema import Capabilities, Config, SearchConfig, StepCostConfig
 from bench.data.streaming import StreamingDataset as STREAMING
 from bench.tables.columns import CURVES, RUNS, SIDE, Column
 
@@ -15,21 +19,24 @@ TABLES: dict[str, tuple[Column, ...]] = {"runs": RUNS, "curves": CURVES, **SIDE}
 """The columns of every table, by its name."""
 
 __all__ = [
+    "CHOICES",
     "CONF_DIR",
+    "METADATA",
+    "METRICS",
     "QUANTITIES",
     "STREAMING",
     "TABLES",
-    "AugmentOptions",
+    "Capabilities",
     "Claim",
     "Column",
     "Config",
     "Hyperparameters",
     "Measure",
     "Quantity",
-    "ScheduleOptions",
     "SearchConfig",
     "StepCostConfig",
     "Workload",
     "__version__",
+    "allowed_words",
     "load",
 ]

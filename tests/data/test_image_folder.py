@@ -99,7 +99,7 @@ def test_files_that_are_no_images_and_hidden_ones_are_passed_over_and_deeper_fol
 
 
 def test_pixels_are_those_of_the_file_scaled_cropped_and_normalised(root: str) -> None:
-    (inputs, targets) = load(root, size=224, workers=0).first(1)
+    (inputs, targets) = load(root, size=224, workers=0).sample_batch(1)
     with Image.open(Path(root) / "train" / "ant" / "0.JPEG") as image:
         scaled = image.resize((341, 256), Image.Resampling.BILINEAR).crop((58, 16, 282, 240))  # (341 - 224) / 2 = 58.5
     expected = torch.from_numpy(np.array(scaled)).permute(2, 0, 1) / 255
@@ -110,7 +110,7 @@ def test_pixels_are_those_of_the_file_scaled_cropped_and_normalised(root: str) -
 
 @pytest.mark.parametrize(("size", "box"), [(32, (42, 32)), (64, (85, 64))], ids=["at 32", "at 64"])
 def test_small_sizes_keep_the_whole_shorter_side(root: str, size: int, box: tuple[int, int]) -> None:
-    inputs, _ = load(root, size=size, workers=0, normalize=False).first(1)
+    inputs, _ = load(root, size=size, workers=0, normalize=False).sample_batch(1)
     with Image.open(Path(root) / "train" / "ant" / "0.JPEG") as image:
         left = round((box[0] - size) / 2)
         scaled = np.array(image.resize(box, Image.Resampling.BILINEAR).crop((left, 0, left + size, size)))
@@ -118,7 +118,7 @@ def test_small_sizes_keep_the_whole_shorter_side(root: str, size: int, box: tupl
 
 
 def test_grey_images_become_three_equal_channels(root: str) -> None:
-    inputs, _ = load(root, size=16, workers=0, normalize=False).first(2)
+    inputs, _ = load(root, size=16, workers=0, normalize=False).sample_batch(2)
     assert not torch.equal(inputs[0, 0], inputs[0, 1])
     assert torch.equal(inputs[1, 0], inputs[1, 1])
     assert torch.equal(inputs[1, 0], inputs[1, 2])
@@ -146,11 +146,11 @@ def test_batches_do_not_depend_on_the_number_of_workers_and_draw_nothing_global(
 
 def test_the_order_is_that_of_data_in_memory(root: str) -> None:
     data = load(root, size=8, workers=0)
-    whole, targets = data.first(27)
+    whole, targets = data.sample_batch(27)
     for (x, y), chosen in zip(batches(data, 6), batch_order(27, 8, 3), strict=False):
         assert torch.equal(x, whole[chosen])
         assert torch.equal(y, targets[chosen])
-    assert len(data.first(1000)[0]) == 27
+    assert len(data.sample_batch(1000)[0]) == 27
 
 
 def test_workers_stop_when_the_batches_are_closed_collected_or_used_up(root: str) -> None:
@@ -190,7 +190,7 @@ def test_workers_start_once_not_every_epoch(root: str) -> None:
 def test_batches_go_to_the_device_asked_for(root: str) -> None:
     data = load(root, size=8, workers=0)
     moved = data.to(torch.device("meta"))
-    assert moved.first(2)[0].device.type == "meta"
+    assert moved.sample_batch(2)[0].device.type == "meta"
     assert {part.device.type for part in next(moved.shuffled(2, 0))} == {"meta"}
     assert moved.fingerprint == data.fingerprint
     assert isinstance(moved, StreamingDataset)

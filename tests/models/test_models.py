@@ -121,12 +121,12 @@ def test_mnist_cnn_is_the_articles() -> None:
 
 
 def test_mnist_cnn_refuses_other_shapes() -> None:
-    with pytest.raises(ValueError, match=r"input_shape must be 1x28x28 for mnist_cnn, got 1x8x8; set data.resize=28"):
+    with pytest.raises(ValueError, match=r"input_shape must be 1x28x28 for mnist_cnn, got 1x8x8$"):
         MnistCNN((1, 8, 8), 10)
 
 
 def test_mnist_cnn_does_not_send_colour_images_to_a_resize_that_cannot_help() -> None:
-    with pytest.raises(ValueError, match=r"must be 1x28x28 for mnist_cnn, got 3x28x28; choose data of grey images"):
+    with pytest.raises(ValueError, match=r"must be 1x28x28 for mnist_cnn, got 3x28x28$"):
         MnistCNN((3, 28, 28), 10)
 
 
@@ -145,7 +145,7 @@ def test_conv64_has_the_layers_of_its_description() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 32, 32), (3, 28, 28), (1, 8, 8), (10,)])
 def test_conv64_refuses_other_shapes_and_says_how_to_set_the_datas(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"input_shape must be 3x32x32 for conv64, got .*; set data.resize=32, and"):
+    with pytest.raises(ValueError, match=r"input_shape must be 3x32x32 for conv64, got [x0-9]+$"):
         Conv64(shape, 10)
 
 
@@ -183,9 +183,9 @@ def test_autoencoder_learns_more_of_the_digits_than_their_mean() -> None:
 @pytest.mark.parametrize(
     ("shape", "outputs", "code", "message"),
     [
-        ((10,), 10, 16, "input_shape must be CxHxW with H and W of at least 8 for autoencoder, got 10;"),
-        ((1, 7, 9), 63, 16, "input_shape must be CxHxW with H and W of at least 8 for autoencoder, got 1x7x9;"),
-        ((1, 8, 8), 10, 16, "num_outputs must be 64 for .* on inputs 1x8x8, got 10; set data.reconstruct=true"),
+        ((10,), 10, 16, "input_shape must be CxHxW with H and W of at least 8 for autoencoder, got 10"),
+        ((1, 7, 9), 63, 16, "input_shape must be CxHxW with H and W of at least 8 for autoencoder, got 1x7x9"),
+        ((1, 8, 8), 10, 16, "num_outputs must be 64 for .* on inputs 1x8x8, got 10$"),
         ((1, 8, 8), 64, 0, "code_size must be a whole number of at least 1, got 0;"),
         ((1, 8, 8), 64, 2.0, "code_size must be a whole number of at least 1, got 2.0;"),
         ((1, 8, 8), 64, True, "code_size must be a whole number of at least 1, got True;"),
@@ -264,7 +264,7 @@ def test_torchvision_refuses_what_is_no_classifier_and_names_some(name: str, clo
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (4,), (28, 28)])
 def test_torchvision_wants_colour(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"input_shape must be 3xHxW for resnet18, got .*; set data.channels=3"):
+    with pytest.raises(ValueError, match=r"input_shape must be 3xHxW for resnet18, got [x0-9]+$"):
         build("resnet18", shape, 10)
 
 

@@ -122,7 +122,7 @@ def test_drop_last_is_true_or_false(drop_last: Any) -> None:
 
 
 def test_other_data_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"input_shape must be 100 for quadratic, got 1x8x8; choose data="):
+    with pytest.raises(ValueError, match=r"input_shape must be 100 for quadratic, got 1x8x8$"):
         Quadratic((1, 8, 8))
 
 

@@ -29,13 +29,13 @@ from bench.claims.checks.harness import (
     trained_model,
 )
 from bench.claims.checks.papers import adamax_step_bound
+from bench.claims.checks.printed import PredictionAsPrinted, TextCNNAsPrinted, ThetasAsPrinted, as_printed
 from bench.data import digits, regression
 from bench.data.dataset import as_dataset
-from bench.training.losses import Loss, as_printed
+from bench.training.losses import Loss
 from models.linear import LinearRegression
 from models.mlp import MLP
-from models.textcnn import TextCNN, TextCNNAsPrinted
-from optimizers.as_printed import PredictionAsPrinted, ThetasAsPrinted
+from models.textcnn import TextCNN
 
 
 def printed_adam_ignores_gradient() -> Finding:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bench.claims.checks.printed import as_printed
 from bench.data.dataset import Dataset
-from bench.training.losses import Loss, as_printed
+from bench.training.losses import Loss
 
 SEEDS = (0, 1, 2)
 """Of initial weights and batch order, in checks that train."""

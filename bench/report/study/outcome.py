@@ -12,6 +12,7 @@ from bench.analysis.comparisons import indistinguishable_groups, lowest_point
 from bench.analysis.inference import half_width, probability_better
 from bench.analysis.power import detectable_ratio, seeds_needed
 from bench.analysis.sections import Section
+from bench.base.metrics import CURVES
 from bench.plots.comparisons import status_figure
 from bench.plots.curves import curves_figure
 from bench.plots.style import MAX_FAINT_RUNS, Color
@@ -22,11 +23,7 @@ from bench.report.study.tables import readable_summary
 
 MORE_METRICS = {
     "gap": "Mean loss over the training set less the lowest possible one",
-    "grad_norm": "Norm of the gradients that the step used",
-    "grad_norm_first": "Norm of the gradient of the first layer's weights that the step used",
-    "grad_norm_last": "Norm of the gradient of the last layer's weights that the step used",
-    "update_ratio": "Norm of what a step changed, over the norm of the weights before it,",
-    "distance": "Distance of the weights from where they started",
+    **{curve.name: curve.caption for curve in CURVES},
 }
 """Metrics of `curves` that only some runs have, each with what its figure shows."""
 

@@ -15,6 +15,7 @@ from bench.analysis.comparisons import paths, surface
 from bench.analysis.sections import leaders, sections
 from bench.analysis.targets import SECOND_LOWEST, Goal
 from bench.base.errors import UserError
+from bench.base.metrics import CURVES
 from bench.base.version import __version__
 from bench.plots.style import colors
 from bench.report.document import Sheet
@@ -23,7 +24,8 @@ from bench.tables.frames import Study
 from bench.tables.read import load_side
 
 OUR_FILES = re.compile(
-    r"figures/(\d+-)?(loss-step|loss-epoch|loss-time|accuracy|gap|trajectory|grad-norm|update-ratio|distance|targets|time|memory"
+    r"figures/(\d+-)?(loss-step|loss-epoch|loss-time|accuracy|gap|trajectory|targets|time|memory"
+    rf"|{'|'.join(curve.name.replace('_', '-') for curve in CURVES)}"
     r"|pareto|defaults|best-of-k|sensitivity|status|profile|step-cost|training-step)\.(svg|png)"
     r"|tables/((\d+-)?(summary|comparisons|targets|target-comparisons|defaults|tuning|best-of-k|sensitivity|profile|leave-one-out"
     r"|step-costs|rule-and-implementation)|runs|curves|memory|trajectories)\.csv"

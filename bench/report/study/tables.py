@@ -11,6 +11,7 @@ from bench.analysis.memory import MEMORY_PARTS, memory_unit
 from bench.analysis.sections import Section
 from bench.analysis.step_costs import IMPLEMENTATIONS
 from bench.analysis.tuning import defaults_against_tuned, tuned_table, tuning_budget
+from bench.base.metrics import SUMMARIZED
 from bench.report.formatting import bought_text, digits_text, ratio_text, setting_text, with_interval
 
 
@@ -33,8 +34,7 @@ def readable_summary(table: pd.DataFrame) -> pd.DataFrame:
         ("test loss", "final_test_loss", 1.0),
         ("step ms", "step_ms", 1.0),
         ("training s", "train_s", 1.0),
-        ("latency ms", "latency_ms", 1.0),
-        ("latency of a batch ms", "latency_batch_ms", 1.0),
+        *((title, name, 1.0) for name, title in SUMMARIZED.items()),
         ("peak MiB", "peak_rss_mib", 1.0),
         ("GPU peak MiB", "peak_allocated_mib", 1.0),
     ]

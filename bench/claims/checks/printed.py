@@ -1,20 +1,23 @@
-"""Update rules as articles print them under the name of Adam. No gradient occurs in them: they train nothing.
+"""What articles print, as code: update rules under the name of Adam, a loss, and a model.
 
-They are here to be run and judged, not to be used, and are no reference for anything in `torch.optim`. What trains
-is `optimizers.adam`.
+They are here to be run and judged, not to be used. No gradient occurs in the rules: they train nothing, and are no
+reference for anything in `torch.optim`. What trains is `optimizers.adam`. Ids of runs hold the places where all of these
+were first: see `MOVED` in `bench.config.identity`.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
+from models.textcnn import PADDING, check_texts, check_whole, embedding
 from optimizers.rule import check, check_betas
 
 
@@ -79,6 +82,7 @@ class PredictionAsPrinted(WithoutGradient):
         super().__init__(params, {})
 
     def update(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Predict, "momentum" and update."""
         before = param.clone()
         previous = state.get("previous", before)
 
@@ -119,6 +123,58 @@ class ThetasAsPrinted(WithoutGradient):
         super().__init__(params, {"lr": lr, "betas": betas})
 
     def update(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Shrink by theta1 and add a constant."""
         (theta1, theta2), theta3 = group["betas"], group["lr"]
 
         param.mul_(theta1).add_(theta2 / 0.999 * theta3 * theta2)
+
+
+def as_printed(outputs: Tensor, targets: Tensor) -> Tensor:
+    """sum(outputs * labels) / (2 max(outputs)), labels one-hot: what an article prints as cross-entropy.
+
+    It is none: lowering it lowers the output of the right class. Nor is it a mean: it grows with the batch,
+    and means of it over batches of one size compare with no others.
+    """
+    labels = functional.one_hot(targets, outputs.shape[-1])
+    return (outputs * labels).sum() / (2 * outputs.max())
+
+
+class TextCNNAsPrinted(nn.Module):
+    """What an article calls a TextCNN: a linear layer and ReLU. There is no convolution in it.
+
+    Printed are the linear layer 100 -> 256 and the ReLU alone. To make it a classifier that can be trained,
+    the mean of a text's word embeddings goes in, and a linear layer 256 -> num_outputs follows.
+
+    Args:
+        input_shape: (length,) of the texts in tokens, padded with 0 at the end.
+        num_outputs: Number of classes.
+        num_tokens: Number of different tokens, the padding 0 among them.
+        dim: Length of a word's embedding, at least 1.
+        hidden: Width of the hidden layer, at least 1.
+
+    Shapes:
+        Input int64 (N, length), output (N, num_outputs).
+
+    Raises:
+        ValueError: The data is no text, or an option is out of its range.
+
+    Differs from Kim (2014, arXiv:1408.5882), whose TextCNN is `TextCNN`, in all but the embeddings, which are
+    trained and start uniform between -0.25 and 0.25 as there.
+    """
+
+    def __init__(
+        self, input_shape: Sequence[int], num_outputs: int, num_tokens: int, dim: int = 100, hidden: int = 256
+    ) -> None:
+        super().__init__()
+        check_texts("textcnn_as_printed", input_shape)
+        check_whole(dim=dim, hidden=hidden)
+        self.embedding = embedding(num_tokens, dim)
+        self.fc = nn.Linear(dim, hidden)
+        self.head = nn.Linear(hidden, num_outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the scores of the classes."""
+        num_words = (inputs != PADDING).sum(dim=1, keepdim=True).clamp(min=1)
+        mean = self.embedding(inputs).sum(dim=1) / num_words
+        outputs: Tensor = self.head(functional.relu(self.fc(mean)))
+        return outputs
