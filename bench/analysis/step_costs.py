@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
 from bench.analysis.inference import LEVEL, holm, mean_interval, p_value
+from bench.analysis.quality import is_undisturbed
 
 MIN_PROCESSES = 5
 """Fresh processes below which a step cost ranks nothing."""
@@ -199,6 +200,28 @@ def smallest_difference(costs: pd.DataFrame, power: float = 0.8) -> float:
     n = int(compared["num_processes"].median())
     t = special.stdtrit(n - 1, 0.5 + LEVEL / 2) + special.stdtrit(n - 1, power)
     return float(math.expm1(t * compared["log_sd"].median() / math.sqrt(n)))
+
+
+def newest_session(rows: pd.DataFrame, wanted: Sequence[Collection[str]]) -> pd.DataFrame | None:
+    """Return the newest session of step costs that timed all that is wanted, undisturbed.
+
+    Args:
+        rows: Rows of the side table `step_costs`, of any sessions.
+        wanted: For each thing to be timed, the values of `step_cost_id` that stand for it.
+
+    Returns:
+        Rows of the session that ended ok and that nothing disturbed; at least `MIN_PROCESSES` of its processes timed
+        all of `wanted`. None where there is no such session, or nothing is wanted.
+    """
+    if rows.empty or not wanted:
+        return None
+    usable = rows[(rows["status"] == "ok") & is_undisturbed(rows)]
+    sessions = sorted(usable.groupby("session_id"), key=lambda item: item[1]["started_at"].max(), reverse=True)
+    for _, session in sessions:
+        processes = (set(session.loc[session["step_cost_id"].isin(ids), "process"]) for ids in wanted)
+        if len(set.intersection(*processes)) >= MIN_PROCESSES:
+            return session
+    return None
 
 
 def step_times(runs: pd.DataFrame, series: Sequence[str], step_cost_rows: pd.DataFrame) -> pd.DataFrame | None:

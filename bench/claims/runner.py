@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.analysis.step_costs import MIN_PROCESSES
+from bench.analysis.step_costs import newest_session
 from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.claims.effects.evidence import DEFAULT, TUNED
@@ -185,13 +185,13 @@ def _time_steps(options: Options, ledger: Ledger) -> None:
     from bench.compose import command_line
     from bench.step_cost.session import measure
 
-    study = tables.load(options.study_dir)
-    for number, (workload, entries) in enumerate(timed(ledger).items(), 1):
+    runs = tables.load(options.study_dir).runs
+    for number, (workload, entry_of) in enumerate(timed(ledger).items(), 1):
+        entries = list(dict.fromkeys(entry_of.values()))
         claimed = tables.load_side(options.study_dir, "claim_runs")
-        ids = claimed.loc[(claimed["workload"] == workload) & (claimed["at"] == DEFAULT), "run_id"]
-        runs = study.runs[study.runs["run_id"].isin(ids)]
-        costs = tables.load_side(options.study_dir, "step_costs")
-        if _is_timed(runs, costs, entries):
+        claimed = claimed[(claimed["workload"] == workload) & (claimed["at"] == DEFAULT)]
+        made = runs.merge(claimed[["run_id", "side"]], on="run_id")
+        if _is_timed(made, tables.load_side(options.study_dir, "step_costs"), list(entry_of)):
             continue
         print(
             f"step times {number}/{len(timed(ledger))}: {workload}, {', '.join(entries)}", file=sys.stderr, flush=True
@@ -202,7 +202,7 @@ def _time_steps(options: Options, ledger: Ledger) -> None:
             for part in ledger.workloads[workload].run
             if part.startswith(groups) and not part.startswith("data.order")
         ]
-        kinds = sorted(set(runs["implementation"].dropna())) or ["forloop"]
+        kinds = sorted(set(made["implementation"].dropna())) or ["forloop"]
         typed = [
             *own, f"optimizers=[{','.join(entries)}]", f"implementations=[{','.join(kinds)}]", "builds=2",
             f"study={options.study}", f"results_dir={options.results_dir}", "report=false",
@@ -212,17 +212,16 @@ def _time_steps(options: Options, ledger: Ledger) -> None:
             raise UserError(f"{workload}: {refusal}")
 
 
-def _is_timed(runs: pd.DataFrame, costs: pd.DataFrame, entries: Sequence[str]) -> bool:
-    """Whether one session timed as many sides, on this workload and machine, undisturbed."""
-    if costs.empty or runs.empty:
-        return False
-    here = costs[
-        (costs["workload_id"].isin(runs["workload_id"])) & (costs["environment_id"].isin(runs["environment_id"]))
-    ]
-    quiet = here[(here["status"] == "ok") & (here["timing_quality"] != "contended")]
-    processes = quiet.groupby(["session_id", "step_cost_id"])["process"].nunique()
-    sessions = processes[processes >= MIN_PROCESSES].groupby("session_id").size()
-    return bool((sessions >= len(entries)).any())
+def _is_timed(runs: pd.DataFrame, costs: pd.DataFrame, sides: Sequence[str]) -> bool:
+    """Tell whether one undisturbed session timed the steps of every side, with its settings, here.
+
+    Args:
+        runs: Runs of the sides, with `side`.
+        costs: Rows of the side table `step_costs`.
+        sides: What must be timed.
+    """
+    wanted = [set(runs.loc[runs["side"] == side, "step_cost_id"].dropna()) for side in sides]
+    return newest_session(costs, wanted) is not None
 
 
 def _facts(ledger: Ledger) -> list[str]:
