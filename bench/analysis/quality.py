@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 LEAST_UNDISTURBED = 5
-"""Runs whose times nothing disturbed from which a time is taken."""
+"""Undisturbed runs that a time is taken from, at least."""
 
 
 def is_undisturbed(rows: pd.DataFrame) -> np.ndarray:
@@ -36,10 +36,12 @@ def is_undisturbed(rows: pd.DataFrame) -> np.ndarray:
 def enough_undisturbed(runs: pd.DataFrame) -> bool:
     """Tell whether the times of enough runs of one configuration may be used.
 
-    Enough is at least half of them, and at least `LEAST_UNDISTURBED` where there are as many.
+    Enough is at least half of them, and at least `LEAST_UNDISTURBED`, or all of them where there are fewer.
 
-    >>> enough_undisturbed(pd.DataFrame({"timing_quality": ["clean", "contended"]}))
+    >>> enough_undisturbed(pd.DataFrame({"timing_quality": 5 * ["clean"] + 5 * ["contended"]}))
     True
+    >>> enough_undisturbed(pd.DataFrame({"timing_quality": ["clean", "contended"]}))
+    False
     """
     num_usable = int(is_undisturbed(runs).sum())
     return 2 * num_usable >= len(runs) and num_usable >= min(LEAST_UNDISTURBED, len(runs))

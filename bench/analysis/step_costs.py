@@ -63,7 +63,7 @@ def _step_cost(group: pd.DataFrame) -> dict[str, object]:
     ]  # fmt: skip
     row: dict[str, object] = {key: first[key] for key in kept}
     measured = group[group["status"] == "ok"]
-    used = measured[measured["timing_quality"] != "contended"]
+    used = measured[is_undisturbed(measured)]
     clean = (used["timing_quality"] == "clean").mean() if len(used) else 0.0
     num_processes = used["process"].nunique()
     if len(measured) == 0:
@@ -149,11 +149,7 @@ def rule_and_implementation(rows: pd.DataFrame) -> pd.DataFrame:
         num_processes.
     """
     names = ["optimizer", "kind", "implementation", "ratio", "ratio_low", "ratio_high", "num_processes"]
-    used = rows[
-        (rows["status"] == "ok")
-        & (rows["timing_quality"] != "contended")
-        & rows["implementation"].isin(IMPLEMENTATIONS)
-    ]
+    used = rows[(rows["status"] == "ok") & is_undisturbed(rows) & rows["implementation"].isin(IMPLEMENTATIONS)]
     if used.empty:
         return pd.DataFrame(columns=names)
     logs = np.log(
@@ -224,6 +220,20 @@ def newest_session(rows: pd.DataFrame, wanted: Sequence[Collection[str]]) -> pd.
     return None
 
 
+def is_timed(rows: pd.DataFrame, wanted: Sequence[Collection[str]]) -> bool:
+    """Tell whether some session timed all that is wanted, disturbed or not.
+
+    Args:
+        rows: Rows of the side table `step_costs`, of any sessions.
+        wanted: As for `newest_session`.
+    """
+    if rows.empty or not wanted:
+        return False
+    measured = rows[rows["status"] == "ok"]
+    sessions = (set(measured.loc[measured["step_cost_id"].isin(ids), "session_id"]) for ids in wanted)
+    return bool(set.intersection(*sessions))
+
+
 def step_times(runs: pd.DataFrame, series: Sequence[str], step_cost_rows: pd.DataFrame) -> pd.DataFrame | None:
     """The separately measured, interleaved time of a training step of each series.
 
@@ -238,25 +248,20 @@ def step_times(runs: pd.DataFrame, series: Sequence[str], step_cost_rows: pd.Dat
     """
     ids = runs[runs["series"].isin(series)].dropna(subset=["step_cost_id"]).drop_duplicates("series")
     ids = ids.set_index("series")["step_cost_id"]
-    if step_cost_rows.empty or not set(series) <= set(ids.index):
+    if not set(series) <= set(ids.index):
         return None
-    ok = step_cost_rows[(step_cost_rows["status"] == "ok") & (step_cost_rows["timing_quality"] != "contended")]
-    enough = ok.groupby(["session_id", "step_cost_id"])["process"].transform("nunique") >= MIN_PROCESSES
-    for _, session in sorted(
-        ok[enough].groupby("session_id"), key=lambda pair: pair[1]["started_at"].max(), reverse=True
-    ):
-        if not set(ids[list(series)]) <= set(session["step_cost_id"]):
-            continue
-        made = []
-        for name in series:
-            logs = _by_process(session[session["step_cost_id"] == ids[name]], "train_step_us")
-            made.append(
-                {
-                    "series": name,
-                    "step_s": 1e-6 * math.exp(float(logs.mean())),
-                    "log_se": float(logs.std(ddof=1)) / math.sqrt(len(logs)),
-                    "df": len(logs) - 1,
-                }
-            )
-        return pd.DataFrame(made)
-    return None
+    session = newest_session(step_cost_rows, [{ids[name]} for name in series])
+    if session is None:
+        return None
+    made = []
+    for name in series:
+        logs = _by_process(session[session["step_cost_id"] == ids[name]], "train_step_us")
+        made.append(
+            {
+                "series": name,
+                "step_s": 1e-6 * math.exp(float(logs.mean())),
+                "log_se": float(logs.std(ddof=1)) / math.sqrt(len(logs)),
+                "df": len(logs) - 1,
+            }
+        )
+    return pd.DataFrame(made)

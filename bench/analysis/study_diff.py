@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench import tables
 from bench.analysis.inference import LEVEL, holm, mean_interval, p_value
+from bench.analysis.quality import is_undisturbed
 from bench.analysis.sections import sections
 from bench.base.errors import UserError
 
@@ -147,7 +148,7 @@ def _cell(workload: str, series: str, cell: pd.DataFrame, tolerance: float) -> I
     for quantity, columns in COLUMNS.items():
         row: dict[str, object] = {"workload": workload, "series": series, "cell_id": cell["cell_id"].iloc[0]}
         row |= {"quantity": quantity, "num_lost": 0, "num_regained": 0, "p": math.nan, "p_holm": math.nan}
-        usable = ended & _comparable_times(a) & _comparable_times(b) if quantity == "time" else ended
+        usable = ended & is_undisturbed(a) & is_undisturbed(b) if quantity == "time" else ended
         measured = [c for c in columns if c in cell and (usable & (a[c] > 0) & (b[c] > 0)).any()]
         column = measured[0] if measured else columns[0]
         logs = [np.log(side.loc[usable, column].astype(float).where(lambda x: x > 0)) for side in (a, b)]
@@ -162,13 +163,6 @@ def _cell(workload: str, series: str, cell: pd.DataFrame, tolerance: float) -> I
             row["p"] = _p_beyond(differences, tolerance)
         ratios = zip(("ratio", "ratio_low", "ratio_high"), np.exp([mean, low, high]).tolist(), strict=True)
         yield row | {"column": column, "num_pairs": len(differences)} | dict(ratios)
-
-
-def _comparable_times(runs: pd.DataFrame) -> pd.Series:
-    """Whether a run's time may be compared: nothing disturbed it, and no other ran beside it."""
-    launcher = runs["launcher"] if "launcher" in runs else pd.Series("local", index=runs.index)  # tables from before
-    quality = (runs["timing_quality"] != "contended").fillna(True)
-    return quality.astype(bool) & launcher.fillna("local").eq("local").astype(bool)
 
 
 def _p_beyond(differences: np.ndarray, tolerance: float) -> float:

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import special
 
 from bench.analysis.inference import half_width, mean_interval, mean_log_ratio, safe_exp, sign_test, with_holm
+from bench.analysis.quality import is_undisturbed
 from bench.base.errors import UserError
 
 
@@ -105,8 +106,7 @@ def steps_to_target(
     """
     wanted = ["run_id", "series", "optimizer", "seed", "environment_id", "status", "num_steps", "num_steps_budget"]
     table = runs[runs["status"].isin(("ok", "diverged", "timeout", "oom"))]
-    alone = _timed_alone(table)
-    table = table.reindex(columns=wanted).assign(_alone=alone)
+    table = table.reindex(columns=wanted).assign(_undisturbed=is_undisturbed(table))
     points = curves[
         (curves["split"] == split) & (curves["metric"] == metric) & curves["run_id"].isin(table["run_id"])
     ].sort_values(["run_id", "step"], kind="stable")
@@ -125,16 +125,8 @@ def steps_to_target(
         steps_to_target=at["step"].astype(float).to_numpy(),
         censored_at=np.where(reached, math.nan, never),
         resolution=np.where(reached, at["resolution"], last["resolution"].reindex(table["run_id"])).astype(float),
-        end_to_end_s=np.where(table["_alone"], at["train_time_s"].astype(float), math.nan),
+        end_to_end_s=np.where(table["_undisturbed"], at["train_time_s"].astype(float), math.nan),
     ).reset_index(drop=True)  # fmt: skip
-
-
-def _timed_alone(runs: pd.DataFrame) -> np.ndarray:
-    """Whether the times of each run can stand: not contended, and by the launcher that makes one run at a time."""
-    alone = runs["timing_quality"].fillna("") != "contended"
-    if "launcher" in runs:
-        alone &= runs["launcher"].fillna("local") == "local"
-    return np.asarray(alone, dtype=bool)
 
 
 def time_to_target(

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from bench.analysis.quality import enough_undisturbed
 from bench.analysis.step_costs import newest_session
 from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
-from bench.claims.effects.evidence import DEFAULT, TUNED
+from bench.claims.effects.evidence import DEFAULT, ENDED, TUNED
 from bench.claims.ledger import Ledger
 from bench.claims.needs import STEP_COST_S, WHY, Job, duration, measured_on, timed
 from bench.claims.options import Options
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.execution.session import Session
 
 
@@ -136,7 +137,7 @@ def run_ledger(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: in
             for number, job in enumerate(work, 1):
                 shown.begin(number, job)
                 session = sweep([*job.overrides, *place], pool)
-                if job.times_count and _contended(session):
+                if job.times_count and _is_disturbed(job, session):
                     session = sweep([*job.overrides, *place, "force=true"], pool)
                 if session.refusal:
                     raise UserError(f"{job.workload}: {session.refusal}")
@@ -151,10 +152,28 @@ def run_ledger(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: in
     tables.build(options.study_dir)
 
 
-def _contended(session: Session) -> bool:
-    """Whether the machine was busy in most of the runs."""
-    busy = [row.get("timing_quality") == "contended" for row in session.rows.values()]
-    return bool(2 * sum(busy) > len(busy))
+def _is_disturbed(job: Job, session: Session) -> bool:
+    """Tell whether the times of some side cannot be judged by, see `enough_undisturbed`."""
+    rows = pd.DataFrame([{**row, **more} for row, more in _recorded(job, session) if row["status"] in ENDED])
+    return bool(len(rows)) and not all(enough_undisturbed(side) for _, side in rows.groupby("side"))
+
+
+def _recorded(job: Job, session: Session) -> list[tuple[Mapping[str, Any], dict[str, str]]]:
+    """Return the rows of a job's runs that are judged, each with its row of the side table `claim_runs`."""
+    stage = "final" if job.at == TUNED else "single"
+    return [
+        (
+            row,
+            {
+                "workload": job.workload,
+                "side": job.sides[0] if len(job.sides) == 1 else row["optimizer"],
+                "at": job.at,
+                "run_id": run_id,
+            },
+        )
+        for run_id, row in session.rows.items()
+        if row["stage"] == stage
+    ]
 
 
 def _record(study_dir: Path, job: Job, session: Session) -> None:
@@ -162,17 +181,7 @@ def _record(study_dir: Path, job: Job, session: Session) -> None:
     from bench import tables
     from bench.base.hashing import short_hash
 
-    stage = "final" if job.at == TUNED else "single"
-    rows = [
-        {
-            "workload": job.workload,
-            "side": job.sides[0] if len(job.sides) == 1 else row["optimizer"],
-            "at": job.at,
-            "run_id": run_id,
-        }
-        for run_id, row in session.rows.items()
-        if row["stage"] == stage
-    ]
+    rows = [claimed for _, claimed in _recorded(job, session)]
     for side in job.sides:
         part = f"{job.workload}-{job.at}-{short_hash([side], 8)}"
         tables.write_side(study_dir, "claim_runs", part, [row for row in rows if row["side"] == side])
