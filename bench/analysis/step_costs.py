@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from bench.analysis.inference import LEVEL, holm, mean_interval, p_value
+from bench.analysis.inference import LEVEL, mean_interval, p_value, with_holm
 from bench.analysis.quality import is_undisturbed
 
 MIN_PROCESSES = 5
@@ -47,11 +47,7 @@ def step_costs(rows: pd.DataFrame) -> pd.DataFrame:
                 for _, group in session.groupby(["optimizer", "optimizer_options", "implementation"], sort=False)
             ]
         )
-        table["p_holm"] = math.nan
-        tested = table["p"].notna()
-        table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"].to_numpy(float))
-        table["significant"] = table["p_holm"] < 1 - LEVEL
-        made.append(table.sort_values("step_us", kind="stable"))
+        made.append(with_holm(table).sort_values("step_us", kind="stable"))
     return pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=["session_id", "step_cost_id"])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench import tables
-from bench.analysis.inference import LEVEL, holm, mean_interval, p_value
+from bench.analysis.inference import LEVEL, mean_interval, p_value, with_holm
 from bench.analysis.quality import is_undisturbed
 from bench.analysis.sections import sections
 from bench.base.errors import UserError
@@ -109,8 +109,7 @@ def compare_studies(a: tables.Study, b: tables.Study, tolerance: float) -> TwoSt
         )
     table = pd.DataFrame(rows, columns=_NAMES)
     for _, group in table.groupby("quantity"):
-        tested = group["p"].notna()
-        table.loc[group.index[tested], "p_holm"] = holm(group.loc[tested, "p"].to_numpy(float))
+        table.loc[group.index, "p_holm"] = with_holm(group)["p_holm"]
     table["verdict"] = [_verdict(row, tolerance) for row in table.itertuples()]
     pairs = first.merge(second, on=["cell_id", "seed"], suffixes=("_a", "_b"))
     if pairs.empty:
