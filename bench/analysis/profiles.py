@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from bench.analysis.sections import Section, leaders
+from bench.analysis.section import SectionAnalysis
 from bench.analysis.step_costs import step_times
-from bench.analysis.targets import SECOND_LOWEST, Goal, time_to_target
 
 
 def _ratios(times: pd.DataFrame) -> pd.DataFrame:
@@ -196,43 +195,34 @@ def pareto_front(table: pd.DataFrame, x: str, y: str) -> pd.Series:
     return pd.Series(known & ~beaten, index=table.index)
 
 
-def times_of(
-    parts: Sequence[Section],
-    curves: pd.DataFrame,
-    step_cost_rows: pd.DataFrame | None = None,
-    goal: Goal = SECOND_LOWEST,
-) -> pd.DataFrame:
-    """Steps, or seconds, to the target: optimizers by workloads, to make a profile of.
+def times_of(analyses: Sequence[SectionAnalysis], in_seconds: bool = False) -> pd.DataFrame:
+    """Return the steps, or seconds, to the target: optimizers by workloads, to make a profile of.
 
     Each section has its own target. Each optimizer stands with its best series, and its
     implementation where there are several.
 
     Args:
-        parts: Sections of different workloads, all tuned or none.
-        curves: Rows of `curves`.
-        step_cost_rows: Rows of the side table `step_costs`: then the table is of seconds, steps x step time, and
-            sections whose step times were not measured are left out. None: of steps.
-        goal: How the targets are chosen.
+        analyses: Sections of different workloads, all tuned or none.
+        in_seconds: Give steps x step time, and leave out sections whose step times were not measured.
 
     Returns:
         A column a section, by its title, of medians over seeds; inf where half the seeds or more never got there,
         missing where an optimizer was not run. Sections without a target are left out.
     """
     columns: dict[str, pd.Series] = {}
-    for part in parts:
-        shown = leaders(part.runs)
-        runs = part.runs[part.runs["series"].isin(shown)]
-        target = goal.target(part.runs, shown)
-        if target is None:
+    for found in analyses:
+        runs = found.section.runs
+        if found.target is None:
             continue
-        times = None if step_cost_rows is None else step_times(part.runs, shown, step_cost_rows)
-        if step_cost_rows is not None and times is None:
+        times = step_times(runs, found.leaders, found.step_cost_rows) if in_seconds else None
+        if in_seconds and times is None:
             continue
-        table = time_to_target(runs, curves, shown, target.value, None).set_index("series")["steps_to_target"]
+        table = found.time_to_target.set_index("series")["steps_to_target"]
         if times is not None:
             table = table * times.set_index("series")["step_s"]
-        first = runs.drop_duplicates("series").set_index("series").loc[shown]
+        first = runs.drop_duplicates("series").set_index("series").loc[found.leaders]
         several = first["optimizer"].duplicated(keep=False)
         names = first["optimizer"].where(~several, first["optimizer"] + " " + first["implementation"])
-        columns[part.title] = pd.Series(table.loc[shown].fillna(math.inf).to_numpy(float), index=names.to_numpy())
+        values = table.loc[found.leaders].fillna(math.inf).to_numpy(float)
+        columns[found.section.title] = pd.Series(values, index=names.to_numpy())
     return pd.DataFrame(columns)

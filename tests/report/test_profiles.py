@@ -15,6 +15,7 @@ from made_up import tuned_study
 
 from bench import tables
 from bench.analysis import profiles
+from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import sections
 
 PUBLISHED = {
@@ -141,11 +142,11 @@ def test_pareto_front_by_its_definition(points: list[tuple[float, float]]) -> No
 
 def test_times_of_our_own_tables(tmp_path: Path) -> None:
     study = tables.load(tuned_study(tmp_path / "s", workloads=("u", "v")))
-    tuned = [part for part in sections(study.runs) if part.tuned]
-    times = profiles.times_of(tuned, study.curves)
-    assert list(times.columns) == [part.title for part in tuned]
+    tuned = [SectionAnalysis(part, study.curves) for part in sections(study.runs) if part.tuned]
+    times = profiles.times_of(tuned)
+    assert list(times.columns) == [found.section.title for found in tuned]
     assert set(times.index) == {"adam", "nadam", "rmsprop", "sgd"}
     assert np.isfinite(times.loc["adam"]).all(), "the lowest gets to what the second lowest gets to"
     assert np.isinf(times.loc["sgd"]).all(), "whose loss never is that low"
     assert profiles.profile_score(times)["adam"] > 0
-    assert profiles.times_of(tuned, study.curves, pd.DataFrame()).empty, "no step times, no seconds"
+    assert profiles.times_of(tuned, in_seconds=True).empty, "no step times, no seconds"
