@@ -80,45 +80,6 @@ def profile_score(times: pd.DataFrame, tau_max: float = 4.0, num_points: int | N
     return pd.Series(np.trapezoid(shares, tau, axis=1) / (tau_max - 1), index=times.index, name="score")
 
 
-def without_late(times: pd.DataFrame, base: Sequence[str], factor: float = 4.0) -> pd.DataFrame:
-    """AlgoPerf's rules for held-out variants of workloads: what counts as never reached, before the score.
-
-    (1) A variant counts as never reached where its base workload was not. (2) In each column, a time above `factor`
-    times the lowest counts as never reached. (3) A base workload counts as never reached where its variant was not.
-
-    Args:
-        times: As for `performance_profile`, with the columns of base workloads and of their variants: a variant's name
-            starts with that of its base.
-        base: The base workloads.
-        factor: How much later than the first is too late.
-
-    Returns:
-        The columns `base`.
-
-    Raises:
-        ValueError: A column is no base workload and starts with the name of none.
-
-    References:
-        Dahl et al., "Benchmarking Neural Network Training Algorithms" (2023), arXiv 2306.07179.
-    """
-    t = times.astype(float).fillna(math.inf)
-    base_of = {}
-    for column in t:
-        if column not in base:
-            owners = [name for name in base if str(column).startswith(name)]
-            if not owners:
-                raise ValueError(
-                    f"times must have columns that start with a base workload, got {column}; name its base"
-                )
-            base_of[column] = max(owners, key=len)
-    for variant, owner in base_of.items():
-        t.loc[np.isinf(t[owner]), variant] = math.inf
-    t = t.where(t <= factor * t.min(), math.inf)
-    for variant, owner in base_of.items():
-        t.loc[np.isinf(t[variant]), owner] = math.inf
-    return t[list(base)]
-
-
 def leave_one_out(times: pd.DataFrame, score: Callable[[pd.DataFrame], pd.Series] = profile_score) -> pd.DataFrame:
     """Scores of the others when each submission in turn is left out.
 
@@ -156,24 +117,6 @@ def rank_flips(scores: pd.Series, without: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["left_out", "above", "below", "above_score", "below_score"])
     rank = scores.rank(ascending=False, method="first")
     return table.iloc[np.argsort(table["below"].map(rank).to_numpy(float), kind="stable")].reset_index(drop=True)
-
-
-def interquartile_mean(values: Sequence[float] | np.ndarray) -> float:
-    """Mean of the middle half: the lowest and highest quarter, rounded down to whole values, are left out.
-
-    Args:
-        values: Scores, such as over workloads and seeds together; inf for what was never reached.
-
-    Returns:
-        NaN without values, or where one is NaN.
-
-    References:
-        Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (2021), arXiv 2108.13264.
-    """
-    x = np.sort(np.asarray(values, dtype=float).ravel())
-    cut = len(x) // 4
-    middle = x[cut : len(x) - cut]
-    return float(middle.mean()) if len(x) and not np.isnan(x).any() else math.nan
 
 
 def pareto_front(table: pd.DataFrame, x: str, y: str) -> pd.Series:
