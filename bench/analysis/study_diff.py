@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from bench import tables
-from bench.analysis.inference import LEVEL, mean_interval, p_value, with_holm
+from bench.analysis.inference import mean_interval, p_value, with_holm
 from bench.analysis.quality import is_undisturbed
 from bench.analysis.sections import sections
+from bench.analysis.verdict import CANNOT_TELL, NO_DIFFERENCE, is_significant, standing
 from bench.base.errors import UserError
 
 QUANTITIES = {"loss": "final loss", "time": "step time", "memory": "peak memory"}
@@ -36,7 +37,7 @@ LOST = ("diverged", "oom", "timeout", "failed")
 NO_RESULT = ("skipped", "interrupted", "pruned")
 
 
-VERDICTS = ("same", "lost", "worse", "better", "no difference", "cannot tell")
+VERDICTS = ("same", "lost", "worse", "better", NO_DIFFERENCE, CANNOT_TELL)
 """What may become of a quantity of a cell: `lost` where runs that ended ok no longer do."""
 
 
@@ -184,11 +185,9 @@ def _verdict(row: Any, tolerance: float) -> str | None:
         low = high = ratio
     if ratio == 1 and (low == high == 1 or num_pairs == 1):
         return "same"
-    beyond = row.p_holm < 1 - LEVEL or row.column in ONCE_A_CELL
-    if beyond and not 1 / (1 + tolerance) <= ratio <= 1 + tolerance:
-        return "worse" if ratio > 1 else "better"
-    inside = low >= 1 / (1 + tolerance) and high <= 1 + tolerance  # not so for NaN
-    return "no difference" if inside else "cannot tell"
+    significant = is_significant(row.p_holm) or row.column in ONCE_A_CELL
+    found = standing(low, high, 1 / (1 + tolerance), 1 + tolerance, significant)
+    return {"within": NO_DIFFERENCE, "above": "worse", "below": "better", "unclear": CANNOT_TELL}[found]
 
 
 def _identical(pairs: pd.DataFrame, curves_a: pd.DataFrame, curves_b: pd.DataFrame) -> pd.Series:
