@@ -18,7 +18,7 @@ from bench.analysis.step_costs import step_times
 
 
 def _ratios(times: pd.DataFrame) -> pd.DataFrame:
-    """Each time over the best of its workload, at least 1; inf where it never got there."""
+    """Divide each time by the best of its workload: at least 1; inf where the target was never reached."""
     t = times.astype(float).fillna(math.inf)
     if (t <= 0).any(axis=None):
         raise ValueError(
@@ -29,7 +29,7 @@ def _ratios(times: pd.DataFrame) -> pd.DataFrame:
 
 
 def performance_profile(times: pd.DataFrame, tau_max: float = 4.0) -> pd.DataFrame:
-    """Share of the workloads on which a submission is within a factor of the fastest.
+    """Return the share of the workloads on which each submission is within a factor of the fastest.
 
     rho_s(tau) = share of the workloads w with r_sw <= tau, r_sw = t_sw / min over s' of t_s'w.
 
@@ -47,6 +47,15 @@ def performance_profile(times: pd.DataFrame, tau_max: float = 4.0) -> pd.DataFra
     References:
         Dolan and Moré, "Benchmarking optimization software with performance profiles" (2002), Math. Program. 91,
         arXiv cs/0102001.
+
+    >>> times = pd.DataFrame({"digits": [100.0, 200.0], "text": [300.0, math.inf]}, index=["adam", "sgd"])
+    >>> performance_profile(times)
+      submission  tau  share
+    0       adam  1.0    1.0
+    1       adam  4.0    1.0
+    2        sgd  1.0    0.0
+    3        sgd  2.0    0.5
+    4        sgd  4.0    0.5
     """
     ratios = _ratios(times)
     rows = []
@@ -57,7 +66,7 @@ def performance_profile(times: pd.DataFrame, tau_max: float = 4.0) -> pd.DataFra
 
 
 def profile_score(times: pd.DataFrame, tau_max: float = 4.0, num_points: int | None = None) -> pd.Series:
-    """Mean height of each `performance_profile` from 1 to tau_max, between 0 and 1.
+    """Return the mean height of each `performance_profile` from 1 to tau_max, between 0 and 1.
 
     The exact integral of the step function: mean over workloads of max(0, tau_max - r) / (tau_max - 1).
 
@@ -71,6 +80,10 @@ def profile_score(times: pd.DataFrame, tau_max: float = 4.0, num_points: int | N
 
     References:
         Dahl et al., "Benchmarking Neural Network Training Algorithms" (2023), arXiv 2306.07179.
+
+    >>> times = pd.DataFrame({"digits": [100.0, 200.0], "text": [300.0, math.inf]}, index=["adam", "sgd"])
+    >>> profile_score(times).round(3).to_dict()
+    {'adam': 1.0, 'sgd': 0.333}
     """
     ratios = _ratios(times)
     if num_points is None:
@@ -81,7 +94,7 @@ def profile_score(times: pd.DataFrame, tau_max: float = 4.0, num_points: int | N
 
 
 def leave_one_out(times: pd.DataFrame, score: Callable[[pd.DataFrame], pd.Series] = profile_score) -> pd.DataFrame:
-    """Scores of the others when each submission in turn is left out.
+    """Score the other submissions when each one in turn is left out.
 
     A profile compares with the best of the field, so who took part decides the scores, and with them the ranks.
 
@@ -96,7 +109,7 @@ def leave_one_out(times: pd.DataFrame, score: Callable[[pd.DataFrame], pd.Series
 
 
 def rank_flips(scores: pd.Series, without: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of submissions that change places when a third is left out.
+    """Find pairs of submissions that change places when a third is left out.
 
     Args:
         scores: Of the whole field; higher is better.
@@ -120,7 +133,7 @@ def rank_flips(scores: pd.Series, without: pd.DataFrame) -> pd.DataFrame:
 
 
 def pareto_front(table: pd.DataFrame, x: str, y: str) -> pd.Series:
-    """Whether no other row is at least as low in both columns, and lower in one.
+    """Tell for each row whether no other row is at least as low in both columns, and lower in one.
 
     Args:
         table: Any.
@@ -129,6 +142,9 @@ def pareto_front(table: pd.DataFrame, x: str, y: str) -> pd.Series:
 
     Returns:
         A bool a row; a row with a missing value is never on the front, nor beats another.
+
+    >>> pareto_front(pd.DataFrame({"s": [1.0, 2.0, 3.0], "mib": [30.0, 20.0, 25.0]}), "s", "mib").tolist()
+    [True, True, False]
     """
     points = table[[x, y]].astype(float).to_numpy()
     known = ~np.isnan(points).any(axis=1)

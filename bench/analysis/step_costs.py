@@ -24,7 +24,7 @@ STEP_COST_KEYS = ("workload_id", "device", "precision", "num_threads", "environm
 
 
 def step_costs(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row an optimizer and implementation of a session: medians over its replicates, and ratios with intervals.
+    """Summarise each optimizer and implementation of a session: medians over its replicates, and ratios with intervals.
 
     Replicates whose timing was contended are left out. A ratio is the mean over a process's builds of the
     log-ratio to the baseline, its interval Student's t over processes; p is Holm's over the session.
@@ -106,7 +106,7 @@ def _step_cost(group: pd.DataFrame) -> dict[str, object]:
 
 
 def _by_process(rows: pd.DataFrame, column: str) -> np.ndarray:
-    """Mean log of a column over the builds of each process."""
+    """Return the mean log of a column over the builds of each process."""
     logs = np.log(rows[column].astype(float))
     return np.asarray(logs.groupby(rows["process"].astype(int)).mean(), dtype=float)
 
@@ -116,7 +116,7 @@ def _exp(values: Sequence[float]) -> list[float]:
 
 
 def latest_session(costs: pd.DataFrame) -> pd.DataFrame:
-    """Of `step_costs`, the newest session for each workload, device and environment; whole ones go first."""
+    """Keep the newest session of `step_costs` for each workload, device and environment; whole ones go first."""
     sessions = costs.groupby([*STEP_COST_KEYS, "session_id", "started_at"], dropna=False, as_index=False).agg(
         whole=("num_processes", lambda n: n.max() >= MIN_PROCESSES)
     )
@@ -125,13 +125,13 @@ def latest_session(costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def baseline_of(rows: pd.DataFrame) -> str:
-    """The optimizer that a session's ratios are taken to."""
+    """Return the optimizer that a session's ratios are taken to."""
     known = rows["baseline"].dropna()
     return str(known.iloc[0]).partition("/")[0] if len(known) else "the baseline"
 
 
 def rule_and_implementation(rows: pd.DataFrame) -> pd.DataFrame:
-    """How much of a difference between steps is the update rule, and how much its implementation.
+    """Split differences between steps into those of the update rule and those of its implementation.
 
     Comparisons of fewer than MIN_PROCESSES uncontended processes are left out.
 
@@ -174,7 +174,7 @@ def rule_and_implementation(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def smallest_difference(costs: pd.DataFrame, power: float = 0.8) -> float:
-    """The smallest relative difference of two steps that a session like this one finds with that power.
+    """Return the smallest relative difference of two steps that a session like this one finds with that power.
 
     Of one comparison taken alone: from the median over its comparisons of the spread between
     processes, two-sided at 5 %, not adjusted for their number.
@@ -231,7 +231,7 @@ def is_timed(rows: pd.DataFrame, wanted: Sequence[Collection[str]]) -> bool:
 
 
 def step_times(runs: pd.DataFrame, series: Sequence[str], step_cost_rows: pd.DataFrame) -> pd.DataFrame | None:
-    """The separately measured, interleaved time of a training step of each series.
+    """Return the separately measured, interleaved time of a training step of each series.
 
     Args:
         runs: Rows of one section, with `series`.

@@ -1,4 +1,4 @@
-"""The comparison of two studies, configuration by configuration."""
+"""Compare two studies, configuration by configuration."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TwoStudies:
     """What two studies have in common, and what became of it.
 
     Attributes:
-        comparisons: One row a workload, series and quantity, see `comparisons`.
+        comparisons: One row a workload, series and quantity, with the columns `_NAMES`.
         num_paired: Runs, by cell and seed, that both studies have.
         num_identical: Of these, runs with the same curves to the bit, times apart.
         only: What only the first and only the second has, a line each.
@@ -134,13 +134,13 @@ _NAMES = [
 
 
 def _results(runs: pd.DataFrame) -> pd.DataFrame:
-    """One run for each cell and seed, the newest; predictions and what was not carried out are no results."""
+    """Keep the newest run of each cell and seed; predictions and runs that were not carried out are no results."""
     made = runs[(runs["stage"] != "predicted") & ~runs["status"].isin(NO_RESULT)]
     return made.sort_values("started_at", kind="stable").drop_duplicates(["cell_id", "seed"], keep="last")
 
 
 def _cell(workload: str, series: str, cell: pd.DataFrame, tolerance: float) -> Iterator[dict[str, object]]:
-    """A row of `comparisons` for each quantity of one cell that both studies have."""
+    """Yield a row of `TwoStudies.comparisons` for each quantity of one cell that both studies have."""
     a, b = (cell[cell["side"] == side].set_index("seed") for side in "ab")
     seeds = a.index.intersection(b.index)
     a, b = a.loc[seeds], b.loc[seeds]
@@ -166,7 +166,7 @@ def _cell(workload: str, series: str, cell: pd.DataFrame, tolerance: float) -> I
 
 
 def _p_beyond(differences: np.ndarray, tolerance: float) -> float:
-    """Two-sided p that the mean log-ratio lies no further from 0 than the tolerance; 1 where it is seen to.
+    """Return the two-sided p that the mean log-ratio lies no further from 0 than the tolerance; 1 where it is seen to.
 
     It is below .05 just where the 95 % interval lies wholly beyond the tolerance.
     """
@@ -175,7 +175,7 @@ def _p_beyond(differences: np.ndarray, tolerance: float) -> float:
 
 
 def _verdict(row: Any, tolerance: float) -> str | None:
-    """One of `VERDICTS`; None where there is nothing to compare."""
+    """Return one of `VERDICTS`; None where there is nothing to compare."""
     if row.num_lost:
         return "lost"
     num_pairs, ratio, low, high = row.num_pairs, row.ratio, row.ratio_low, row.ratio_high
@@ -191,7 +191,7 @@ def _verdict(row: Any, tolerance: float) -> str | None:
 
 
 def _identical(pairs: pd.DataFrame, curves_a: pd.DataFrame, curves_b: pd.DataFrame) -> pd.Series:
-    """Whether each pair of runs went through the same values, to the bit, and ended alike.
+    """Tell for each pair of runs whether they went through the same values, to the bit, and ended alike.
 
     Args:
         pairs: With run_id_a, run_id_b, status_a and status_b.

