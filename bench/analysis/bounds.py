@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from bench.analysis.inference import LEVEL, half_width
+from bench.analysis.inference import LEVEL, half_width, sum_of_variances
 from bench.analysis.power import detectable_ratio
 
 MIN_PAIRS_OF_BOUNDS = 5
@@ -23,7 +23,7 @@ _TAIL = (1 - LEVEL) / 2
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What is known of a quantity on both sides of a comparison, paired by seed, a less b.
+    """Hold what is known of a quantity on both sides of a comparison, paired by seed, a less b.
 
     Attributes:
         low: Of each pair, the least that d_i = x_a,i - x_b,i can be (for ratios: difference of natural logarithms), shape
@@ -68,17 +68,17 @@ class Sample:
             )
 
     def __neg__(self) -> Sample:
-        """The same of b less a."""
+        """Return the same of b less a."""
         return Sample(-self.high, -self.low, self.errors, self.exact)
 
     @property
     def n(self) -> int:
-        """Pairs."""
+        """Number of pairs."""
         return len(self.low)
 
     @property
     def num_bounded(self) -> int:
-        """Pairs whose difference is known by bounds only."""
+        """Number of pairs whose difference is known only by bounds."""
         return int((self.low != self.high).sum())
 
     @property
@@ -93,7 +93,7 @@ class Sample:
 
     @property
     def estimate(self) -> tuple[float, str]:
-        """The mean difference; or, where no mean is known, a bound of it, and which."""
+        """The mean difference; where no mean is known, a bound of it and which one."""
         if self.n == 0:
             return math.nan, ""
         low, high = (np.isfinite(bound).all() for bound in (self.low, self.high))
@@ -109,11 +109,11 @@ class Sample:
         return min((test.lower_limit for test in self._tests()), default=-math.inf)
 
     def p_above(self, margin: float) -> float:
-        """One-sided p of "the difference is at most the margin"."""
+        """Return the one-sided p of "the difference is at most the margin"."""
         return max((test.p_above(margin) for test in self._tests()), default=1.0)
 
     def _tests(self) -> list[_Student | _Sign]:
-        """What must all be above a margin for the difference to count as above it."""
+        """Return the tests that must all lie above a margin for the difference to count as above it."""
         if self.method == "none":
             return []
         by_t = self.method in ("exact", "t")
@@ -128,7 +128,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """Two samples whose standard deviations are compared: the effect is log(sd_a / sd_b).
+    """Hold two samples whose standard deviations are compared: the effect is log(sd_a / sd_b).
 
     The interval is that of the F distribution, for normal samples independent of each other. Pairing by seed makes
     it wider than needed; tails heavier than the normal's make it too narrow. Where one side does not vary at all, there
@@ -155,12 +155,12 @@ class Spread:
                 )
 
     def __neg__(self) -> Spread:
-        """The same of b to a."""
+        """Return the same of b to a."""
         return Spread(self.b, self.a)
 
     @property
     def n(self) -> int:
-        """Runs of the side that has fewer."""
+        """Number of runs of the side that has fewer."""
         return min(len(self.a), len(self.b))
 
     num_bounded = 0
@@ -186,7 +186,7 @@ class Spread:
         return self.estimate[0] - math.log(special.fdtri(*self._df, 1 - _TAIL)) / 2
 
     def p_above(self, margin: float) -> float:
-        """One-sided p of "the difference is at most the margin"."""
+        """Return the one-sided p of "the difference is at most the margin"."""
         if self.method == "none":
             return 1.0
         return float(special.fdtrc(*self._df, math.exp(min(700.0, 2 * (self.estimate[0] - margin)))))
@@ -216,7 +216,7 @@ class _Student:
 
 @dataclass(frozen=True, eq=False)
 class _Sign:
-    """Numbers in ascending order, and the error that they share: limits of their median, whatever the distribution.
+    """Limits of a median by order statistics, whatever the distribution, and an error that all values share.
 
     The k-th smallest of n lies above the median with probability P(B < k), B binomial(n, 1/2). A shared error takes
     half of the level (Bonferroni), as nothing is known of how it adds to order statistics.
@@ -257,7 +257,7 @@ def _student(values: np.ndarray, errors: Sequence[tuple[float, float]], exact: b
 
 
 def _mean(values: np.ndarray) -> float:
-    """Of equal numbers that number: rounding must not carry it past a margin."""
+    """Return the mean, of equal numbers that number itself: rounding must not carry it past a margin."""
     return float(values[0] if values.min() == values.max() else values.mean())
 
 
@@ -266,10 +266,11 @@ def _sign(values: np.ndarray, errors: Sequence[tuple[float, float]]) -> _Sign:
 
 
 def _sum_of_errors(errors: Iterable[tuple[float, float]]) -> tuple[float, float]:
-    """Standard error and degrees of freedom of a sum of independent parts (Welch and Satterthwaite)."""
-    parts = [(error, df) for error, df in errors if error > 0]
-    total = math.hypot(*(error for error, _ in parts))
-    return total, 1 / sum((error / total) ** 4 / df for error, df in parts) if parts else 1.0
+    """Return the standard error of a sum of independent parts and its degrees of freedom, see `sum_of_variances`."""
+    parts = list(errors)
+    scale = max((error for error, _ in parts), default=0.0) or 1.0  # the square of a small error may be 0
+    variance, df = sum_of_variances(((error / scale) ** 2, df) for error, df in parts)
+    return scale * math.sqrt(variance), df
 
 
 class Effect(NamedTuple):
@@ -296,7 +297,7 @@ class Effect(NamedTuple):
 
 
 def effect(sample: Sample | Spread) -> Effect:
-    """The effect that a sample shows, and its 95 % interval.
+    """Return the effect that a sample shows, and its 95 % interval.
 
     Each limit stands by itself. The lower one is Student's t limit of the pairs' lower bounds where all are finite, as
     no difference is less than its bound; further errors are added after Welch and Satterthwaite. Else it is the order
@@ -312,6 +313,10 @@ def effect(sample: Sample | Spread) -> Effect:
     Returns:
         Where all bounds are finite, the estimate is the mean of their middles; where only the lower or only the upper
         ones are, it is their mean, a bound. With fewer than two pairs of what is random, there is no interval.
+
+    >>> found = effect(Sample([-0.3, -0.2, -0.25], [-0.3, -0.2, -0.25]))
+    >>> round(found.estimate, 3), round(found.low, 3), round(found.high, 3), found.method
+    (-0.25, -0.374, -0.126, 't')
     """
     estimate, bound = sample.estimate
     return Effect(
@@ -320,17 +325,29 @@ def effect(sample: Sample | Spread) -> Effect:
 
 
 def p_above(sample: Sample | Spread, margin: float) -> float:
-    """One-sided p of "the difference is at most the margin": below .025 just where the interval lies above it."""
+    """Return the one-sided p of "the difference is at most the margin".
+
+    It is below .025 just where the interval lies above the margin.
+
+    >>> round(p_above(Sample([0.3, 0.2, 0.25], [0.3, 0.2, 0.25]), 0.1), 4)
+    0.0175
+    """
     return sample.p_above(margin)
 
 
 def p_below(sample: Sample | Spread, margin: float) -> float:
-    """One-sided p of "the difference is at least the margin": below .025 just where the interval lies below it."""
+    """Return the one-sided p of "the difference is at least the margin".
+
+    It is below .025 just where the interval lies below the margin.
+
+    >>> round(p_below(Sample([-0.3, -0.2, -0.25], [-0.3, -0.2, -0.25]), -0.1), 4)
+    0.0175
+    """
     return (-sample).p_above(-margin)
 
 
 def detectable(sample: Sample | Spread, delta: float, level: float = 1 - LEVEL, power: float = 0.8) -> float:
-    """The smallest true difference that would be shown to be beyond delta, given so many pairs that vary so much.
+    """Return the smallest true difference that so many pairs, varying so much, would show to be beyond delta.
 
     Args:
         sample: What was seen.
@@ -341,6 +358,9 @@ def detectable(sample: Sample | Spread, delta: float, level: float = 1 - LEVEL, 
     Returns:
         In the units of the sample, delta included; infinite where it is beyond what can be computed. NaN where there is
         no interval, or an infinite bound says nothing of how the pairs vary.
+
+    >>> round(detectable(Sample([-0.3, -0.2, -0.25], [-0.3, -0.2, -0.25]), delta=0.1), 3)
+    0.263
     """
     if sample.method == "none":
         return math.nan

@@ -12,7 +12,7 @@ from bench.base.metrics import SUMMARIZED
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row a series: n, how the runs ended, and metrics, times and memory with their spread.
+    """Summarise each series in a row: runs, how they ended, and metrics, times and memory with their spread.
 
     Args:
         runs: Rows of one section, with `series`.
@@ -78,6 +78,19 @@ def paired_ratios(runs: pd.DataFrame, series: Sequence[str], metric: str = "fina
         Columns: a, b (a is the one with the lower geometric mean over the pairs), num_pairs, ratio
         (of a to b), ratio_low, ratio_high, p, log_sd (of the paired log-ratios), method (t or bootstrap), p_holm,
         significant (p_holm < .05). A pair with fewer than two seeds in common is left out.
+
+    >>> runs = pd.DataFrame(
+    ...     {
+    ...         "series": ["adam", "adam", "sgd", "sgd"],
+    ...         "seed": [0, 1, 0, 1],
+    ...         "environment_id": "e",
+    ...         "status": "ok",
+    ...         "final_val_loss": [0.20, 0.21, 0.30, 0.33],
+    ...     }
+    ... )
+    >>> paired_ratios(runs, ["adam", "sgd"]).round(3)[["a", "b", "ratio", "ratio_low", "ratio_high", "p_holm"]]
+          a    b  ratio  ratio_low  ratio_high  p_holm
+    0  adam  sgd  0.651      0.485       0.875   0.035
     """
     ok = runs[(runs["status"] == "ok") & (runs[metric] > 0)]
     keys = ["seed", "environment_id"]
@@ -98,7 +111,7 @@ def paired_ratios(runs: pd.DataFrame, series: Sequence[str], metric: str = "fina
 
 
 def indistinguishable_groups(pairs: pd.DataFrame, order: Sequence[str]) -> list[list[str]]:
-    """Maximal groups of series of which no two can be told apart.
+    """Return the maximal groups of series of which no two differ significantly.
 
     A series may stand in several groups: if a and b cannot be told apart, nor b and c, a and c still may. Two that
     were not compared cannot be told apart either. The groups are the maximal cliques of that relation, found by
@@ -114,6 +127,10 @@ def indistinguishable_groups(pairs: pd.DataFrame, order: Sequence[str]) -> list[
     References:
         Piepho, "An algorithm for a letter-based representation of all-pairwise comparisons" (2004), J. Comput. Graph.
         Stat. 13.
+
+    >>> pairs = pd.DataFrame({"a": ["a", "a", "b"], "b": ["b", "c", "c"], "significant": [False, True, False]})
+    >>> indistinguishable_groups(pairs, ["a", "b", "c"])
+    [['a', 'b'], ['b', 'c']]
     """
     rank = {name: i for i, name in enumerate(order)}
     groups: list[frozenset[str]] = [frozenset(order)] if rank else []
@@ -128,21 +145,8 @@ def indistinguishable_groups(pairs: pd.DataFrame, order: Sequence[str]) -> list[
     return sorted((sorted(group, key=rank.__getitem__) for group in groups), key=lambda g: [rank[name] for name in g])
 
 
-def group_letters(groups: Sequence[Sequence[str]], order: Sequence[str]) -> dict[str, str]:
-    """Letters for each series: two that share one cannot be told apart (compact letter display).
-
-    Args:
-        groups: What `indistinguishable_groups` gave; the first is letter a.
-        order: The series.
-    """
-    names = [(chr(ord("a") + i % 26)) * (1 + i // 26) for i in range(len(groups))]
-    return {
-        name: "".join(letter for letter, group in zip(names, groups, strict=True) if name in group) for name in order
-    }
-
-
 def bands(curves: pd.DataFrame, x: str) -> pd.DataFrame:
-    """Median and range over the seeds of a series, at each point that all of its runs reached.
+    """Return the median and range over the seeds of each series, at each point that all of its runs reached.
 
     Args:
         curves: Rows of `curves` of one split and metric, with `series`.
@@ -165,7 +169,7 @@ def bands(curves: pd.DataFrame, x: str) -> pd.DataFrame:
 
 
 def paths(runs: pd.DataFrame, trajectories: pd.DataFrame, series: Sequence[str]) -> pd.DataFrame:
-    """The path of each series over the plane, that of its first seed, as far as it is finite.
+    """Return the path of each series over the plane, that of its first seed, as far as it is finite.
 
     Args:
         runs: Rows of one section, with `series`.
@@ -185,7 +189,7 @@ def paths(runs: pd.DataFrame, trajectories: pd.DataFrame, series: Sequence[str])
 
 
 def surface(surfaces: pd.DataFrame, workload_id: object) -> pd.DataFrame | None:
-    """A function on its grid: a row for each y, a column for each x, both ascending; None where it is not known.
+    """Return a function on its grid, a row for each y, a column for each x, both ascending; None where it is unknown.
 
     Args:
         surfaces: Rows of the side table `surfaces`, of any workloads.
@@ -197,43 +201,6 @@ def surface(surfaces: pd.DataFrame, workload_id: object) -> pd.DataFrame | None:
 
 
 def lowest_point(grid: pd.DataFrame) -> tuple[float, float, float]:
-    """(x, y, value) where a `surface` is lowest."""
+    """Return (x, y, value) of the lowest point of a `surface`."""
     row, column = np.unravel_index(np.nanargmin(grid.to_numpy(float)), grid.shape)
     return float(grid.columns[column]), float(grid.index[row]), float(grid.iloc[int(row), int(column)])
-
-
-def area_under_curve(
-    runs: pd.DataFrame, curves: pd.DataFrame, metric: str = "loss", split: str = "val"
-) -> pd.DataFrame:
-    """Mean height of each run's curve: the area under it by the trapezoid rule, over the steps it spans.
-
-    area = 1 / (s_n - s_1) sum_i (s_i+1 - s_i) (v_i + v_i+1) / 2, over evaluations v_i at steps s_i, from the first to
-    the last. A run that did not end ok, or was stopped before its budget, has none: its curve is shorter than the
-    others'.
-
-    Args:
-        runs: Rows of one section, with `series`.
-        curves: Rows of `curves`.
-        metric: Of `curves`.
-        split: Of `curves`.
-
-    Returns:
-        One row a run: run_id, series, optimizer, seed, area (in the unit of the metric; missing without two
-        evaluations).
-    """
-    points = curves[(curves["split"] == split) & (curves["metric"] == metric)].sort_values(
-        ["run_id", "step"], kind="stable"
-    )
-    runs_of = points["run_id"]
-    width = points["step"].astype(float).groupby(runs_of).diff()
-    height = (points["value"] + points["value"].groupby(runs_of).shift()) / 2
-    total = (width * height).groupby(runs_of).sum(min_count=1)
-    # a missing value in between is a gap in the curve, never skipped
-    whole = points["value"].notna().groupby(runs_of).all()
-    area = (total / width.groupby(runs_of).sum()).where(whole)
-    table = runs[["run_id", "series", "optimizer", "seed"]].reset_index(drop=True)
-    done = (runs["status"] == "ok").to_numpy(bool)
-    if "num_steps_budget" in runs:
-        steps, budget = (runs[name].astype(float).to_numpy() for name in ("num_steps", "num_steps_budget"))
-        done = done & ~(steps < budget)
-    return table.assign(area=area.reindex(table["run_id"]).astype(float).where(done).to_numpy())

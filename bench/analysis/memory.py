@@ -11,12 +11,12 @@ MEMORY_PARTS = ("parameters", "gradients", "optimizer_state", "activations", "te
 
 
 def memory_unit(memory: pd.DataFrame) -> tuple[float, str]:
-    """What to multiply MiB by, and the unit that comes out: KiB where all is small."""
+    """Return what to multiply MiB by, and the unit of the result: KiB where all is small."""
     return (1024.0, "KiB") if memory["peak_mib"].max() < 1 else (1.0, "MiB")
 
 
 def memory_of(runs: pd.DataFrame, memory: pd.DataFrame, series: Sequence[str]) -> pd.DataFrame:
-    """Rows of the side table `memory` of these series, in their order, with `series`."""
+    """Return the rows of the side table `memory` of these series, in their order, with `series`."""
     cells = runs[runs["series"].isin(series)].drop_duplicates("series")[["series", "cell_id", "environment_id"]]
     found = cells.merge(memory, on=["cell_id", "environment_id"], how="inner")
     return found.set_index("series").reindex([s for s in series if s in set(found["series"])]).reset_index()

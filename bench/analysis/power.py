@@ -10,7 +10,7 @@ from bench.analysis.inference import LEVEL, bisect_edge, safe_exp
 
 
 def seeds_needed(log_sd: float, ratio: float, power: float = 0.8, level: float = LEVEL) -> int:
-    """Paired seeds that tell two optimizers apart, for a given true ratio of their losses.
+    """Return how many paired seeds show a given true ratio of the losses of two optimizers.
 
     The smallest n with P(|T| > t_crit) >= power, T noncentral t with n - 1 degrees of freedom and noncentrality
     sqrt(n) |log ratio| / log_sd: the exact power of the paired t test, of one comparison taken alone.
@@ -26,6 +26,9 @@ def seeds_needed(log_sd: float, ratio: float, power: float = 0.8, level: float =
 
     Raises:
         ValueError: log_sd is not above 0; ratio is not above 0, or is 1: no number of seeds shows that.
+
+    >>> seeds_needed(log_sd=0.05, ratio=1.05)
+    11
     """
     if not log_sd > 0 or not ratio > 0 or ratio == 1:
         raise ValueError(
@@ -42,13 +45,16 @@ def seeds_needed(log_sd: float, ratio: float, power: float = 0.8, level: float =
 
 
 def detectable_ratio(log_sd: float, num_seeds: int, power: float = 0.8, level: float = LEVEL) -> float:
-    """The smallest ratio above 1 that this many paired seeds tell from 1: the inverse of `seeds_needed`.
+    """Return the smallest ratio above 1 that this many paired seeds tell from 1: the inverse of `seeds_needed`.
 
     Args:
         log_sd: Standard deviation of the paired log-ratios over seeds.
         num_seeds: Pairs, at least 2.
         power: Probability of seeing it, in (0, 1).
         level: 1 less the error rate of the test, in (0, 1).
+
+    >>> round(detectable_ratio(log_sd=0.05, num_seeds=11), 3)
+    1.048
     """
     most = 1.0
     while _power(most, num_seeds, level) < power:
@@ -57,7 +63,7 @@ def detectable_ratio(log_sd: float, num_seeds: int, power: float = 0.8, level: f
 
 
 def _power(effect: float, n: int, level: float) -> float:
-    """Power of the two-sided paired t test: effect is the mean difference over its standard deviation."""
+    """Return the power of the two-sided paired t test; `effect` is the mean difference over its standard deviation."""
     shift = effect * math.sqrt(n)
     critical = float(special.stdtrit(n - 1, 0.5 + level / 2))
     if shift > 4 * critical + 8:  # above 1 - 1e-5; far beyond, SciPy's noncentral t may not come to an end

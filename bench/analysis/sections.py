@@ -95,7 +95,7 @@ def sections(runs: pd.DataFrame, mix_environments: bool = False) -> Iterator[Sec
 
 
 def _by_stage(title: str, group: pd.DataFrame) -> Iterator[Section]:
-    """What was tuned, and what was not, of runs that are alike in everything else."""
+    """Yield what was tuned, and what was not, of runs that are alike in everything else."""
     trials, final = _named(group[group["stage"] == "tune"]), _named(group[group["stage"] == "final"])
     others = _named(group[~group["stage"].isin(("tune", "final"))])
     if len(trials) or len(final):
@@ -112,7 +112,7 @@ def _named(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _differing(row: pd.Series, alike: pd.DataFrame) -> str:
-    """What tells a workload from others of the same name: in brackets, led by a space."""
+    """Return what tells a workload from others of the same name: in brackets, led by a space."""
     kinds = alike.drop_duplicates("workload_id")
     told = []
     for kind in ("model", "data"):
@@ -132,7 +132,7 @@ def _options(text: str) -> str:
 
 
 def series_names(runs: pd.DataFrame, ignoring: Sequence[str] = ()) -> pd.Series:
-    """A name for the cell of each run: its optimizer, and whatever tells its cells apart.
+    """Name the cell of each run: its optimizer, and whatever tells its cells apart.
 
     Args:
         runs: Rows of `runs`.
@@ -159,7 +159,7 @@ def series_names(runs: pd.DataFrame, ignoring: Sequence[str] = ()) -> pd.Series:
 
 
 def _with_options(cells: pd.DataFrame, kind: str) -> list[str]:
-    """Schedules, or augmentations, by name, with their settings where the same one has several."""
+    """Name schedules, or augmentations, with their settings where the same one has several."""
     if f"{kind}_options" not in cells:
         return [str(name) for name in cells[kind]]
     options = cells[f"{kind}_options"].fillna("{}")
@@ -171,7 +171,7 @@ def _with_options(cells: pd.DataFrame, kind: str) -> list[str]:
 
 
 def _one_run_each(runs: pd.DataFrame, key: str) -> pd.DataFrame:
-    """One run for each value of a column, one that ended ok if there is any.
+    """Keep one run for each value of a column, one that ended ok if there is any.
 
     A run that ended before its optimizer was built does not know which implementation would have run.
     """
@@ -183,13 +183,17 @@ def _short(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def leaders(runs: pd.DataFrame) -> list[str]:
-    """For each optimizer and implementation, the series that figures show: its best on validation.
+def leaders(runs: pd.DataFrame, table: pd.DataFrame | None = None) -> list[str]:
+    """Return, for each optimizer and implementation, the series that figures show: its best on validation.
 
     The best has the lowest mean final validation loss over seeds among those whose runs all ended
     ok. Where an optimizer has none, its first series stands for it, so that its failure is seen.
+
+    Args:
+        runs: Rows of one section, with `series`.
+        table: What `summary` gave of these runs, if it is at hand.
     """
-    table = summary(runs)
+    table = summary(runs) if table is None else table
     if table.empty:
         return []
     if (runs["stage"] == "predicted").all():  # nothing was trained that could be best
@@ -208,7 +212,7 @@ def leaders(runs: pd.DataFrame) -> list[str]:
 
 
 def is_same_for_every_seed(runs: pd.DataFrame) -> bool:
-    """Whether nothing in these runs is random: a given function, from a given start, and seeds that end alike."""
+    """Tell whether nothing in these runs is random: a given function from a given start, and seeds that end alike."""
     if runs.empty or not (
         (runs["data"] == "none").all() and all("function" in json.loads(o) for o in runs["model_options"])
     ):

@@ -1,4 +1,4 @@
-"""The comparison of two studies, configuration by configuration."""
+"""Compare two studies, configuration by configuration."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from bench import tables
-from bench.analysis.inference import LEVEL, holm, mean_interval, p_value
+from bench.analysis.inference import mean_interval, p_value, with_holm
+from bench.analysis.quality import is_undisturbed
 from bench.analysis.sections import sections
+from bench.analysis.verdict import CANNOT_TELL, NO_DIFFERENCE, is_significant, standing
 from bench.base.errors import UserError
 
 QUANTITIES = {"loss": "final loss", "time": "step time", "memory": "peak memory"}
@@ -35,7 +37,7 @@ LOST = ("diverged", "oom", "timeout", "failed")
 NO_RESULT = ("skipped", "interrupted", "pruned")
 
 
-VERDICTS = ("same", "lost", "worse", "better", "no difference", "cannot tell")
+VERDICTS = ("same", "lost", "worse", "better", NO_DIFFERENCE, CANNOT_TELL)
 """What may become of a quantity of a cell: `lost` where runs that ended ok no longer do."""
 
 
@@ -47,7 +49,7 @@ class TwoStudies:
     """What two studies have in common, and what became of it.
 
     Attributes:
-        comparisons: One row a workload, series and quantity, see `comparisons`.
+        comparisons: One row a workload, series and quantity, with the columns `_NAMES`.
         num_paired: Runs, by cell and seed, that both studies have.
         num_identical: Of these, runs with the same curves to the bit, times apart.
         only: What only the first and only the second has, a line each.
@@ -108,8 +110,7 @@ def compare_studies(a: tables.Study, b: tables.Study, tolerance: float) -> TwoSt
         )
     table = pd.DataFrame(rows, columns=_NAMES)
     for _, group in table.groupby("quantity"):
-        tested = group["p"].notna()
-        table.loc[group.index[tested], "p_holm"] = holm(group.loc[tested, "p"].to_numpy(float))
+        table.loc[group.index, "p_holm"] = with_holm(group)["p_holm"]
     table["verdict"] = [_verdict(row, tolerance) for row in table.itertuples()]
     pairs = first.merge(second, on=["cell_id", "seed"], suffixes=("_a", "_b"))
     if pairs.empty:
@@ -133,13 +134,13 @@ _NAMES = [
 
 
 def _results(runs: pd.DataFrame) -> pd.DataFrame:
-    """One run for each cell and seed, the newest; predictions and what was not carried out are no results."""
+    """Keep the newest run of each cell and seed; predictions and runs that were not carried out are no results."""
     made = runs[(runs["stage"] != "predicted") & ~runs["status"].isin(NO_RESULT)]
     return made.sort_values("started_at", kind="stable").drop_duplicates(["cell_id", "seed"], keep="last")
 
 
 def _cell(workload: str, series: str, cell: pd.DataFrame, tolerance: float) -> Iterator[dict[str, object]]:
-    """A row of `comparisons` for each quantity of one cell that both studies have."""
+    """Yield a row of `TwoStudies.comparisons` for each quantity of one cell that both studies have."""
     a, b = (cell[cell["side"] == side].set_index("seed") for side in "ab")
     seeds = a.index.intersection(b.index)
     a, b = a.loc[seeds], b.loc[seeds]
@@ -147,7 +148,7 @@ def _cell(workload: str, series: str, cell: pd.DataFrame, tolerance: float) -> I
     for quantity, columns in COLUMNS.items():
         row: dict[str, object] = {"workload": workload, "series": series, "cell_id": cell["cell_id"].iloc[0]}
         row |= {"quantity": quantity, "num_lost": 0, "num_regained": 0, "p": math.nan, "p_holm": math.nan}
-        usable = ended & _comparable_times(a) & _comparable_times(b) if quantity == "time" else ended
+        usable = ended & is_undisturbed(a) & is_undisturbed(b) if quantity == "time" else ended
         measured = [c for c in columns if c in cell and (usable & (a[c] > 0) & (b[c] > 0)).any()]
         column = measured[0] if measured else columns[0]
         logs = [np.log(side.loc[usable, column].astype(float).where(lambda x: x > 0)) for side in (a, b)]
@@ -164,15 +165,8 @@ def _cell(workload: str, series: str, cell: pd.DataFrame, tolerance: float) -> I
         yield row | {"column": column, "num_pairs": len(differences)} | dict(ratios)
 
 
-def _comparable_times(runs: pd.DataFrame) -> pd.Series:
-    """Whether a run's time may be compared: nothing disturbed it, and no other ran beside it."""
-    launcher = runs["launcher"] if "launcher" in runs else pd.Series("local", index=runs.index)  # tables from before
-    quality = (runs["timing_quality"] != "contended").fillna(True)
-    return quality.astype(bool) & launcher.fillna("local").eq("local").astype(bool)
-
-
 def _p_beyond(differences: np.ndarray, tolerance: float) -> float:
-    """Two-sided p that the mean log-ratio lies no further from 0 than the tolerance; 1 where it is seen to.
+    """Return the two-sided p that the mean log-ratio lies no further from 0 than the tolerance; 1 where it is seen to.
 
     It is below .05 just where the 95 % interval lies wholly beyond the tolerance.
     """
@@ -181,7 +175,7 @@ def _p_beyond(differences: np.ndarray, tolerance: float) -> float:
 
 
 def _verdict(row: Any, tolerance: float) -> str | None:
-    """One of `VERDICTS`; None where there is nothing to compare."""
+    """Return one of `VERDICTS`; None where there is nothing to compare."""
     if row.num_lost:
         return "lost"
     num_pairs, ratio, low, high = row.num_pairs, row.ratio, row.ratio_low, row.ratio_high
@@ -191,15 +185,13 @@ def _verdict(row: Any, tolerance: float) -> str | None:
         low = high = ratio
     if ratio == 1 and (low == high == 1 or num_pairs == 1):
         return "same"
-    beyond = row.p_holm < 1 - LEVEL or row.column in ONCE_A_CELL
-    if beyond and not 1 / (1 + tolerance) <= ratio <= 1 + tolerance:
-        return "worse" if ratio > 1 else "better"
-    inside = low >= 1 / (1 + tolerance) and high <= 1 + tolerance  # not so for NaN
-    return "no difference" if inside else "cannot tell"
+    significant = is_significant(row.p_holm) or row.column in ONCE_A_CELL
+    found = standing(low, high, 1 / (1 + tolerance), 1 + tolerance, significant)
+    return {"within": NO_DIFFERENCE, "above": "worse", "below": "better", "unclear": CANNOT_TELL}[found]
 
 
 def _identical(pairs: pd.DataFrame, curves_a: pd.DataFrame, curves_b: pd.DataFrame) -> pd.Series:
-    """Whether each pair of runs went through the same values, to the bit, and ended alike.
+    """Tell for each pair of runs whether they went through the same values, to the bit, and ended alike.
 
     Args:
         pairs: With run_id_a, run_id_b, status_a and status_b.

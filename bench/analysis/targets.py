@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from bench.analysis.inference import half_width, mean_interval, mean_log_ratio, safe_exp, sign_test, with_holm
+from bench.analysis.inference import (
+    half_width,
+    mean_interval,
+    mean_log_ratio,
+    safe_exp,
+    sign_test,
+    sum_of_variances,
+    with_holm,
+)
+from bench.analysis.quality import is_undisturbed
 from bench.base.errors import UserError
 
 
@@ -28,7 +37,7 @@ class Goal(NamedTuple):
     baseline: str | None = None
 
     def target(self, runs: pd.DataFrame, shown: Sequence[str]) -> Target | None:
-        """The target of one section, by `target_loss`; None where its baseline was not run there.
+        """Return the target of one section, by `target_loss`; None where its baseline was not run there.
 
         Args:
             runs: Rows of one section, with `series`.
@@ -45,7 +54,7 @@ SECOND_LOWEST = Goal()
 
 
 def target_loss(runs: pd.DataFrame, value: float | None = None, baseline: str | None = None) -> Target | None:
-    """The validation loss to reach: given, or the median final one over seeds of a named baseline.
+    """Return the validation loss to reach: given, or the median final one over seeds of a named baseline.
 
     By default the baseline is the series with the second lowest median, so that at least two get there and there is
     something to compare.
@@ -60,6 +69,18 @@ def target_loss(runs: pd.DataFrame, value: float | None = None, baseline: str | 
 
     Raises:
         UserError: `value` is not finite, or there is no such baseline.
+
+    >>> runs = pd.DataFrame(
+    ...     {
+    ...         "series": ["adam", "sgd"],
+    ...         "optimizer": ["adam", "sgd"],
+    ...         "stage": "single",
+    ...         "status": "ok",
+    ...         "final_val_loss": [0.2, 0.3],
+    ...     }
+    ... )
+    >>> target_loss(runs)
+    Target(value=0.3, words='the median final one of sgd, the second lowest')
     """
     if value is not None:
         if not math.isfinite(value):
@@ -83,7 +104,7 @@ def target_loss(runs: pd.DataFrame, value: float | None = None, baseline: str | 
 def steps_to_target(
     runs: pd.DataFrame, curves: pd.DataFrame, target: float, metric: str = "loss", split: str = "val"
 ) -> pd.DataFrame:
-    """Steps of each run until an evaluation first reaches the target.
+    """Return the steps of each run until an evaluation first reaches the target.
 
     Reached means at most the target, or at least it for accuracy. A run that never gets there is censored: it needs
     more than `censored_at` steps, and counts as longer than any that did. A run that diverged would not have got
@@ -102,11 +123,37 @@ def steps_to_target(
         censored), censored_at (missing where reached), resolution: steps since the evaluation before, or between the
         last two, since the crossing itself lies in between; end_to_end_s: training time at that point, missing
         where the processor was contended or runs were made side by side.
+
+    >>> runs = pd.DataFrame(
+    ...     {
+    ...         "run_id": ["a", "b"],
+    ...         "series": "adam",
+    ...         "optimizer": "adam",
+    ...         "seed": [0, 1],
+    ...         "environment_id": "e",
+    ...         "status": "ok",
+    ...         "num_steps": 20,
+    ...         "num_steps_budget": 20,
+    ...     }
+    ... )
+    >>> curves = pd.DataFrame(
+    ...     {
+    ...         "run_id": ["a", "a", "a", "b", "b", "b"],
+    ...         "step": [0, 10, 20, 0, 10, 20],
+    ...         "value": [1.0, 0.5, 0.2, 1.0, 0.7, 0.6],
+    ...         "split": "val",
+    ...         "metric": "loss",
+    ...         "train_time_s": 0.0,
+    ...     }
+    ... )
+    >>> steps_to_target(runs, curves, target=0.5)[["seed", "reached", "steps_to_target", "censored_at"]]
+       seed  reached  steps_to_target  censored_at
+    0     0     True             10.0          NaN
+    1     1    False              NaN         20.0
     """
     wanted = ["run_id", "series", "optimizer", "seed", "environment_id", "status", "num_steps", "num_steps_budget"]
     table = runs[runs["status"].isin(("ok", "diverged", "timeout", "oom"))]
-    alone = _timed_alone(table)
-    table = table.reindex(columns=wanted).assign(_alone=alone)
+    table = table.reindex(columns=wanted).assign(_undisturbed=is_undisturbed(table))
     points = curves[
         (curves["split"] == split) & (curves["metric"] == metric) & curves["run_id"].isin(table["run_id"])
     ].sort_values(["run_id", "step"], kind="stable")
@@ -125,22 +172,14 @@ def steps_to_target(
         steps_to_target=at["step"].astype(float).to_numpy(),
         censored_at=np.where(reached, math.nan, never),
         resolution=np.where(reached, at["resolution"], last["resolution"].reindex(table["run_id"])).astype(float),
-        end_to_end_s=np.where(table["_alone"], at["train_time_s"].astype(float), math.nan),
+        end_to_end_s=np.where(table["_undisturbed"], at["train_time_s"].astype(float), math.nan),
     ).reset_index(drop=True)  # fmt: skip
-
-
-def _timed_alone(runs: pd.DataFrame) -> np.ndarray:
-    """Whether the times of each run can stand: not contended, and by the launcher that makes one run at a time."""
-    alone = runs["timing_quality"].fillna("") != "contended"
-    if "launcher" in runs:
-        alone &= runs["launcher"].fillna("local") == "local"
-    return np.asarray(alone, dtype=bool)
 
 
 def time_to_target(
     runs: pd.DataFrame, curves: pd.DataFrame, series: Sequence[str], target: float, times: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Steps, and time, until the validation loss is at most the target for the first time.
+    """Return the steps, and time, until the validation loss is at most the target for the first time.
 
     Steps are known to the spacing of evaluations. A run that never gets there is censored: it counts as
     longer than any, and a series of which half or more are censored has no median.
@@ -240,7 +279,7 @@ def target_pairs(
 
 
 def _target_pair(a: str, b: str, both: pd.DataFrame, times: pd.DataFrame | None) -> dict[str, object]:
-    """A row of `target_pairs`; `both` has a row a common seed, and columns of `steps_to_target` with _a and _b."""
+    """Return a row of `target_pairs`, given `steps_to_target` of both with suffixes _a and _b, a row for each seed."""
     steps_a, steps_b = (both[f"steps_to_target_{s}"].fillna(math.inf).to_numpy(float) for s in "ab")
     won_a, won_b = int((steps_a < steps_b).sum()), int((steps_b < steps_a).sum())
     known = np.isfinite(steps_a) & np.isfinite(steps_b)
@@ -280,7 +319,7 @@ def _target_pair(a: str, b: str, both: pd.DataFrame, times: pd.DataFrame | None)
 def _time_ratio(
     row: dict[str, object], logs: np.ndarray, steps_a: np.ndarray, steps_b: np.ndarray, a: pd.Series, b: pd.Series
 ) -> dict[str, float]:
-    """The columns of time of `target_pairs`: Welch and Satterthwaite over steps and both step times."""
+    """Return the columns of time of `target_pairs`: errors of steps and of both step times, see `sum_of_variances`."""
     shift = math.log(a["step_s"] / b["step_s"])
     if row["test"] == "sign":
         time_a, time_b = steps_a * a["step_s"], steps_b * b["step_s"]
@@ -288,17 +327,17 @@ def _time_ratio(
         bound = {"time_ratio": math.exp(logs.mean() + shift)} if row["bound"] else {}
         return {"time_p": p, **bound}
     mean = float(logs.mean()) + shift
-    parts = [
-        (float(logs.var(ddof=1)) / len(logs), len(logs) - 1),
-        *((float(t["log_se"]) ** 2, float(t["df"])) for t in (a, b)),
-    ]
-    variance = sum(v for v, _ in parts)
+    variance, df = sum_of_variances(
+        [
+            (float(logs.var(ddof=1)) / len(logs), len(logs) - 1),
+            *((float(t["log_se"]) ** 2, float(t["df"])) for t in (a, b)),
+        ]
+    )
     if variance == 0:
         return {
             **dict.fromkeys(("time_ratio", "time_ratio_low", "time_ratio_high"), math.exp(mean)),
             "time_p": float(mean == 0),
         }
-    df = variance**2 / sum(v**2 / d for v, d in parts)
     half = half_width(df) * math.sqrt(variance)
     return {
         "time_ratio": math.exp(mean),
@@ -324,7 +363,7 @@ class Disagreement(NamedTuple):
 
 
 def winners_disagree(targets: pd.DataFrame, pairs: pd.DataFrame) -> Disagreement | None:
-    """The winners by steps and by time to the target, where they differ.
+    """Return the winners by steps and by time to the target, where they differ.
 
     Both are read from means over seeds of series that all got there and whose step times are known.
 
@@ -361,19 +400,19 @@ def winners_disagree(targets: pd.DataFrame, pairs: pd.DataFrame) -> Disagreement
 
 
 def _times_to_target(steps: np.ndarray, num_runs: int, step_time: pd.Series) -> dict[str, float]:
-    """Steps x step time; the interval carries both uncertainties (delta method on logs, Welch and Satterthwaite)."""
+    """Return steps x step time; its interval carries both errors (delta method on logs, see `sum_of_variances`)."""
     if len(steps) < num_runs or (steps <= 0).any():
         return {}
     logs = np.log(steps)
     mean = float(logs.mean()) + math.log(step_time["step_s"])
     result = {"time_to_target_s": math.exp(mean)}
     if len(steps) > 1:
-        parts = [
-            (float(logs.var(ddof=1)) / len(logs), len(logs) - 1),
-            (float(step_time["log_se"]) ** 2, step_time["df"]),
-        ]
-        variance = sum(v for v, _ in parts)
-        df = variance**2 / sum(v**2 / d for v, d in parts) if variance > 0 else 1.0
+        variance, df = sum_of_variances(
+            [
+                (float(logs.var(ddof=1)) / len(logs), len(logs) - 1),
+                (float(step_time["log_se"]) ** 2, float(step_time["df"])),
+            ]
+        )
         half = half_width(df) * math.sqrt(variance)
         result |= {"time_to_target_s_low": math.exp(mean - half), "time_to_target_s_high": math.exp(mean + half)}
     return result

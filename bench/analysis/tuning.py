@@ -15,7 +15,7 @@ from bench.analysis.sections import TOLD_APART_BY, Section, leaders, series_name
 
 
 def sensitivity(runs: pd.DataFrame, metric: str = "final_val_loss") -> pd.DataFrame:
-    """Final loss against learning rate, a line for each choice of the other settings with at least two rates.
+    """Return the final loss against learning rate, for each choice of the other settings with at least two rates.
 
     Returns:
         Columns: optimizer, setting (its name without the learning rate), lr, num_runs, num_ok, and
@@ -52,7 +52,7 @@ def sensitivity(runs: pd.DataFrame, metric: str = "final_val_loss") -> pd.DataFr
 def learning_rate_sensitivity(
     runs: pd.DataFrame, metric: str = "final_val_loss", start: float | None = None
 ) -> pd.DataFrame:
-    """Mean final loss at each learning rate, cut off at the loss at initialisation.
+    """Return the mean final loss at each learning rate, cut off at the loss at initialisation.
 
     l(lr) = mean over seeds of min(loss, l0). A run that diverged, or has no final loss for another reason than being
     pruned, counts as l0. Pruned runs are left out: what they would have come to is not known.
@@ -91,7 +91,7 @@ def learning_rate_sensitivity(
 def sensitivity_score(
     table: pd.DataFrame, decades: float = 3.0, between: tuple[float, float] | None = None
 ) -> pd.DataFrame:
-    """How much is lost on average by a learning rate off its best: learning-rate sensitivity.
+    """Return how much a learning rate off the best costs on average: learning-rate sensitivity.
 
     E over lr in [a, b] of min(l(lr), l0) - l*, with l* = min over lr in [a, b] of l(lr), lr uniform in log lr: the
     integral by the trapezoid rule over the rates tried, with l interpolated between them in log lr at the ends a and
@@ -143,7 +143,7 @@ def sensitivity_score(
 
 
 def basin_width(table: pd.DataFrame, factor: float = 1.1) -> pd.DataFrame:
-    """Decades of learning rate around the best within which the loss is at most `factor` times the lowest.
+    """Return how many decades of learning rate around the best have a loss of at most `factor` times the lowest.
 
     Between two rates tried, log loss is interpolated in log lr. The basin is the stretch that holds the best rate;
     another one beyond a ridge does not count.
@@ -155,6 +155,11 @@ def basin_width(table: pd.DataFrame, factor: float = 1.1) -> pd.DataFrame:
     Returns:
         Columns: optimizer, setting, best_lr, best, low_lr, high_lr, decades, and open: "low", "high" or "low, high" where
         the basin reaches the lowest or highest rate tried, so that it is at least as wide; else "".
+
+    >>> rates = pd.DataFrame({"optimizer": "adam", "setting": "", "lr": [1e-4, 1e-3, 1e-2], "value": [0.5, 0.2, 0.21]})
+    >>> basin_width(rates)[["best_lr", "decades", "open"]].round(3)
+       best_lr  decades  open
+    0    0.001    1.104  high
     """
     rows = []
     for (optimizer, setting), x, loss in _by_rate(table):
@@ -190,7 +195,7 @@ def basin_width(table: pd.DataFrame, factor: float = 1.1) -> pd.DataFrame:
 
 
 def _by_rate(table: pd.DataFrame) -> list[tuple[tuple[str, str], np.ndarray, np.ndarray]]:
-    """For each optimizer and setting: log10 of the rates, ascending, and the loss there, where it is known."""
+    """Return, for each optimizer and setting, log10 of the rates, ascending, and the loss there, where it is known."""
     known = table.dropna(subset=["value"]).sort_values("lr")
     return [
         ((str(optimizer), str(setting)), np.log10(group["lr"].to_numpy(float)), group["value"].to_numpy(float))
@@ -200,7 +205,7 @@ def _by_rate(table: pd.DataFrame) -> list[tuple[tuple[str, str], np.ndarray, np.
 
 
 def best_of_k(values: Sequence[float] | np.ndarray, k: Sequence[int] | None = None) -> pd.DataFrame:
-    """Expected lowest value of k trials drawn without replacement from the n that were made.
+    """Return the expected lowest value of k trials drawn without replacement from the n that were made.
 
     E[min of k] = sum_i v_(i) C(n - i, k - 1) / C(n, k), with v_(1) <= ... <= v_(n): unbiased for the population that
     the trials were drawn from, where the form with replacement of Dodge et al. (eqs. 7 and 8, F^k) is biased. The
@@ -220,6 +225,12 @@ def best_of_k(values: Sequence[float] | np.ndarray, k: Sequence[int] | None = No
     References:
         Dodge et al., "Show Your Work: Improved Reporting of Experimental Results" (2019), arXiv 1909.03004; Tang et
         al., "Showing Your Work Doesn't Always Work" (2020), arXiv 2004.13705.
+
+    >>> best_of_k([0.3, 0.1, 0.2]).round(3)
+       k  expected  low  high
+    0  1     0.200  0.1   0.3
+    1  2     0.133  0.1   0.2
+    2  3     0.100  0.1   0.1
     """
     v = np.asarray(values, dtype=float)
     v = np.sort(np.where(np.isnan(v), math.inf, v))
@@ -248,7 +259,7 @@ def _log_binomial(n: np.ndarray, k: np.ndarray) -> np.ndarray:
 
 
 def budget_curves(trials: pd.DataFrame, metric: str = "best_val_loss") -> pd.DataFrame:
-    """What each optimizer's best trial is expected to come to, against the number of trials.
+    """Return what each optimizer's best trial is expected to come to, against the number of trials.
 
     Args:
         trials: Runs of stage tune (`Section.trials`); trials that did not end ok count as worse than any other.
@@ -276,7 +287,7 @@ def budget_curves(trials: pd.DataFrame, metric: str = "best_val_loss") -> pd.Dat
 
 
 def _one_run_a_trial(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A row a trial, in order: `_value` is its mean loss over seeds, inf where one did not end ok; steps are summed."""
+    """Return a row for each trial, in order, with `_value`, its mean loss over seeds: inf where one did not end ok."""
     ok = (trials["status"] == "ok").to_numpy(bool)
     value = trials[metric].astype(float).where(ok).fillna(math.inf)
     table = trials.assign(_value=value, _number=trials["trial"].astype(float), _status=trials["status"])
@@ -289,12 +300,12 @@ def _one_run_a_trial(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _worst(statuses: pd.Series) -> str:
-    """Status of a trial over its seeds: ok only if all are."""
+    """Return the status of a trial over its seeds: ok only if all are."""
     return next((str(status) for status in statuses if status != "ok"), "ok")
 
 
 def tuning_budget(section: Section) -> pd.DataFrame:
-    """What tuning each optimizer was given, and what came of it.
+    """Return what tuning each optimizer was given, and what came of it.
 
     Returns:
         Columns: optimizer, num_trials, num_ok, num_pruned, num_lost (ended in another way), steps: of all trials,
@@ -328,12 +339,12 @@ def tuning_budget(section: Section) -> pd.DataFrame:
 
 
 def is_unequal(budget: pd.DataFrame) -> bool:
-    """Whether optimizers of a `tuning_budget` had unlike numbers of trials, or were tuned in unlike ways."""
+    """Tell whether optimizers of a `tuning_budget` had unlike numbers of trials, or were tuned in unlike ways."""
     return bool(budget["num_trials"].nunique() > 1 or budget["tuning"].nunique() > 1)
 
 
 def edges(runs: pd.DataFrame) -> pd.DataFrame:
-    """Optimizers whose best trial lies at an end of what was tried: a wider range might hold a better one.
+    """Find optimizers whose best trial lies on the boundary of what was tried: a wider range might hold a better one.
 
     Args:
         runs: Rows of a tuned section.
@@ -347,11 +358,15 @@ def edges(runs: pd.DataFrame) -> pd.DataFrame:
     return found[["optimizer", "edge"]].drop_duplicates().reset_index(drop=True)
 
 
-def tuned_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """The best setting of each optimizer, and what it came to on fresh seeds.
+def tuned_table(
+    runs: pd.DataFrame, table: pd.DataFrame | None = None, shown: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Return the best setting of each optimizer, and what it came to on fresh seeds.
 
     Args:
         runs: Rows of a tuned section, with `series`.
+        table: What `summary` gave of these runs, if it is at hand.
+        shown: Their `leaders`, if they are at hand.
 
     Returns:
         A row for each of `leaders`, in their order: lr, the hp_ columns that are known, trial, edge, and the columns of
@@ -359,17 +374,21 @@ def tuned_table(runs: pd.DataFrame) -> pd.DataFrame:
     """
     settings = ["lr", *[c for c in runs if c.startswith("hp_") and runs[c].notna().any()]]
     settings += [c for c in ("trial", "edge") if c in runs]
-    table = summary(runs).set_index("series").loc[leaders(runs)]
+    table = summary(runs) if table is None else table
+    table = table.set_index("series").loc[list(leaders(runs, table) if shown is None else shown)]
     first = runs.drop_duplicates("series").set_index("series")[settings]
     return first.reindex(table.index).join(table).reset_index()
 
 
-def defaults_against_tuned(section: Section, metric: str = "final_val_loss") -> pd.DataFrame:
-    """What tuning buys: the tuned setting of each optimizer over its default one, on the same seeds.
+def defaults_against_tuned(
+    section: Section, metric: str = "final_val_loss", shown: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Compare the tuned setting of each optimizer with its default one, on the same seeds: what tuning buys.
 
     Args:
         section: A tuned one; its `untuned` holds the runs at defaults.
         metric: A column of positive numbers; lower is better.
+        shown: The `leaders` of its runs, if they are at hand.
 
     Returns:
         Columns: optimizer, default and tuned (means over seeds that ended ok) with _low and _high, num_default_lost
@@ -380,7 +399,8 @@ def defaults_against_tuned(section: Section, metric: str = "final_val_loss") -> 
     runs, untuned = section.runs, section.untuned
     keys = ["seed", "environment_id"]
     rows = []
-    for series in leaders(runs) if len(runs) and len(untuned) else ():
+    shown = leaders(runs) if shown is None and len(runs) else shown
+    for series in shown or () if len(untuned) else ():
         tuned = runs[runs["series"] == series]
         first = tuned.iloc[0]
         default = untuned[untuned["optimizer"] == first["optimizer"]]

@@ -1,4 +1,4 @@
-"""From a ledger and its tables to verdicts: every comparison of every claim, then the claim as a whole."""
+"""Judge every comparison of every claim of a ledger, then each claim as a whole."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FACT, UNTESTABLE = "fact", "untestable"
 
 
 def ats(claim: Claim, quantity: Quantity) -> tuple[str, ...]:
-    """At which settings a quantity of a claim is judged: its own, tuned, or over all learning rates."""
+    """Return the settings at which a quantity of a claim is judged: its own, tuned, or over all learning rates."""
     if quantity.over in (RATES, MIXED):
         return (quantity.over,)
     return (DEFAULT, TUNED) if claim.tuned is True and quantity.tuned else (DEFAULT,)
 
 
 def pairs(claim: Claim, measure: Measure, at: str) -> Iterator[tuple[str, str | None]]:
-    """The sides of a claim's comparisons, at its settings or as they are searched."""
+    """Yield the two sides of each comparison of a claim, at its settings or as they are searched."""
     assert claim.a is not None
     dressed = claim.given if at == DEFAULT else str
     for side in claim.against:
@@ -39,7 +39,7 @@ def pairs(claim: Claim, measure: Measure, at: str) -> Iterator[tuple[str, str | 
 
 
 def made_for(at: str, a: str, b: str | None) -> Iterator[tuple[str, str]]:
-    """The sides whose runs a comparison needs, each with why they are made."""
+    """Yield the sides whose runs a comparison needs, each with why they are made."""
     if at == MIXED:
         yield from ((side, DEFAULT) for side in a.split("|"))
         at = TUNED
@@ -58,7 +58,7 @@ def comparisons(ledger: Ledger, evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         One row a comparison: claim, quantity, unit, says, delta (as in the claim), workload, a, b (or missing, where it
-        is a number), at, problem, reason (why there is no sample), and what `bench.claims.judge.judge`
+        is a number), at, problem, reason (why there is no sample), and what `bench.claims.verdict.judge`
         adds, with estimate, low and high in the quantity's unit: a ratio of a to b, or a less b.
     """
     rows: list[dict[str, Any]] = []
@@ -126,7 +126,7 @@ def _row(claim: Claim, measure: Measure, quantity: Quantity, pair: Pair) -> dict
 
 
 def verdicts(ledger: Ledger, judged: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    """The verdict on every claim, at each of the settings at which it is judged.
+    """Return the verdict on every claim, at each of the settings at which it is judged.
 
     Args:
         ledger: The claims.
@@ -171,6 +171,6 @@ COUNTED = ("supported", "refuted", "no difference", "cannot tell", "not run")
 
 
 def numbers_of(facts: pd.DataFrame, fact: str) -> dict[str, Any]:
-    """What an executable check found; empty where it was not run."""
+    """Return what an executable check found; empty where it was not run."""
     found = facts[facts["fact"] == fact] if len(facts) else facts
     return {} if found.empty else json.loads(found["numbers"].iloc[-1])

@@ -70,7 +70,7 @@ class Measure(Strict):
     """How the words of a claim are measured.
 
     Attributes:
-        quantity: A key of `bench.claims.quantities.QUANTITIES`.
+        quantity: A key of `bench.claims.effects.registry.QUANTITIES`.
         says: How the claim has `a` stand to what it is compared with.
         delta: The smallest difference that counts: for a ratio a share (0.1: a factor of 1.1), else in the quantity's unit.
         workloads: Of the claim's workloads those that it is measured on; all if empty.
@@ -109,7 +109,7 @@ class Claim(Strict):
         rule: everywhere: said of all workloads and opponents; somewhere: said to be possible.
         smaller: Where the setting here is smaller than the source's, in words.
         contradicts: Claims that say the opposite.
-        fact: A key of `bench.claims.facts.FACTS`.
+        fact: A key of `bench.claims.checks.articles.FACTS`.
         found: What the check found, with its numbers in braces.
         untestable: Why it cannot be tested here.
         would_take: What it would take.

@@ -1,4 +1,4 @@
-"""Which runs the claims of a ledger need, as sweeps of `python -m bench`."""
+"""Find the runs that the claims of a ledger need, as sweeps of `python -m bench`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.sweep.search_space import Range
 
 @dataclass
 class Need:
-    """What the runs of one side have to leave."""
+    """What the runs of one side must record."""
 
     metrics: set[str] = field(default_factory=set)
     memory: bool = False
@@ -54,12 +54,12 @@ class Job:
     times_count: bool
 
     def wall_s(self, n_jobs: int) -> float:
-        """About how long they take, so many at a time where that may be."""
+        """Return about how many seconds the runs take, so many at a time where that may be."""
         return self.seconds / (1 if self.alone else n_jobs)
 
 
 def needs(ledger: Ledger) -> dict[tuple[str, str, str], Need]:
-    """What the claims of a ledger need: by workload, side and `at`."""
+    """Return what the claims of a ledger need: by workload, side and `at`."""
     wanted: dict[tuple[str, str, str], Need] = {}
     for claim, measure, workload in measured_on(ledger):
         quantity = QUANTITIES[measure.quantity]
@@ -82,7 +82,7 @@ def measured_on(ledger: Ledger) -> Iterator[tuple[Claim, Any, str]]:
 
 
 def jobs(ledger: Ledger, n_jobs: int) -> list[Job]:
-    """The sweeps that give a ledger what it needs, those first whose times count.
+    """Return the sweeps that give a ledger what it needs, those first whose times count.
 
     Args:
         ledger: With the workloads of a budget.
@@ -137,7 +137,7 @@ def _job(workload: Workload, name: str, at: str, sides: Sequence[str], need: Nee
 
 
 def learning_rates(optimizer: str) -> list[float]:
-    """Rates half a decade apart, around the documented one of an optimizer: those of a tuned sweep.
+    """Return rates half a decade apart, around the documented one of an optimizer: those of a tuned sweep.
 
     Raises:
         UserError: Its config names none.
@@ -161,7 +161,7 @@ WHY = {DEFAULT: "as given", TUNED: "tuned", RATES: "at every learning rate"}
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words that a person plans by."""
+    """Return seconds in words that a person plans by."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -188,20 +188,20 @@ STEP_COST_S = 30.0
 """What timing the steps of one workload takes, about."""
 
 
-def timed(ledger: Ledger) -> dict[str, list[str]]:
-    """Sides whose steps have to be timed, by workload."""
-    wanted: dict[str, list[str]] = {}
+def timed(ledger: Ledger) -> dict[str, dict[str, str]]:
+    """Return, by workload, the sides whose steps must be timed, each with its `_entry`."""
+    wanted: dict[str, dict[str, str]] = {}
     for claim, measure, workload in measured_on(ledger):
         if QUANTITIES[measure.quantity].step_costs and not ledger.workloads[workload].alone:
             for side in itertools.chain.from_iterable(pairs(claim, measure, DEFAULT)):
                 entry = _entry(side or "")
-                if entry is not None and entry not in wanted.setdefault(workload, []):
-                    wanted[workload].append(entry)
+                if side is not None and entry is not None:
+                    wanted.setdefault(workload, {})[side] = entry
     return wanted
 
 
 def _entry(side: str) -> str | None:
-    """A side as an element of `optimizers` of `bench.step_cost`; None where its steps are those of another."""
+    """Return a side as an element of `optimizers` of `bench.step_cost`; None where its steps cannot be timed alone."""
     name, _, settings = side.partition(" ")
     options = [
         part.removeprefix("optimizer.").split("=", 1) for part in settings.split() if part.startswith("optimizer.")

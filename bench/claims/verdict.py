@@ -9,18 +9,19 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.bounds import Effect, Sample, Spread, effect, p_above, p_below
-from bench.analysis.inference import LEVEL, holm
+from bench.analysis.inference import holm
+from bench.analysis.verdict import CANNOT_TELL, NO_DIFFERENCE, is_significant, standing
 
 DIRECTIONS = ("less", "more", "not_more", "not_less", "same")
 """What a claim may say of a against b: less, or more, by more than delta; not more, or not less, by more than delta;
 within delta of each other."""
 
 
-VERDICTS = ("supported", "refuted", "no difference", "cannot tell", "mixed", "not testable here", "not run")
+VERDICTS = ("supported", "refuted", NO_DIFFERENCE, CANNOT_TELL, "mixed", "not testable here", "not run")
 """What may become of a claim; `mixed` only where it rests on several comparisons."""
 
 
-DECIDED = ("supported", "refuted", "no difference")
+DECIDED = ("supported", "refuted", NO_DIFFERENCE)
 
 
 HOLDS = ("yes", "no", "unclear")
@@ -40,7 +41,7 @@ RULE = (
 
 
 def orient(direction: str) -> int:
-    """1 where more is what a claim of this direction says of a, -1 where less is: the advantage is that times a less b.
+    """Return 1 where more is what a claim of this direction says of a, else -1: the advantage is that times a less b.
 
     Args:
         direction: One of DIRECTIONS. For `same` it makes no difference, and is 1.
@@ -54,7 +55,7 @@ def orient(direction: str) -> int:
 
 
 def p_decided(advantage: Sample | Spread, direction: str, delta: float) -> float:
-    """Two-sided p of what the direction can be decided by, before Holm: below .05 just where the interval decides it.
+    """Return the two-sided p, before Holm, that is below .05 just where the interval decides the direction.
 
     Twice the smaller of the p of the side that supports and the p of the side that refutes, at most 1. `less`, `more`
     and `same` are decided by what lies beyond delta on either side; `not_more` and `not_less` by what lies on either
@@ -71,7 +72,7 @@ def p_decided(advantage: Sample | Spread, direction: str, delta: float) -> float
 
 
 def verdict(direction: str, low: float, high: float, delta: float, p_holm: float) -> str:
-    """The verdict on one comparison.
+    """Return the verdict on one comparison.
 
     Of `less` and `more`: supported if the interval of the advantage lies above delta, refuted if it lies below -delta,
     no difference if it lies within +-delta, else cannot tell. Of `same`: supported if it lies within, refuted if it lies
@@ -91,20 +92,26 @@ def verdict(direction: str, low: float, high: float, delta: float, p_holm: float
 
     Returns:
         supported, refuted, no difference or cannot tell.
+
+    >>> verdict("less", low=0.2, high=0.5, delta=0.1, p_holm=0.01)
+    'supported'
+    >>> verdict("less", low=0.2, high=0.5, delta=0.1, p_holm=0.06)
+    'cannot tell'
+    >>> verdict("less", low=-0.05, high=0.05, delta=0.1, p_holm=1.0)
+    'no difference'
     """
+    significant = is_significant(p_holm)
     if direction in ("not_more", "not_less"):
-        found = "supported" if low >= -delta else "refuted" if high < -delta else "cannot tell"
-    elif -delta <= low and high <= delta:
-        return "supported" if direction == "same" else "no difference"
-    elif low > delta:
-        found = "refuted" if direction == "same" else "supported"
-    else:
-        found = "refuted" if high < -delta else "cannot tell"
-    return found if p_holm < 1 - LEVEL else "cannot tell"
+        found = "supported" if low >= -delta else "refuted" if high < -delta else CANNOT_TELL
+        return found if significant else CANNOT_TELL
+    words = {"within": NO_DIFFERENCE, "above": "supported", "below": "refuted", "unclear": CANNOT_TELL}
+    if direction == "same":
+        words |= {"within": "supported", "above": "refuted"}
+    return words[standing(low, high, -delta, delta, significant)]
 
 
 def holds(direction: str, verdict: str, alone: str, high: float, delta: float) -> str:
-    """Whether what was said is so: `yes`, `no` or `unclear`.
+    """Return whether what was said is so: `yes`, `no` or `unclear`.
 
     Of `less` and `more`, `no` is that the comparison's own interval, unadjusted, holds no advantage above delta. That is
     so where it is refuted or makes no difference, and also where the interval reaches from below -delta to within it. Of
@@ -177,7 +184,7 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
 
 
 def _holm(table: pd.DataFrame) -> np.ndarray:
-    """Holm's adjustment of p over the ledger; of what is not random, p itself."""
+    """Return Holm's adjustment of p over the ledger; of what is not random, p itself."""
     p = table["p"].to_numpy(float)
     random = np.isfinite(p) & (table["method"] != "exact").to_numpy(bool)
     rounded = [f"{value:.9g}" for value in p]  # mirrored, it may differ in its last digit
@@ -202,7 +209,7 @@ RULES = ("everywhere", "somewhere")
 
 
 def whole(verdicts: Sequence[str], rule: str = "everywhere", holds: Sequence[str] = ()) -> str:
-    """The verdict on a claim from those on its comparisons, by RULE.
+    """Return the verdict on a claim from those on its comparisons, by RULE.
 
     Args:
         verdicts: Of VERDICTS but `mixed`, one a comparison.
@@ -214,6 +221,11 @@ def whole(verdicts: Sequence[str], rule: str = "everywhere", holds: Sequence[str
 
     Raises:
         ValueError: A verdict is not one of a comparison.
+
+    >>> whole(["supported", "supported", "cannot tell"])
+    'supported'
+    >>> whole(["supported", "refuted"])
+    'mixed'
     """
     possible = [word for word in VERDICTS if word != "mixed"]
     for word in verdicts:
@@ -235,7 +247,7 @@ def whole(verdicts: Sequence[str], rule: str = "everywhere", holds: Sequence[str
 
 
 def whole_holds(verdicts: Sequence[str], holds: Sequence[str], rule: str = "everywhere") -> str:
-    """Whether a claim holds as a general statement, by RULE.
+    """Return whether a claim holds as a general statement, by RULE.
 
     Args:
         verdicts: Those on its comparisons.

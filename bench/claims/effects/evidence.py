@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.bounds import Sample
+from bench.analysis.quality import enough_undisturbed, is_undisturbed
 
 DEFAULT, TUNED, RATES = "default", "tuned", "rates"
 """Why a run was made: at a side's settings, with the best learning rate of equally many trials, at every rate."""
@@ -38,7 +39,7 @@ COLUMNS = [
 
 
 class NotMeasured(Exception):
-    """Why a quantity cannot be had from these tables.
+    """Say why a quantity cannot be taken from these tables.
 
     Attributes:
         there: Whether runs are there all the same, so that it cannot be told; otherwise it was not run.
@@ -78,12 +79,12 @@ class Evidence:
         return dict(self.curves.groupby("run_id", sort=False).indices)
 
     def curves_of(self, runs: pd.DataFrame) -> pd.DataFrame:
-        """Points of the curves of some runs."""
+        """Return the points of the curves of some runs."""
         places = [self._places[run] for run in runs["run_id"] if run in self._places]
         return self.curves.iloc[np.concatenate(places) if places else []]
 
     def of(self, workload: str, side: str, at: str) -> pd.DataFrame:
-        """The runs of one side of a comparison, one row each.
+        """Return the runs of one side of a comparison, one row each.
 
         Raises:
             NotMeasured: There are none.
@@ -114,19 +115,19 @@ class Pair:
     target: float | None
 
     def sides(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """The runs of both."""
+        """Return the runs of both."""
         assert self.b is not None
         return self.evidence.of(self.workload, self.a, self.at), self.evidence.of(self.workload, self.b, self.at)
 
     def points(self, runs: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
-        """Points of the curves of some runs, in order."""
+        """Return the points of the curves of some runs, in order."""
         curves = self.evidence.curves_of(runs)
         chosen = (curves["split"] == split) & (curves["metric"] == metric)
         return curves[chosen].sort_values(["run_id", "step"], kind="stable")
 
 
 def common_seeds(a: pd.Series, b: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Values of both at the seeds they have in common."""
+    """Return the values of both at the seeds they have in common."""
     first, second = a.align(b, join="inner")
     return first.to_numpy(float), second.to_numpy(float)
 
@@ -136,7 +137,7 @@ Bounds = tuple[pd.Series, pd.Series]
 
 
 def bounds_between(a: Bounds, b: Bounds) -> Sample:
-    """Differences of two numbers that are known to bounds, at the seeds they have in common.
+    """Return the differences of two numbers that are known to bounds, at the seeds they have in common.
 
     Raises:
         NotMeasured: Fewer than two have both.
@@ -162,7 +163,7 @@ def sample_of(differences: np.ndarray) -> Sample:
 
 
 def column_of(name: str, scale: float = 1.0, log: bool = True) -> Callable[[Pair], Sample]:
-    """A quantity that stands in `runs`.
+    """Return the function that takes a quantity from a column of `runs`.
 
     Of a run that diverged, what was best on the way is known, where it was evaluated; else a loss is at least that of
     the first step, and an accuracy something from 0 to 1.
@@ -191,17 +192,12 @@ def column_of(name: str, scale: float = 1.0, log: bool = True) -> Callable[[Pair
 BUSY = "the machine was busy, or runs were made side by side, while it was measured"
 
 
-LEAST_UNDISTURBED = 5
-"""Runs whose times nothing disturbed from which a time is taken."""
-
-
 def undisturbed(runs: pd.DataFrame) -> pd.DataFrame:
-    """Those runs whose own times count: made one at a time, with the processor to themselves.
+    """Return those runs whose own times may be used, see `is_undisturbed`.
 
     Raises:
-        NotMeasured: They are fewer than half, or than LEAST_UNDISTURBED where there are as many.
+        NotMeasured: They are too few, see `enough_undisturbed`.
     """
-    clean = (runs["timing_quality"].fillna("") != "contended") & (runs["launcher"].fillna("local") == "local")
-    if 2 * clean.sum() < len(runs) or clean.sum() < min(LEAST_UNDISTURBED, len(runs)):
+    if not enough_undisturbed(runs):
         raise NotMeasured(BUSY)
-    return runs[clean.astype(bool)]
+    return runs[is_undisturbed(runs)]

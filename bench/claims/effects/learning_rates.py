@@ -13,7 +13,7 @@ from bench.claims.effects.evidence import RATES, NotMeasured, Pair, bounds_betwe
 
 
 def _rates(pair: Pair, side: str) -> pd.DataFrame:
-    """Final validation loss by seed and learning rate, of runs at every rate; infinite where a run diverged."""
+    """Return the final validation loss by seed and learning rate of runs at every rate; inf where a run diverged."""
     runs = pair.evidence.of(pair.workload, side, RATES)
     loss = runs["final_val_loss"].astype(float).where(runs["status"] == "ok", math.inf)
     table = runs.assign(value=loss, lr=runs["lr"].astype(float))[["seed", "lr", "value"]]
@@ -23,7 +23,7 @@ def _rates(pair: Pair, side: str) -> pd.DataFrame:
 
 
 def basin(pair: Pair) -> Sample:
-    """Decades of learning rate that end within a tenth of the side's own lowest validation loss, of each seed.
+    """Compare the decades of learning rate that end within a tenth of a side's own lowest validation loss, by seed.
 
     A basin that reaches the lowest or highest rate tried is at least as wide.
     """
@@ -43,7 +43,7 @@ def basin(pair: Pair) -> Sample:
 
 
 def best_rate(pair: Pair) -> Sample:
-    """Log10 of the learning rate with the lowest final validation loss, of each seed.
+    """Compare log10 of the learning rate with the lowest final validation loss, by seed.
 
     It is the vertex of the parabola through the log losses of the best rate tried and its two neighbours; at the end of
     what was tried, or beside a run that diverged, the rate itself.
@@ -69,7 +69,7 @@ def _vertex(x: np.ndarray, loss: np.ndarray) -> float:
 
 
 def rate_matters(pair: Pair) -> Sample:
-    """Final validation loss a decade off the best learning rate, over the lowest: the milder of the two sides."""
+    """Compare the final validation loss a decade off the best learning rate, on the milder side, with the lowest."""
     table = _rates(pair, pair.a)
     found, high = [], []
     for _, group in table.groupby("seed"):
@@ -89,7 +89,7 @@ def rate_matters(pair: Pair) -> Sample:
 
 
 def best_of_three(pair: Pair) -> Sample:
-    """Final validation loss that three learning rates drawn at random of those tried give on average, of each seed."""
+    """Compare the final validation loss that three rates drawn at random give on average, by seed."""
     found = []
     for side in (pair.a, pair.b):
         assert side is not None
@@ -100,7 +100,7 @@ def best_of_three(pair: Pair) -> Sample:
 
 
 def _expected_best(losses: np.ndarray) -> float:
-    """Expected lowest of three of these; a run that diverged counts as no better than any that did not."""
+    """Return the expected lowest of three of these; a run that diverged counts as no better than any that did not."""
     if len(losses) < 3:
         raise NotMeasured("fewer than three learning rates were tried")
     finite = losses[np.isfinite(losses)]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.analysis import targets
 from bench.analysis.bounds import Sample
-from bench.analysis.step_costs import MIN_PROCESSES
+from bench.analysis.step_costs import MIN_PROCESSES, is_timed, newest_session
 from bench.claims.effects.evidence import (
     Bounds,
     NotMeasured,
@@ -32,12 +32,12 @@ def _target(pair: Pair) -> float:
 
 
 def steps_to_target(pair: Pair) -> Sample:
-    """Gradient evaluations until the validation loss is at most the target: steps, but several a step for L-BFGS."""
+    """Compare gradient evaluations until the validation loss is at most the target: steps, but for L-BFGS several a step."""
     return _reached(pair, pair.sides(), "step")
 
 
 def time_to_target(pair: Pair) -> Sample:
-    """Steps to the target times the separately measured, interleaved time of a training step; else the runs' own time.
+    """Compare steps to the target times the separately measured, interleaved step time; else the runs' own time.
 
     A step whose time was measured alone computes one gradient; that of L-BFGS, which computes more, cannot be.
     """
@@ -55,7 +55,7 @@ def time_to_target(pair: Pair) -> Sample:
 def _reached(
     pair: Pair, sides: tuple[pd.DataFrame, pd.DataFrame], axis: str, counts_evaluations: bool = True
 ) -> Sample:
-    """Differences of the logs of where runs of both sides reach the target, on an axis of the curves.
+    """Return differences of the logs of where runs of both sides reach the target, on an axis of the curves.
 
     Between two evaluations log loss is interpolated, so that equal evaluation points make no ties.
     """
@@ -85,7 +85,7 @@ def _reached(
 
 
 def _crossing(points: pd.DataFrame, target: float, axis: str) -> float:
-    """Where a curve that gets there first is at the target; 0 where it begins there."""
+    """Return where a curve that gets there first is at the target; 0 where it begins there."""
     loss, where = points["value"].to_numpy(float), points[axis].to_numpy(float)
     after = int(np.argmax(loss <= target))
     if after == 0:
@@ -96,35 +96,26 @@ def _crossing(points: pd.DataFrame, target: float, axis: str) -> float:
 
 
 def _sessions(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> np.ndarray:
-    """Log ratios of a's time to b's, one of each process of the newest session that timed both undisturbed.
+    """Return log ratios of a's time to b's, one for each process of the newest session that timed both undisturbed.
 
     Raises:
         NotMeasured: There is no such session.
     """
     costs = pair.evidence.step_costs
-    ids = [set(runs["step_cost_id"].dropna()) for runs in (a, b)]
-    costs = costs[costs["status"] == "ok"] if len(costs) else costs
-    if costs.empty or not all(ids):
-        raise NotMeasured("step times were not measured", there=False)
-    was_contended = False
-    newest = sorted(costs.groupby("session_id"), key=lambda item: item[1]["started_at"].max(), reverse=True)
-    for _, session in newest:
-        sides = [session[session["step_cost_id"].isin(some)] for some in ids]
-        if not all(len(side) for side in sides):
-            continue
-        quiet = [side[side["timing_quality"] != "contended"] for side in sides]
-        logs = [np.log(side[column]).groupby(side["process"]).mean() for side in quiet]
+    wanted = [set(runs["step_cost_id"].dropna()) for runs in (a, b)]
+    session = newest_session(costs, wanted)
+    if session is not None:
+        rows = [session[session["step_cost_id"].isin(ids)] for ids in wanted]
+        logs = [np.log(side[column]).groupby(side["process"]).mean() for side in rows]
         first, second = common_seeds(*logs)
-        if len(first) >= MIN_PROCESSES:
-            return np.asarray(first - second)
-        was_contended = True
-    if was_contended:
+        return np.asarray(first - second)
+    if is_timed(costs, wanted):
         raise NotMeasured("the machine was busy while step times were measured")
     raise NotMeasured("step times were not measured", there=False)
 
 
 def _step_time_ratio(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> tuple[float, float, float]:
-    """Mean log ratio of step times, its standard error and degrees of freedom."""
+    """Return the mean log ratio of step times, its standard error and degrees of freedom."""
     if set(a["step_cost_id"].dropna()) & set(b["step_cost_id"].dropna()):
         return 0.0, 0.0, 1.0
     logs = _sessions(pair, a, b, column)
@@ -132,17 +123,17 @@ def _step_time_ratio(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) 
 
 
 def step_time(pair: Pair) -> Sample:
-    """Time of the optimizer's step alone: a log ratio of each fresh process."""
+    """Compare the time of the optimizer's step alone: a log ratio of each fresh process."""
     return sample_of(_sessions(pair, *pair.sides(), "step_us"))
 
 
 def loss_at_equal_time(pair: Pair) -> Sample:
-    """Validation loss after as much time as the side takes whose whole budget is the shorter."""
+    """Compare the validation loss after as much time as the side takes whose whole budget is the shorter."""
     a, b = pair.sides()
     ratio, error, _ = _step_time_ratio(pair, a, b, "train_step_us")
 
     def differences(shift: float) -> Sample:
-        """Where a's step takes e^shift times b's."""
+        """Return the differences of losses where a's step takes e^shift times b's."""
         steps_a, steps_b = (float(runs["num_steps_budget"].iloc[0]) for runs in (a, b))
         at_a = _loss_at(pair, a, min(steps_a, steps_b / math.exp(shift)))
         at_b = _loss_at(pair, b, min(steps_b, steps_a * math.exp(shift)))
@@ -156,7 +147,7 @@ def loss_at_equal_time(pair: Pair) -> Sample:
 
 
 def _loss_at(pair: Pair, runs: pd.DataFrame, step: float) -> Bounds:
-    """Bounds of the log validation loss of each seed at a step, interpolated between evaluations.
+    """Return bounds of the log validation loss of each seed at a step, interpolated between evaluations.
 
     A run that diverged is known to be no better than it began.
     """
@@ -172,7 +163,7 @@ def _loss_at(pair: Pair, runs: pd.DataFrame, step: float) -> Bounds:
 
 
 def epoch_time(pair: Pair) -> Sample:
-    """Time of a step in the last quarter of training over that in the first, by the run's own clock."""
+    """Compare the time of a step in the last quarter of training with that in the first, by the run's own clock."""
     runs = undisturbed(pair.evidence.of(pair.workload, pair.a, pair.at))
     found = []
     for _, group in pair.points(runs, "val", "loss").groupby("run_id"):

@@ -12,7 +12,7 @@ from bench.claims.effects.evidence import DEFAULT, TUNED, NotMeasured, Pair, com
 
 
 def peak_memory(pair: Pair) -> Sample:
-    """Peak memory in tensors, from the memory pass of each cell: bytes, in which nothing is random."""
+    """Compare peak memory in tensors, from the memory pass of each cell: bytes, in which nothing is random."""
     values = []
     for runs in pair.sides():
         known = runs["peak_tensors_mib"].dropna()
@@ -24,7 +24,7 @@ def peak_memory(pair: Pair) -> Sample:
 
 
 def latency(pair: Pair) -> Sample:
-    """A forward pass of the trained model for one example."""
+    """Compare the time of a forward pass of the trained model for one example."""
     sides = [undisturbed(runs).set_index("seed") for runs in pair.sides()]
     if any("latency_ms" not in runs or runs["latency_ms"].isna().all() for runs in sides):
         raise NotMeasured("latency_ms was not recorded", there=False)
@@ -33,7 +33,7 @@ def latency(pair: Pair) -> Sample:
 
 
 def roughness(pair: Pair) -> Sample:
-    """How far the training loss strays from its running median, where both runs of a seed are at the same losses.
+    """Compare how far training losses stray from their running median, where both runs of a seed are at the same losses.
 
     The mean over points of |log loss - its running median over 9 points|, over those points of each run whose running median
     lies between the losses that both runs of the pair pass through.
@@ -68,7 +68,7 @@ ROUGH_POINTS = 8
 
 
 def seed_spread(pair: Pair) -> Spread:
-    """Standard deviation over seeds of the log of the final validation loss; nothing is paired."""
+    """Compare the standard deviation over seeds of the log of the final validation loss; nothing is paired."""
     values = []
     for runs in pair.sides():
         if (runs["status"] == "diverged").any():
@@ -90,7 +90,7 @@ LEAST_FALL = 1.25
 
 
 def gradient_reach(pair: Pair) -> Sample:
-    """Norm of the first layer's gradient over that of the last layer's, geometric mean over training."""
+    """Compare the norm of the first layer's gradient over that of the last layer's, geometric mean over training."""
     found = []
     for runs in pair.sides():
         first, last = (pair.points(runs, "train", f"grad_norm_{end}") for end in ("first", "last"))
@@ -107,7 +107,7 @@ def gradient_reach(pair: Pair) -> Sample:
 
 
 def generalization_gap(pair: Pair) -> Sample:
-    """Test loss less training loss at the end."""
+    """Compare test loss less training loss at the end."""
     gaps = []
     for runs in pair.sides():
         if (runs["status"] == "diverged").any():
@@ -119,7 +119,7 @@ def generalization_gap(pair: Pair) -> Sample:
 
 
 def untuned_choice(pair: Pair) -> Sample:
-    """Test loss of the best of several optimizers, each as it comes, over that of one tuned: the best by validation loss."""
+    """Compare the test loss of the best, by validation loss, of several untuned optimizers with that of a tuned one."""
     assert pair.b is not None
     sides = [pair.evidence.of(pair.workload, side, DEFAULT) for side in pair.a.split("|")]
     several = pd.concat(sides, ignore_index=True)
@@ -134,7 +134,7 @@ def untuned_choice(pair: Pair) -> Sample:
 
 
 def loss_fall(pair: Pair) -> Sample:
-    """Training loss of the first step over that at the end."""
+    """Divide the training loss of the first step by that at the end."""
     runs = pair.evidence.of(pair.workload, pair.a, pair.at)
     if (runs["status"] == "diverged").any():
         raise NotMeasured("some run diverged, so that it has no loss at the end")
