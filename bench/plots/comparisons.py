@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bench.plots.style import MAX_FAINT_RUNS, Color, line_styles, one_legend, panel_grid
+from bench.plots.palette import Color, line_styles
+from bench.plots.style import MAX_FAINT_RUNS, one_legend, panel_grid
 
 
 def bars_figure(
@@ -132,7 +133,13 @@ def profile_figure(profile: pd.DataFrame, palette: dict[str, Color]) -> Figure:
         steps = profile[profile["submission"] == name]
         # lines that run together stay apart by a hair
         axis.step(
-            steps["tau"], steps["share"] + 0.006 * number, dash, where="post", color=color, linewidth=2, label=name
+            steps["tau"],
+            steps["share"] + 0.006 * number,
+            linestyle=dash,
+            where="post",
+            color=color,
+            linewidth=2,
+            label=name,
         )
     axis.set(xlabel="times the fastest (τ)", ylabel="share of workloads", ylim=(-0.03, 1.08))
     one_legend(figure, [axis])

@@ -10,7 +10,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from bench.analysis.memory import MEMORY_PARTS, memory_unit
-from bench.plots.style import Color, log_scale, one_legend, panel_grid
+from bench.plots.palette import Color
+from bench.plots.style import log_scale, one_legend, panel_grid
 
 MARKERS = {"forloop": "o", "foreach": "s", "fused": "D", "compiled": "^", "reference": "v", "own": "P"}
 

@@ -11,11 +11,11 @@ from made_up import row
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bench.plots import comparisons, style, tuning
+from bench.plots import comparisons, palette, style, tuning
 from bench.plots import curves as plots_curves
 
 NAMES = ["adam", "sgd"]
-PALETTE = style.colors(NAMES)
+PALETTE = palette.colors(NAMES)
 
 
 def lines(figure: Figure, marker: str, panel: int = 0) -> list[tuple[float, ...]]:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from bench import tables
-from bench.plots import style
 from bench.report import __main__ as command
 from bench.report.study.render import write_report
 
@@ -228,16 +227,6 @@ def test_the_same_tables_give_the_same_page(tmp_path: Path) -> None:
     study = make_study(tmp_path, BOTH)
     pages = [(report(study) / "index.html").read_text() for _ in range(2)]
     assert pages[0] == pages[1]
-
-
-def test_one_colour_an_optimizer_whatever_stands_beside_it() -> None:
-    six = ["adam", "sgd", "rmsprop", "nadam", "adamax", "adadelta"]
-    assert len(set(style.colors(six).values())) == 6
-    for name in six:
-        assert style.colors([name, "lion"])[name] == style.colors(six)[name]
-    assert style.colors(["lion"])["lion"] not in style.colors(six).values()
-    many = style.colors([*six, *(f"own{i}" for i in range(4))])
-    assert len(set(many.values())) == 10
 
 
 def test_markdown_pipes_do_not_break_tables(tmp_path: Path) -> None:

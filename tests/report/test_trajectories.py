@@ -16,7 +16,8 @@ import pytest
 from bench import tables
 from bench.analysis import comparisons, sections
 from bench.plots import curves as plots_curves
-from bench.plots import style, trajectories
+from bench.plots import trajectories
+from bench.plots.palette import colors
 from bench.report import formatting
 from bench.report.study import sentences
 from bench.report.study import tables as study_tables
@@ -165,7 +166,7 @@ def test_up_to_three_paths_share_a_panel_and_more_have_one_each_over_the_same_ax
     runs = section(study).runs
     paths = comparisons.paths(runs, tables.load_side(study, "trajectories"), [f"o{i}" for i in range(num)])
     grid = comparisons.surface(tables.load_side(study, "surfaces"), "w")
-    figure = trajectories.trajectory_figure(runs, paths, grid, style.colors(runs["optimizer"]))
+    figure = trajectories.trajectory_figure(runs, paths, grid, colors(runs["optimizer"]))
     assert figure is not None
     found = lines(figure)
     assert len(found) == panels
@@ -184,7 +185,7 @@ def test_a_path_keeps_its_colour_and_a_lost_one_is_marked_and_said(tmp_path: Pat
     runs = section(study).runs
     paths = comparisons.paths(runs, tables.load_side(study, "trajectories"), ["adam", "sgd"])
     assert "sgd diverged at (1, 1)" in sentences.path_words(paths)
-    palette = style.colors(["adam", "sgd"])
+    palette = colors(["adam", "sgd"])
     figure = trajectories.trajectory_figure(runs, paths, None, palette)
     assert figure is not None
     by_name = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
@@ -300,7 +301,7 @@ def test_a_loss_over_any_number_of_decades_has_numbers_on_its_axis(tmp_path: Pat
     curves = tables.load(study).curves
     curves.loc[curves["step"] == 100, "value"] = low
     runs = section(study).runs
-    figure = plots_curves.curves_figure(runs, curves, ["adam"], "loss", "step", style.colors(["adam"]))
+    figure = plots_curves.curves_figure(runs, curves, ["adam"], "loss", "step", colors(["adam"]))
     assert figure is not None
     for axis in figure.axes:
         ticks = [tick for tick in axis.get_yticks() if axis.get_ylim()[0] <= tick <= axis.get_ylim()[1]]
@@ -317,7 +318,7 @@ def test_metrics_on_request_have_a_figure_each(tmp_path: Path) -> None:
         assert f"](figures/{name}.svg)" in (out / "report.md").read_text()
     runs = section(study).runs
     figure = plots_curves.curves_figure(
-        runs, tables.load(study).curves, ["adam"], "grad_norm", "step", style.colors(["adam"])
+        runs, tables.load(study).curves, ["adam"], "grad_norm", "step", colors(["adam"])
     )
     assert figure is not None
     (axis,) = figure.axes

@@ -18,6 +18,7 @@ from bench.claims.report.claim_page import ClaimPage, build_claim_page, captione
 from bench.claims.report.i18n import Words, number
 from bench.claims.report.table import num_tests, shown, verdict_row
 from bench.claims.verdict import HOLDS, RULE, VERDICTS
+from bench.plots.style import style
 from bench.report.study.render import markdown_table
 
 OUR_FIGURES = re.compile(r"claim-.*\.(svg|png)")
@@ -141,6 +142,7 @@ def _workloads(ledger: Ledger, evidence: Evidence, words: Words) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
+@style()
 def write_report(
     ledger: Ledger,
     evidence: Evidence,

@@ -9,7 +9,8 @@ from bench.analysis.profiles import pareto_front
 from bench.analysis.sections import Section
 from bench.plots.comparisons import bars_figure, pareto_figure
 from bench.plots.costs import memory_figure
-from bench.plots.style import MAX_FAINT_RUNS, Color
+from bench.plots.palette import Color
+from bench.plots.style import MAX_FAINT_RUNS
 from bench.report.document import Block, Sheet
 from bench.report.study.speed import Targets
 from bench.report.study.tables import readable_memory

@@ -14,7 +14,8 @@ from bench.analysis.power import detectable_ratio, seeds_needed
 from bench.analysis.sections import Section
 from bench.plots.comparisons import status_figure
 from bench.plots.curves import curves_figure
-from bench.plots.style import MAX_FAINT_RUNS, Color
+from bench.plots.palette import Color
+from bench.plots.style import MAX_FAINT_RUNS
 from bench.plots.trajectories import trajectory_figure
 from bench.report.document import Block, Sheet
 from bench.report.study.sentences import path_words

@@ -16,7 +16,8 @@ from bench.analysis.sections import leaders, sections
 from bench.analysis.targets import SECOND_LOWEST, Goal
 from bench.base.errors import UserError
 from bench.base.version import __version__
-from bench.plots.style import colors
+from bench.plots.palette import colors
+from bench.plots.style import style
 from bench.report.document import Sheet
 from bench.report.study.page import cost_page, counted, overall_page, section_page
 from bench.tables.frames import Study
@@ -35,6 +36,7 @@ MOST_LEADING = 2
 """Sections that the first screen says all about; of more it says one thing each."""
 
 
+@style()
 def write_report(
     study: Study,
     study_dir: Path,
