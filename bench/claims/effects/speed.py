@@ -27,7 +27,7 @@ def _target(pair: Pair) -> float:
         return pair.target
     medians = [runs["final_val_loss"].astype(float).median() for runs in pair.sides()]
     if not np.isfinite(medians).all():
-        raise NotMeasured("no run of one side ended with a validation loss")
+        raise NotMeasured("no_validation_loss")
     return float(max(medians))
 
 
@@ -78,7 +78,7 @@ def _reached(
             scale = evaluations.clip(lower=1.0).to_numpy()
             low, high = low * scale, high * scale
         if (low <= 0).any():
-            raise NotMeasured(f"the target, {target:g}, was reached before training")
+            raise NotMeasured("target_reached_at_start", target=f"{target:g}")
         index = each["seed"].astype(int).to_numpy()
         bounds.append((pd.Series(np.log(low), index), pd.Series(np.log(high), index)))
     return bounds_between(*bounds)
@@ -105,7 +105,7 @@ def _sessions(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> np.n
     ids = [set(runs["step_cost_id"].dropna()) for runs in (a, b)]
     costs = costs[costs["status"] == "ok"] if len(costs) else costs
     if costs.empty or not all(ids):
-        raise NotMeasured("step times were not measured", there=False)
+        raise NotMeasured("step_times_not_measured", there=False)
     was_contended = False
     newest = sorted(costs.groupby("session_id"), key=lambda item: item[1]["started_at"].max(), reverse=True)
     for _, session in newest:
@@ -119,8 +119,8 @@ def _sessions(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> np.n
             return np.asarray(first - second)
         was_contended = True
     if was_contended:
-        raise NotMeasured("the machine was busy while step times were measured")
-    raise NotMeasured("step times were not measured", there=False)
+        raise NotMeasured("step_times_contended")
+    raise NotMeasured("step_times_not_measured", there=False)
 
 
 def _step_time_ratio(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> tuple[float, float, float]:

@@ -259,7 +259,7 @@ def readable_comparisons(lines: pd.DataFrame, words: Words) -> pd.DataFrame:
 
 def _note(row: Any, words: Words) -> str:
     if isinstance(row.problem, str) and row.problem:
-        return words.first(words.why(row.problem))
+        return words.first(row.why.text(words.language))
     if row.alone != row.verdict:
         return words("alone", verdict=words(row.alone))
     return ""

@@ -17,7 +17,7 @@ from bench.claims.ledger import Ledger
 from bench.claims.report.claim_page import ClaimPage, build_claim_page, captioned, claim_pictures
 from bench.claims.report.i18n import Words, number
 from bench.claims.report.table import num_tests, shown, verdict_row
-from bench.claims.verdict import HOLDS, RULE, VERDICTS
+from bench.claims.verdict import HOLDS, VERDICTS
 from bench.plots.style import style
 from bench.report.study.render import markdown_table
 
@@ -102,7 +102,7 @@ def _tally(ledger: Ledger, found: pd.DataFrame, words: Words) -> list[str]:
 
 
 def _method(ledger: Ledger, evidence: Evidence, judged: pd.DataFrame, words: Words) -> list[str]:
-    said = [words("method intervals"), words("method delta", num=num_tests(judged)), words("rule", rule=RULE)]
+    said = [words("method intervals"), words("method delta", num=num_tests(judged)), words("rule")]
     if (judged["at"] == TUNED).any():
         said.append(words("method tuned", trials=NUM_TRIALS))
     said.append(words("method detectable"))
