@@ -7,12 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import made_up
 import pandas as pd
 import pytest
 
 from bench import tables
-from bench.claims import needs, publish
+from bench.claims import needs, publish, runner
 from bench.claims.ledger import load
+from bench.claims.options import Options
 from bench.cli import reproduce
 from bench.sweep.search_space import shares
 
@@ -239,3 +241,49 @@ def test_no_run_is_asked_for_twice():
     work = needs.jobs(load("articles").chosen(budget="full"), n_jobs=2)
     asked = [(job.workload, job.at, side) for job in work if not job.times_count for side in job.sides]
     assert len(asked) == len(set(asked))
+
+
+TIME = SPEED.replace("steps_to_target", "time_to_target").replace(
+    "workloads: [tiny, nowhere, later]", "workloads: [tiny]"
+)
+
+
+@pytest.mark.parametrize(
+    ("in_session", "quality", "is_asked"),
+    [
+        (["sgd-cost", "adam-cost"], "clean", False),
+        (["sgd-cost", "adam-cost", "rmsprop-cost"], "clean", False),
+        (["sgd-cost", "rmsprop-cost"], "clean", True),  # as many, but another one
+        (["sgd-with-momentum-cost", "adam-cost"], "clean", True),  # the same one at other settings
+        (["sgd-cost"], "clean", True),
+        (["sgd-cost", "adam-cost"], "contended", True),
+    ],
+)
+def test_steps_are_timed_unless_one_session_timed_these_very_sides(
+    tmp_path, monkeypatch, in_session, quality, is_asked
+):
+    ledger_dir = tmp_path / "mine"
+    ledger_dir.mkdir()
+    (ledger_dir / "workloads.yaml").write_text(WORKLOADS)
+    (ledger_dir / "time.yaml").write_text(TIME)
+    options = Options(str(ledger_dir), results_dir=str(tmp_path / "results"))
+    for optimizer, lr, side in (("sgd", 0.1, "sgd optimizer.lr=0.1"), ("adam", 1e-3, "adam")):
+        run_id = made_up.write(options.study_dir, optimizer, lr, 1)["run_id"]
+        row = {"workload": "tiny", "side": side, "at": "default", "run_id": run_id}
+        tables.write_side(options.study_dir, "claim_runs", optimizer, [row])
+    for process in range(5):
+        tables.write_side(options.study_dir, "step_costs", f"t-{process}", [
+            {
+                "session_id": "t", "status": "ok", "started_at": "2026-01-01", "study": "s", "workload": "w", "workload_id": "w",
+                "environment_id": "e", "model": "mlp", "data": "digits", "optimizer": cost_id.partition("-")[0],
+                "optimizer_target": "t", "optimizer_options": "{}", "implementation": "forloop", "device": "cpu",
+                "precision": "fp32", "step_cost_id": cost_id, "process": process, "build": 0, "timing_quality": quality,
+                "command": "python -m bench.step_cost",
+            }
+            for cost_id in in_session
+        ])  # fmt: skip
+    asked = []
+    monkeypatch.setattr("bench.compose.command_line.compose", lambda name, job, typed: asked.append(typed))
+    runner.run_ledger(options, load(str(ledger_dir)).chosen(budget="quick"), [], n_jobs=1)
+    assert len(asked) == is_asked
+    assert all("optimizers=[sgd,adam]" in typed for typed in asked)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from bench.analysis.inference import LEVEL, half_width
+from bench.analysis.inference import LEVEL, half_width, sum_of_variances
 from bench.analysis.power import detectable_ratio
 
 MIN_PAIRS_OF_BOUNDS = 5
@@ -266,10 +266,11 @@ def _sign(values: np.ndarray, errors: Sequence[tuple[float, float]]) -> _Sign:
 
 
 def _sum_of_errors(errors: Iterable[tuple[float, float]]) -> tuple[float, float]:
-    """Standard error and degrees of freedom of a sum of independent parts (Welch and Satterthwaite)."""
-    parts = [(error, df) for error, df in errors if error > 0]
-    total = math.hypot(*(error for error, _ in parts))
-    return total, 1 / sum((error / total) ** 4 / df for error, df in parts) if parts else 1.0
+    """Return the standard error of a sum of independent parts and its degrees of freedom, see `sum_of_variances`."""
+    parts = list(errors)
+    scale = max((error for error, _ in parts), default=0.0) or 1.0  # the square of a small error may be 0
+    variance, df = sum_of_variances(((error / scale) ** 2, df) for error, df in parts)
+    return scale * math.sqrt(variance), df
 
 
 class Effect(NamedTuple):

@@ -128,19 +128,6 @@ def indistinguishable_groups(pairs: pd.DataFrame, order: Sequence[str]) -> list[
     return sorted((sorted(group, key=rank.__getitem__) for group in groups), key=lambda g: [rank[name] for name in g])
 
 
-def group_letters(groups: Sequence[Sequence[str]], order: Sequence[str]) -> dict[str, str]:
-    """Letters for each series: two that share one cannot be told apart (compact letter display).
-
-    Args:
-        groups: What `indistinguishable_groups` gave; the first is letter a.
-        order: The series.
-    """
-    names = [(chr(ord("a") + i % 26)) * (1 + i // 26) for i in range(len(groups))]
-    return {
-        name: "".join(letter for letter, group in zip(names, groups, strict=True) if name in group) for name in order
-    }
-
-
 def bands(curves: pd.DataFrame, x: str) -> pd.DataFrame:
     """Median and range over the seeds of a series, at each point that all of its runs reached.
 
@@ -200,40 +187,3 @@ def lowest_point(grid: pd.DataFrame) -> tuple[float, float, float]:
     """(x, y, value) where a `surface` is lowest."""
     row, column = np.unravel_index(np.nanargmin(grid.to_numpy(float)), grid.shape)
     return float(grid.columns[column]), float(grid.index[row]), float(grid.iloc[int(row), int(column)])
-
-
-def area_under_curve(
-    runs: pd.DataFrame, curves: pd.DataFrame, metric: str = "loss", split: str = "val"
-) -> pd.DataFrame:
-    """Mean height of each run's curve: the area under it by the trapezoid rule, over the steps it spans.
-
-    area = 1 / (s_n - s_1) sum_i (s_i+1 - s_i) (v_i + v_i+1) / 2, over evaluations v_i at steps s_i, from the first to
-    the last. A run that did not end ok, or was stopped before its budget, has none: its curve is shorter than the
-    others'.
-
-    Args:
-        runs: Rows of one section, with `series`.
-        curves: Rows of `curves`.
-        metric: Of `curves`.
-        split: Of `curves`.
-
-    Returns:
-        One row a run: run_id, series, optimizer, seed, area (in the unit of the metric; missing without two
-        evaluations).
-    """
-    points = curves[(curves["split"] == split) & (curves["metric"] == metric)].sort_values(
-        ["run_id", "step"], kind="stable"
-    )
-    runs_of = points["run_id"]
-    width = points["step"].astype(float).groupby(runs_of).diff()
-    height = (points["value"] + points["value"].groupby(runs_of).shift()) / 2
-    total = (width * height).groupby(runs_of).sum(min_count=1)
-    # a missing value in between is a gap in the curve, never skipped
-    whole = points["value"].notna().groupby(runs_of).all()
-    area = (total / width.groupby(runs_of).sum()).where(whole)
-    table = runs[["run_id", "series", "optimizer", "seed"]].reset_index(drop=True)
-    done = (runs["status"] == "ok").to_numpy(bool)
-    if "num_steps_budget" in runs:
-        steps, budget = (runs[name].astype(float).to_numpy() for name in ("num_steps", "num_steps_budget"))
-        done = done & ~(steps < budget)
-    return table.assign(area=area.reindex(table["run_id"]).astype(float).where(done).to_numpy())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -201,6 +201,32 @@ def bisect_edge(inside: Callable[[float], bool], start: float, end: float) -> fl
 def half_width(df: float) -> float:
     """Standard errors on either side of a mean in its interval."""
     return float(special.stdtrit(df, 0.5 + LEVEL / 2))
+
+
+def sum_of_variances(parts: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Return the variance of a sum of independent estimates and its degrees of freedom.
+
+    They are v = sum v_i and v^2 / sum(v_i^2 / d_i): the approximation of Welch and Satterthwaite.
+
+    Args:
+        parts: For each estimate its variance v_i, at least 0, and that variance's degrees of freedom d_i, above 0.
+
+    Returns:
+        The variance and its degrees of freedom, 1.0 where the variance is 0 and no number of them matters.
+
+    References:
+        Satterthwaite, "An approximate distribution of estimates of variance components" (1946), Biometrics Bulletin 2;
+        Welch, "The generalization of Student's problem when several different population variances are involved" (1947),
+        Biometrika 34.
+
+    >>> sum_of_variances([(4.0, 9), (4.0, 9)])
+    (8.0, 18.0)
+    >>> sum_of_variances([(4.0, 9), (0.0, 4)])
+    (4.0, 9.0)
+    """
+    known = list(parts)
+    variance = sum((v for v, _ in known), 0.0)
+    return variance, variance**2 / sum(v**2 / df for v, df in known) if variance > 0 else 1.0
 
 
 def sign_test(wins: int, losses: int) -> float:

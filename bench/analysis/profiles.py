@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from bench.analysis.sections import Section, leaders
+from bench.analysis.section import SectionAnalysis
 from bench.analysis.step_costs import step_times
-from bench.analysis.targets import SECOND_LOWEST, Goal, time_to_target
 
 
 def _ratios(times: pd.DataFrame) -> pd.DataFrame:
@@ -81,45 +80,6 @@ def profile_score(times: pd.DataFrame, tau_max: float = 4.0, num_points: int | N
     return pd.Series(np.trapezoid(shares, tau, axis=1) / (tau_max - 1), index=times.index, name="score")
 
 
-def without_late(times: pd.DataFrame, base: Sequence[str], factor: float = 4.0) -> pd.DataFrame:
-    """AlgoPerf's rules for held-out variants of workloads: what counts as never reached, before the score.
-
-    (1) A variant counts as never reached where its base workload was not. (2) In each column, a time above `factor`
-    times the lowest counts as never reached. (3) A base workload counts as never reached where its variant was not.
-
-    Args:
-        times: As for `performance_profile`, with the columns of base workloads and of their variants: a variant's name
-            starts with that of its base.
-        base: The base workloads.
-        factor: How much later than the first is too late.
-
-    Returns:
-        The columns `base`.
-
-    Raises:
-        ValueError: A column is no base workload and starts with the name of none.
-
-    References:
-        Dahl et al., "Benchmarking Neural Network Training Algorithms" (2023), arXiv 2306.07179.
-    """
-    t = times.astype(float).fillna(math.inf)
-    base_of = {}
-    for column in t:
-        if column not in base:
-            owners = [name for name in base if str(column).startswith(name)]
-            if not owners:
-                raise ValueError(
-                    f"times must have columns that start with a base workload, got {column}; name its base"
-                )
-            base_of[column] = max(owners, key=len)
-    for variant, owner in base_of.items():
-        t.loc[np.isinf(t[owner]), variant] = math.inf
-    t = t.where(t <= factor * t.min(), math.inf)
-    for variant, owner in base_of.items():
-        t.loc[np.isinf(t[variant]), owner] = math.inf
-    return t[list(base)]
-
-
 def leave_one_out(times: pd.DataFrame, score: Callable[[pd.DataFrame], pd.Series] = profile_score) -> pd.DataFrame:
     """Scores of the others when each submission in turn is left out.
 
@@ -159,24 +119,6 @@ def rank_flips(scores: pd.Series, without: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[np.argsort(table["below"].map(rank).to_numpy(float), kind="stable")].reset_index(drop=True)
 
 
-def interquartile_mean(values: Sequence[float] | np.ndarray) -> float:
-    """Mean of the middle half: the lowest and highest quarter, rounded down to whole values, are left out.
-
-    Args:
-        values: Scores, such as over workloads and seeds together; inf for what was never reached.
-
-    Returns:
-        NaN without values, or where one is NaN.
-
-    References:
-        Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (2021), arXiv 2108.13264.
-    """
-    x = np.sort(np.asarray(values, dtype=float).ravel())
-    cut = len(x) // 4
-    middle = x[cut : len(x) - cut]
-    return float(middle.mean()) if len(x) and not np.isnan(x).any() else math.nan
-
-
 def pareto_front(table: pd.DataFrame, x: str, y: str) -> pd.Series:
     """Whether no other row is at least as low in both columns, and lower in one.
 
@@ -196,43 +138,34 @@ def pareto_front(table: pd.DataFrame, x: str, y: str) -> pd.Series:
     return pd.Series(known & ~beaten, index=table.index)
 
 
-def times_of(
-    parts: Sequence[Section],
-    curves: pd.DataFrame,
-    step_cost_rows: pd.DataFrame | None = None,
-    goal: Goal = SECOND_LOWEST,
-) -> pd.DataFrame:
-    """Steps, or seconds, to the target: optimizers by workloads, to make a profile of.
+def times_of(analyses: Sequence[SectionAnalysis], in_seconds: bool = False) -> pd.DataFrame:
+    """Return the steps, or seconds, to the target: optimizers by workloads, to make a profile of.
 
     Each section has its own target. Each optimizer stands with its best series, and its
     implementation where there are several.
 
     Args:
-        parts: Sections of different workloads, all tuned or none.
-        curves: Rows of `curves`.
-        step_cost_rows: Rows of the side table `step_costs`: then the table is of seconds, steps x step time, and
-            sections whose step times were not measured are left out. None: of steps.
-        goal: How the targets are chosen.
+        analyses: Sections of different workloads, all tuned or none.
+        in_seconds: Give steps x step time, and leave out sections whose step times were not measured.
 
     Returns:
         A column a section, by its title, of medians over seeds; inf where half the seeds or more never got there,
         missing where an optimizer was not run. Sections without a target are left out.
     """
     columns: dict[str, pd.Series] = {}
-    for part in parts:
-        shown = leaders(part.runs)
-        runs = part.runs[part.runs["series"].isin(shown)]
-        target = goal.target(part.runs, shown)
-        if target is None:
+    for found in analyses:
+        runs = found.section.runs
+        if found.target is None:
             continue
-        times = None if step_cost_rows is None else step_times(part.runs, shown, step_cost_rows)
-        if step_cost_rows is not None and times is None:
+        times = step_times(runs, found.leaders, found.step_cost_rows) if in_seconds else None
+        if in_seconds and times is None:
             continue
-        table = time_to_target(runs, curves, shown, target.value, None).set_index("series")["steps_to_target"]
+        table = found.time_to_target.set_index("series")["steps_to_target"]
         if times is not None:
             table = table * times.set_index("series")["step_s"]
-        first = runs.drop_duplicates("series").set_index("series").loc[shown]
+        first = runs.drop_duplicates("series").set_index("series").loc[found.leaders]
         several = first["optimizer"].duplicated(keep=False)
         names = first["optimizer"].where(~several, first["optimizer"] + " " + first["implementation"])
-        columns[part.title] = pd.Series(table.loc[shown].fillna(math.inf).to_numpy(float), index=names.to_numpy())
+        values = table.loc[found.leaders].fillna(math.inf).to_numpy(float)
+        columns[found.section.title] = pd.Series(values, index=names.to_numpy())
     return pd.DataFrame(columns)

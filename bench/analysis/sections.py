@@ -183,13 +183,17 @@ def _short(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def leaders(runs: pd.DataFrame) -> list[str]:
-    """For each optimizer and implementation, the series that figures show: its best on validation.
+def leaders(runs: pd.DataFrame, table: pd.DataFrame | None = None) -> list[str]:
+    """Return, for each optimizer and implementation, the series that figures show: its best on validation.
 
     The best has the lowest mean final validation loss over seeds among those whose runs all ended
     ok. Where an optimizer has none, its first series stands for it, so that its failure is seen.
+
+    Args:
+        runs: Rows of one section, with `series`.
+        table: What `summary` gave of these runs, if it is at hand.
     """
-    table = summary(runs)
+    table = summary(runs) if table is None else table
     if table.empty:
         return []
     if (runs["stage"] == "predicted").all():  # nothing was trained that could be best

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from bench.analysis.inference import LEVEL, holm, mean_interval, p_value
+from bench.analysis.inference import LEVEL, mean_interval, p_value, with_holm
+from bench.analysis.quality import is_undisturbed
 
 MIN_PROCESSES = 5
 """Fresh processes below which a step cost ranks nothing."""
@@ -46,11 +47,7 @@ def step_costs(rows: pd.DataFrame) -> pd.DataFrame:
                 for _, group in session.groupby(["optimizer", "optimizer_options", "implementation"], sort=False)
             ]
         )
-        table["p_holm"] = math.nan
-        tested = table["p"].notna()
-        table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"].to_numpy(float))
-        table["significant"] = table["p_holm"] < 1 - LEVEL
-        made.append(table.sort_values("step_us", kind="stable"))
+        made.append(with_holm(table).sort_values("step_us", kind="stable"))
     return pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=["session_id", "step_cost_id"])
 
 
@@ -62,7 +59,7 @@ def _step_cost(group: pd.DataFrame) -> dict[str, object]:
     ]  # fmt: skip
     row: dict[str, object] = {key: first[key] for key in kept}
     measured = group[group["status"] == "ok"]
-    used = measured[measured["timing_quality"] != "contended"]
+    used = measured[is_undisturbed(measured)]
     clean = (used["timing_quality"] == "clean").mean() if len(used) else 0.0
     num_processes = used["process"].nunique()
     if len(measured) == 0:
@@ -148,11 +145,7 @@ def rule_and_implementation(rows: pd.DataFrame) -> pd.DataFrame:
         num_processes.
     """
     names = ["optimizer", "kind", "implementation", "ratio", "ratio_low", "ratio_high", "num_processes"]
-    used = rows[
-        (rows["status"] == "ok")
-        & (rows["timing_quality"] != "contended")
-        & rows["implementation"].isin(IMPLEMENTATIONS)
-    ]
+    used = rows[(rows["status"] == "ok") & is_undisturbed(rows) & rows["implementation"].isin(IMPLEMENTATIONS)]
     if used.empty:
         return pd.DataFrame(columns=names)
     logs = np.log(
@@ -201,6 +194,42 @@ def smallest_difference(costs: pd.DataFrame, power: float = 0.8) -> float:
     return float(math.expm1(t * compared["log_sd"].median() / math.sqrt(n)))
 
 
+def newest_session(rows: pd.DataFrame, wanted: Sequence[Collection[str]]) -> pd.DataFrame | None:
+    """Return the newest session of step costs that timed all that is wanted, undisturbed.
+
+    Args:
+        rows: Rows of the side table `step_costs`, of any sessions.
+        wanted: For each thing to be timed, the values of `step_cost_id` that stand for it.
+
+    Returns:
+        Rows of the session that ended ok and that nothing disturbed; at least `MIN_PROCESSES` of its processes timed
+        all of `wanted`. None where there is no such session, or nothing is wanted.
+    """
+    if rows.empty or not wanted:
+        return None
+    usable = rows[(rows["status"] == "ok") & is_undisturbed(rows)]
+    sessions = sorted(usable.groupby("session_id"), key=lambda item: item[1]["started_at"].max(), reverse=True)
+    for _, session in sessions:
+        processes = (set(session.loc[session["step_cost_id"].isin(ids), "process"]) for ids in wanted)
+        if len(set.intersection(*processes)) >= MIN_PROCESSES:
+            return session
+    return None
+
+
+def is_timed(rows: pd.DataFrame, wanted: Sequence[Collection[str]]) -> bool:
+    """Tell whether some session timed all that is wanted, disturbed or not.
+
+    Args:
+        rows: Rows of the side table `step_costs`, of any sessions.
+        wanted: As for `newest_session`.
+    """
+    if rows.empty or not wanted:
+        return False
+    measured = rows[rows["status"] == "ok"]
+    sessions = (set(measured.loc[measured["step_cost_id"].isin(ids), "session_id"]) for ids in wanted)
+    return bool(set.intersection(*sessions))
+
+
 def step_times(runs: pd.DataFrame, series: Sequence[str], step_cost_rows: pd.DataFrame) -> pd.DataFrame | None:
     """The separately measured, interleaved time of a training step of each series.
 
@@ -215,25 +244,20 @@ def step_times(runs: pd.DataFrame, series: Sequence[str], step_cost_rows: pd.Dat
     """
     ids = runs[runs["series"].isin(series)].dropna(subset=["step_cost_id"]).drop_duplicates("series")
     ids = ids.set_index("series")["step_cost_id"]
-    if step_cost_rows.empty or not set(series) <= set(ids.index):
+    if not set(series) <= set(ids.index):
         return None
-    ok = step_cost_rows[(step_cost_rows["status"] == "ok") & (step_cost_rows["timing_quality"] != "contended")]
-    enough = ok.groupby(["session_id", "step_cost_id"])["process"].transform("nunique") >= MIN_PROCESSES
-    for _, session in sorted(
-        ok[enough].groupby("session_id"), key=lambda pair: pair[1]["started_at"].max(), reverse=True
-    ):
-        if not set(ids[list(series)]) <= set(session["step_cost_id"]):
-            continue
-        made = []
-        for name in series:
-            logs = _by_process(session[session["step_cost_id"] == ids[name]], "train_step_us")
-            made.append(
-                {
-                    "series": name,
-                    "step_s": 1e-6 * math.exp(float(logs.mean())),
-                    "log_se": float(logs.std(ddof=1)) / math.sqrt(len(logs)),
-                    "df": len(logs) - 1,
-                }
-            )
-        return pd.DataFrame(made)
-    return None
+    session = newest_session(step_cost_rows, [{ids[name]} for name in series])
+    if session is None:
+        return None
+    made = []
+    for name in series:
+        logs = _by_process(session[session["step_cost_id"] == ids[name]], "train_step_us")
+        made.append(
+            {
+                "series": name,
+                "step_s": 1e-6 * math.exp(float(logs.mean())),
+                "log_se": float(logs.std(ddof=1)) / math.sqrt(len(logs)),
+                "df": len(logs) - 1,
+            }
+        )
+    return pd.DataFrame(made)

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from bench import tables
-from bench.analysis.inference import LEVEL, holm, mean_interval, p_value
+from bench.analysis.inference import mean_interval, p_value, with_holm
+from bench.analysis.quality import is_undisturbed
 from bench.analysis.sections import sections
+from bench.analysis.verdict import CANNOT_TELL, NO_DIFFERENCE, is_significant, standing
 from bench.base.errors import UserError
 
 QUANTITIES = {"loss": "final loss", "time": "step time", "memory": "peak memory"}
@@ -35,7 +37,7 @@ LOST = ("diverged", "oom", "timeout", "failed")
 NO_RESULT = ("skipped", "interrupted", "pruned")
 
 
-VERDICTS = ("same", "lost", "worse", "better", "no difference", "cannot tell")
+VERDICTS = ("same", "lost", "worse", "better", NO_DIFFERENCE, CANNOT_TELL)
 """What may become of a quantity of a cell: `lost` where runs that ended ok no longer do."""
 
 
@@ -108,8 +110,7 @@ def compare_studies(a: tables.Study, b: tables.Study, tolerance: float) -> TwoSt
         )
     table = pd.DataFrame(rows, columns=_NAMES)
     for _, group in table.groupby("quantity"):
-        tested = group["p"].notna()
-        table.loc[group.index[tested], "p_holm"] = holm(group.loc[tested, "p"].to_numpy(float))
+        table.loc[group.index, "p_holm"] = with_holm(group)["p_holm"]
     table["verdict"] = [_verdict(row, tolerance) for row in table.itertuples()]
     pairs = first.merge(second, on=["cell_id", "seed"], suffixes=("_a", "_b"))
     if pairs.empty:
@@ -147,7 +148,7 @@ def _cell(workload: str, series: str, cell: pd.DataFrame, tolerance: float) -> I
     for quantity, columns in COLUMNS.items():
         row: dict[str, object] = {"workload": workload, "series": series, "cell_id": cell["cell_id"].iloc[0]}
         row |= {"quantity": quantity, "num_lost": 0, "num_regained": 0, "p": math.nan, "p_holm": math.nan}
-        usable = ended & _comparable_times(a) & _comparable_times(b) if quantity == "time" else ended
+        usable = ended & is_undisturbed(a) & is_undisturbed(b) if quantity == "time" else ended
         measured = [c for c in columns if c in cell and (usable & (a[c] > 0) & (b[c] > 0)).any()]
         column = measured[0] if measured else columns[0]
         logs = [np.log(side.loc[usable, column].astype(float).where(lambda x: x > 0)) for side in (a, b)]
@@ -162,13 +163,6 @@ def _cell(workload: str, series: str, cell: pd.DataFrame, tolerance: float) -> I
             row["p"] = _p_beyond(differences, tolerance)
         ratios = zip(("ratio", "ratio_low", "ratio_high"), np.exp([mean, low, high]).tolist(), strict=True)
         yield row | {"column": column, "num_pairs": len(differences)} | dict(ratios)
-
-
-def _comparable_times(runs: pd.DataFrame) -> pd.Series:
-    """Whether a run's time may be compared: nothing disturbed it, and no other ran beside it."""
-    launcher = runs["launcher"] if "launcher" in runs else pd.Series("local", index=runs.index)  # tables from before
-    quality = (runs["timing_quality"] != "contended").fillna(True)
-    return quality.astype(bool) & launcher.fillna("local").eq("local").astype(bool)
 
 
 def _p_beyond(differences: np.ndarray, tolerance: float) -> float:
@@ -191,11 +185,9 @@ def _verdict(row: Any, tolerance: float) -> str | None:
         low = high = ratio
     if ratio == 1 and (low == high == 1 or num_pairs == 1):
         return "same"
-    beyond = row.p_holm < 1 - LEVEL or row.column in ONCE_A_CELL
-    if beyond and not 1 / (1 + tolerance) <= ratio <= 1 + tolerance:
-        return "worse" if ratio > 1 else "better"
-    inside = low >= 1 / (1 + tolerance) and high <= 1 + tolerance  # not so for NaN
-    return "no difference" if inside else "cannot tell"
+    significant = is_significant(row.p_holm) or row.column in ONCE_A_CELL
+    found = standing(low, high, 1 / (1 + tolerance), 1 + tolerance, significant)
+    return {"within": NO_DIFFERENCE, "above": "worse", "below": "better", "unclear": CANNOT_TELL}[found]
 
 
 def _identical(pairs: pd.DataFrame, curves_a: pd.DataFrame, curves_b: pd.DataFrame) -> pd.Series:

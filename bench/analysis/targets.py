@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from bench.analysis.inference import half_width, mean_interval, mean_log_ratio, safe_exp, sign_test, with_holm
+from bench.analysis.inference import (
+    half_width,
+    mean_interval,
+    mean_log_ratio,
+    safe_exp,
+    sign_test,
+    sum_of_variances,
+    with_holm,
+)
+from bench.analysis.quality import is_undisturbed
 from bench.base.errors import UserError
 
 
@@ -105,8 +114,7 @@ def steps_to_target(
     """
     wanted = ["run_id", "series", "optimizer", "seed", "environment_id", "status", "num_steps", "num_steps_budget"]
     table = runs[runs["status"].isin(("ok", "diverged", "timeout", "oom"))]
-    alone = _timed_alone(table)
-    table = table.reindex(columns=wanted).assign(_alone=alone)
+    table = table.reindex(columns=wanted).assign(_undisturbed=is_undisturbed(table))
     points = curves[
         (curves["split"] == split) & (curves["metric"] == metric) & curves["run_id"].isin(table["run_id"])
     ].sort_values(["run_id", "step"], kind="stable")
@@ -125,16 +133,8 @@ def steps_to_target(
         steps_to_target=at["step"].astype(float).to_numpy(),
         censored_at=np.where(reached, math.nan, never),
         resolution=np.where(reached, at["resolution"], last["resolution"].reindex(table["run_id"])).astype(float),
-        end_to_end_s=np.where(table["_alone"], at["train_time_s"].astype(float), math.nan),
+        end_to_end_s=np.where(table["_undisturbed"], at["train_time_s"].astype(float), math.nan),
     ).reset_index(drop=True)  # fmt: skip
-
-
-def _timed_alone(runs: pd.DataFrame) -> np.ndarray:
-    """Whether the times of each run can stand: not contended, and by the launcher that makes one run at a time."""
-    alone = runs["timing_quality"].fillna("") != "contended"
-    if "launcher" in runs:
-        alone &= runs["launcher"].fillna("local") == "local"
-    return np.asarray(alone, dtype=bool)
 
 
 def time_to_target(
@@ -288,17 +288,17 @@ def _time_ratio(
         bound = {"time_ratio": math.exp(logs.mean() + shift)} if row["bound"] else {}
         return {"time_p": p, **bound}
     mean = float(logs.mean()) + shift
-    parts = [
-        (float(logs.var(ddof=1)) / len(logs), len(logs) - 1),
-        *((float(t["log_se"]) ** 2, float(t["df"])) for t in (a, b)),
-    ]
-    variance = sum(v for v, _ in parts)
+    variance, df = sum_of_variances(
+        [
+            (float(logs.var(ddof=1)) / len(logs), len(logs) - 1),
+            *((float(t["log_se"]) ** 2, float(t["df"])) for t in (a, b)),
+        ]
+    )
     if variance == 0:
         return {
             **dict.fromkeys(("time_ratio", "time_ratio_low", "time_ratio_high"), math.exp(mean)),
             "time_p": float(mean == 0),
         }
-    df = variance**2 / sum(v**2 / d for v, d in parts)
     half = half_width(df) * math.sqrt(variance)
     return {
         "time_ratio": math.exp(mean),
@@ -368,12 +368,12 @@ def _times_to_target(steps: np.ndarray, num_runs: int, step_time: pd.Series) -> 
     mean = float(logs.mean()) + math.log(step_time["step_s"])
     result = {"time_to_target_s": math.exp(mean)}
     if len(steps) > 1:
-        parts = [
-            (float(logs.var(ddof=1)) / len(logs), len(logs) - 1),
-            (float(step_time["log_se"]) ** 2, step_time["df"]),
-        ]
-        variance = sum(v for v, _ in parts)
-        df = variance**2 / sum(v**2 / d for v, d in parts) if variance > 0 else 1.0
+        variance, df = sum_of_variances(
+            [
+                (float(logs.var(ddof=1)) / len(logs), len(logs) - 1),
+                (float(step_time["log_se"]) ** 2, float(step_time["df"])),
+            ]
+        )
         half = half_width(df) * math.sqrt(variance)
         result |= {"time_to_target_s_low": math.exp(mean - half), "time_to_target_s_high": math.exp(mean + half)}
     return result

@@ -347,11 +347,15 @@ def edges(runs: pd.DataFrame) -> pd.DataFrame:
     return found[["optimizer", "edge"]].drop_duplicates().reset_index(drop=True)
 
 
-def tuned_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """The best setting of each optimizer, and what it came to on fresh seeds.
+def tuned_table(
+    runs: pd.DataFrame, table: pd.DataFrame | None = None, shown: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Return the best setting of each optimizer, and what it came to on fresh seeds.
 
     Args:
         runs: Rows of a tuned section, with `series`.
+        table: What `summary` gave of these runs, if it is at hand.
+        shown: Their `leaders`, if they are at hand.
 
     Returns:
         A row for each of `leaders`, in their order: lr, the hp_ columns that are known, trial, edge, and the columns of
@@ -359,17 +363,21 @@ def tuned_table(runs: pd.DataFrame) -> pd.DataFrame:
     """
     settings = ["lr", *[c for c in runs if c.startswith("hp_") and runs[c].notna().any()]]
     settings += [c for c in ("trial", "edge") if c in runs]
-    table = summary(runs).set_index("series").loc[leaders(runs)]
+    table = summary(runs) if table is None else table
+    table = table.set_index("series").loc[list(leaders(runs, table) if shown is None else shown)]
     first = runs.drop_duplicates("series").set_index("series")[settings]
     return first.reindex(table.index).join(table).reset_index()
 
 
-def defaults_against_tuned(section: Section, metric: str = "final_val_loss") -> pd.DataFrame:
-    """What tuning buys: the tuned setting of each optimizer over its default one, on the same seeds.
+def defaults_against_tuned(
+    section: Section, metric: str = "final_val_loss", shown: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Compare the tuned setting of each optimizer with its default one, on the same seeds: what tuning buys.
 
     Args:
         section: A tuned one; its `untuned` holds the runs at defaults.
         metric: A column of positive numbers; lower is better.
+        shown: The `leaders` of its runs, if they are at hand.
 
     Returns:
         Columns: optimizer, default and tuned (means over seeds that ended ok) with _low and _high, num_default_lost
@@ -380,7 +388,8 @@ def defaults_against_tuned(section: Section, metric: str = "final_val_loss") -> 
     runs, untuned = section.runs, section.untuned
     keys = ["seed", "environment_id"]
     rows = []
-    for series in leaders(runs) if len(runs) and len(untuned) else ():
+    shown = leaders(runs) if shown is None and len(runs) else shown
+    for series in shown or () if len(untuned) else ():
         tuned = runs[runs["series"] == series]
         first = tuned.iloc[0]
         default = untuned[untuned["optimizer"] == first["optimizer"]]

@@ -23,6 +23,7 @@ from torch import nn
 
 from bench import tables
 from bench.analysis import comparisons
+from bench.analysis.section import analyses
 from bench.analysis.sections import leaders, sections
 from bench.api.arguments import OptimizerLike, configs_of, in_arguments
 from bench.api.inline_targets import resolvable
@@ -108,10 +109,10 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         parts = []
-        for section in sections(self.runs):
-            table = readable_summary(comparisons.summary(section.runs))
+        for found in analyses(self.runs):
+            table = readable_summary(found.summary)
             parts.append(
-                f"<p><b>{html.escape(section.title)}</b><br>{html.escape(verdict(section))}</p>"
+                f"<p><b>{html.escape(found.section.title)}</b><br>{html.escape(verdict(found))}</p>"
                 + table.to_html(index=False, border=0)
             )
         return "\n".join(parts)

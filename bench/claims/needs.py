@@ -188,15 +188,15 @@ STEP_COST_S = 30.0
 """What timing the steps of one workload takes, about."""
 
 
-def timed(ledger: Ledger) -> dict[str, list[str]]:
-    """Sides whose steps have to be timed, by workload."""
-    wanted: dict[str, list[str]] = {}
+def timed(ledger: Ledger) -> dict[str, dict[str, str]]:
+    """Return, by workload, the sides whose steps have to be timed, each with its element of `optimizers` of `bench.step_cost`."""
+    wanted: dict[str, dict[str, str]] = {}
     for claim, measure, workload in measured_on(ledger):
         if QUANTITIES[measure.quantity].step_costs and not ledger.workloads[workload].alone:
             for side in itertools.chain.from_iterable(pairs(claim, measure, DEFAULT)):
                 entry = _entry(side or "")
-                if entry is not None and entry not in wanted.setdefault(workload, []):
-                    wanted[workload].append(entry)
+                if side is not None and entry is not None:
+                    wanted.setdefault(workload, {})[side] = entry
     return wanted
 
 

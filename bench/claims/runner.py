@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.analysis.step_costs import MIN_PROCESSES
+import pandas as pd
+
+from bench.analysis.quality import enough_undisturbed
+from bench.analysis.step_costs import newest_session
 from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
-from bench.claims.effects.evidence import DEFAULT, TUNED
+from bench.claims.effects.evidence import DEFAULT, ENDED, TUNED
 from bench.claims.ledger import Ledger
 from bench.claims.needs import STEP_COST_S, WHY, Job, duration, measured_on, timed
 from bench.claims.options import Options
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.execution.session import Session
 
 
@@ -136,7 +137,7 @@ def run_ledger(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: in
             for number, job in enumerate(work, 1):
                 shown.begin(number, job)
                 session = sweep([*job.overrides, *place], pool)
-                if job.times_count and _contended(session):
+                if job.times_count and _is_disturbed(job, session):
                     session = sweep([*job.overrides, *place, "force=true"], pool)
                 if session.refusal:
                     raise UserError(f"{job.workload}: {session.refusal}")
@@ -151,10 +152,28 @@ def run_ledger(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: in
     tables.build(options.study_dir)
 
 
-def _contended(session: Session) -> bool:
-    """Whether the machine was busy in most of the runs."""
-    busy = [row.get("timing_quality") == "contended" for row in session.rows.values()]
-    return bool(2 * sum(busy) > len(busy))
+def _is_disturbed(job: Job, session: Session) -> bool:
+    """Tell whether the times of some side cannot be judged by, see `enough_undisturbed`."""
+    rows = pd.DataFrame([{**row, **more} for row, more in _recorded(job, session) if row["status"] in ENDED])
+    return bool(len(rows)) and not all(enough_undisturbed(side) for _, side in rows.groupby("side"))
+
+
+def _recorded(job: Job, session: Session) -> list[tuple[Mapping[str, Any], dict[str, str]]]:
+    """Return the rows of a job's runs that are judged, each with its row of the side table `claim_runs`."""
+    stage = "final" if job.at == TUNED else "single"
+    return [
+        (
+            row,
+            {
+                "workload": job.workload,
+                "side": job.sides[0] if len(job.sides) == 1 else row["optimizer"],
+                "at": job.at,
+                "run_id": run_id,
+            },
+        )
+        for run_id, row in session.rows.items()
+        if row["stage"] == stage
+    ]
 
 
 def _record(study_dir: Path, job: Job, session: Session) -> None:
@@ -162,17 +181,7 @@ def _record(study_dir: Path, job: Job, session: Session) -> None:
     from bench import tables
     from bench.base.hashing import short_hash
 
-    stage = "final" if job.at == TUNED else "single"
-    rows = [
-        {
-            "workload": job.workload,
-            "side": job.sides[0] if len(job.sides) == 1 else row["optimizer"],
-            "at": job.at,
-            "run_id": run_id,
-        }
-        for run_id, row in session.rows.items()
-        if row["stage"] == stage
-    ]
+    rows = [claimed for _, claimed in _recorded(job, session)]
     for side in job.sides:
         part = f"{job.workload}-{job.at}-{short_hash([side], 8)}"
         tables.write_side(study_dir, "claim_runs", part, [row for row in rows if row["side"] == side])
@@ -185,13 +194,13 @@ def _time_steps(options: Options, ledger: Ledger) -> None:
     from bench.compose import command_line
     from bench.step_cost.session import measure
 
-    study = tables.load(options.study_dir)
-    for number, (workload, entries) in enumerate(timed(ledger).items(), 1):
+    runs = tables.load(options.study_dir).runs
+    for number, (workload, entry_of) in enumerate(timed(ledger).items(), 1):
+        entries = list(dict.fromkeys(entry_of.values()))
         claimed = tables.load_side(options.study_dir, "claim_runs")
-        ids = claimed.loc[(claimed["workload"] == workload) & (claimed["at"] == DEFAULT), "run_id"]
-        runs = study.runs[study.runs["run_id"].isin(ids)]
-        costs = tables.load_side(options.study_dir, "step_costs")
-        if _is_timed(runs, costs, entries):
+        claimed = claimed[(claimed["workload"] == workload) & (claimed["at"] == DEFAULT)]
+        made = runs.merge(claimed[["run_id", "side"]], on="run_id")
+        if _is_timed(made, tables.load_side(options.study_dir, "step_costs"), list(entry_of)):
             continue
         print(
             f"step times {number}/{len(timed(ledger))}: {workload}, {', '.join(entries)}", file=sys.stderr, flush=True
@@ -202,7 +211,7 @@ def _time_steps(options: Options, ledger: Ledger) -> None:
             for part in ledger.workloads[workload].run
             if part.startswith(groups) and not part.startswith("data.order")
         ]
-        kinds = sorted(set(runs["implementation"].dropna())) or ["forloop"]
+        kinds = sorted(set(made["implementation"].dropna())) or ["forloop"]
         typed = [
             *own, f"optimizers=[{','.join(entries)}]", f"implementations=[{','.join(kinds)}]", "builds=2",
             f"study={options.study}", f"results_dir={options.results_dir}", "report=false",
@@ -212,17 +221,16 @@ def _time_steps(options: Options, ledger: Ledger) -> None:
             raise UserError(f"{workload}: {refusal}")
 
 
-def _is_timed(runs: pd.DataFrame, costs: pd.DataFrame, entries: Sequence[str]) -> bool:
-    """Whether one session timed as many sides, on this workload and machine, undisturbed."""
-    if costs.empty or runs.empty:
-        return False
-    here = costs[
-        (costs["workload_id"].isin(runs["workload_id"])) & (costs["environment_id"].isin(runs["environment_id"]))
-    ]
-    quiet = here[(here["status"] == "ok") & (here["timing_quality"] != "contended")]
-    processes = quiet.groupby(["session_id", "step_cost_id"])["process"].nunique()
-    sessions = processes[processes >= MIN_PROCESSES].groupby("session_id").size()
-    return bool((sessions >= len(entries)).any())
+def _is_timed(runs: pd.DataFrame, costs: pd.DataFrame, sides: Sequence[str]) -> bool:
+    """Tell whether one undisturbed session timed the steps of every side, with its settings, here.
+
+    Args:
+        runs: Runs of the sides, with `side`.
+        costs: Rows of the side table `step_costs`.
+        sides: What must be timed.
+    """
+    wanted = [set(runs.loc[runs["side"] == side, "step_cost_id"].dropna()) for side in sides]
+    return newest_session(costs, wanted) is not None
 
 
 def _facts(ledger: Ledger) -> list[str]:

@@ -9,18 +9,19 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.bounds import Effect, Sample, Spread, effect, p_above, p_below
-from bench.analysis.inference import LEVEL, holm
+from bench.analysis.inference import holm
+from bench.analysis.verdict import CANNOT_TELL, NO_DIFFERENCE, is_significant, standing
 
 DIRECTIONS = ("less", "more", "not_more", "not_less", "same")
 """What a claim may say of a against b: less, or more, by more than delta; not more, or not less, by more than delta;
 within delta of each other."""
 
 
-VERDICTS = ("supported", "refuted", "no difference", "cannot tell", "mixed", "not testable here", "not run")
+VERDICTS = ("supported", "refuted", NO_DIFFERENCE, CANNOT_TELL, "mixed", "not testable here", "not run")
 """What may become of a claim; `mixed` only where it rests on several comparisons."""
 
 
-DECIDED = ("supported", "refuted", "no difference")
+DECIDED = ("supported", "refuted", NO_DIFFERENCE)
 
 
 HOLDS = ("yes", "no", "unclear")
@@ -80,15 +81,14 @@ def verdict(direction: str, low: float, high: float, delta: float, p_holm: float
     Returns:
         supported, refuted, no difference or cannot tell.
     """
+    significant = is_significant(p_holm)
     if direction in ("not_more", "not_less"):
-        found = "supported" if low >= -delta else "refuted" if high < -delta else "cannot tell"
-    elif -delta <= low and high <= delta:
-        return "supported" if direction == "same" else "no difference"
-    elif low > delta:
-        found = "refuted" if direction == "same" else "supported"
-    else:
-        found = "refuted" if high < -delta else "cannot tell"
-    return found if p_holm < 1 - LEVEL else "cannot tell"
+        found = "supported" if low >= -delta else "refuted" if high < -delta else CANNOT_TELL
+        return found if significant else CANNOT_TELL
+    words = {"within": NO_DIFFERENCE, "above": "supported", "below": "refuted", "unclear": CANNOT_TELL}
+    if direction == "same":
+        words |= {"within": "supported", "above": "refuted"}
+    return words[standing(low, high, -delta, delta, significant)]
 
 
 def holds(direction: str, verdict: str, alone: str, high: float, delta: float) -> str:

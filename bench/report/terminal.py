@@ -6,9 +6,7 @@ import textwrap
 
 import pandas as pd
 
-from bench.analysis.comparisons import summary
-from bench.analysis.memory import memory_of
-from bench.analysis.sections import leaders, sections
+from bench.analysis.section import analyses
 from bench.analysis.step_costs import baseline_of, rule_and_implementation, step_costs
 from bench.report.formatting import aligned_table
 from bench.report.study.sentences import absent_words, budget_words, smallest_difference_words, verdict
@@ -29,16 +27,17 @@ def summary_text(runs: pd.DataFrame, memory: pd.DataFrame) -> str:
         memory: The side table `memory`.
     """
     parts = []
-    for section in sections(runs):
+    for found in analyses(runs, memory):
+        section = found.section
         if section.predicted:
-            body = "\n".join(aligned_table(readable_memory(memory_of(section.runs, memory, leaders(section.runs)))))
-            parts.append(f"{section.title}\n{body}\n{textwrap.fill(verdict(section), 100)}")
+            body = "\n".join(aligned_table(readable_memory(found.memory_by_part)))
+            parts.append(f"{section.title}\n{body}\n{textwrap.fill(verdict(found), 100)}")
             continue
-        tables = [readable_summary(summary(section.runs))] if len(section.runs) else []
-        said = [verdict(section)]
+        tables = [readable_summary(found.summary)] if len(section.runs) else []
+        said = [verdict(found)]
         if section.tuned:
-            tables += [readable_tuned(section)] if len(section.runs) else []
-            said += budget_words(section)
+            tables += [readable_tuned(found)] if len(section.runs) else []
+            said += budget_words(found)
         bodies = ["\n".join(aligned_table(table)) for table in tables]
         parts.append("\n".join([section.title, *bodies, *(textwrap.fill(sentence, 100) for sentence in said)]))
     return "\n\n".join(parts)

@@ -16,7 +16,8 @@ from made_up import TUNING, row, side_tables, tuned_study, write
 from bench import tables
 from bench.analysis import targets as analysis_targets
 from bench.analysis import tuning
-from bench.analysis.sections import Section, leaders, sections
+from bench.analysis.section import SectionAnalysis
+from bench.analysis.sections import Section, sections
 from bench.report.study import findings, sentences
 from bench.report.study.render import write_report
 
@@ -168,11 +169,11 @@ def tuned(study: Path) -> Section:
 
 
 def test_trials_seeds_and_edges_are_said(tuned: Section) -> None:
-    assert findings.setting(tuned) == "Tuned, 6 trials each; the best of each on 5 fresh seeds."
-    fair = findings.how_fair(tuned)
+    assert findings.setting(SectionAnalysis(tuned)) == "Tuned, 6 trials each; the best of each on 5 fresh seeds."
+    fair = findings.how_fair(SectionAnalysis(tuned))
     assert fair is not None
     assert TUNING in fair.text
-    limits = findings.limits(tuned, leaders(tuned.runs))
+    limits = findings.limits(SectionAnalysis(tuned))
     assert limits is not None
     assert limits.warns
     assert "The best setting of sgd (lr high) lies at the edge of what was tried" in limits.text
@@ -181,7 +182,7 @@ def test_trials_seeds_and_edges_are_said(tuned: Section) -> None:
 
 def test_unequal_budgets_are_said(tuned: Section) -> None:
     fewer = tuned.trials[~((tuned.trials["optimizer"] == "sgd") & (tuned.trials["trial"] > 2))]
-    limits = findings.limits(Section(tuned.title, tuned.runs, False, fewer, tuned.untuned), leaders(tuned.runs))
+    limits = findings.limits(SectionAnalysis(Section(tuned.title, tuned.runs, False, fewer, tuned.untuned)))
     assert limits is not None
     assert "Not tuned alike: trials adam 6, nadam 6, rmsprop 6, sgd 3." in limits.text
 
@@ -195,7 +196,7 @@ def test_an_optimizer_of_which_no_trial_ended_ok_is_named(tuned: Section) -> Non
         tuned.trials.assign(status=lost),
         tuned.untuned,
     )
-    limits = findings.limits(section, leaders(section.runs))
+    limits = findings.limits(SectionAnalysis(section))
     assert limits is not None
     assert "No trial ended ok, so that nothing of it ranks: nadam." in limits.text
 
@@ -204,7 +205,7 @@ def test_unlike_ways_of_tuning_are_said(tuned: Section) -> None:
     other = {"tuning": tuned.trials["tuning"].where(tuned.trials["optimizer"] != "sgd", "random, 6 trials")}
     final = tuned.runs["tuning"].where(tuned.runs["optimizer"] != "sgd", "random, 6 trials")
     section = Section(tuned.title, tuned.runs.assign(tuning=final), False, tuned.trials.assign(**other), tuned.untuned)
-    limits = findings.limits(section, leaders(section.runs))
+    limits = findings.limits(SectionAnalysis(section))
     assert limits is not None
     assert f"Not tuned alike: adam ({TUNING})" in limits.text
     assert "sgd (random, 6 trials)." in limits.text
@@ -212,10 +213,10 @@ def test_unlike_ways_of_tuning_are_said(tuned: Section) -> None:
 
 def test_defaults_say_that_they_are_untuned(study: Path) -> None:
     (default,) = (part for part in sections(tables.load(study).runs) if not part.tuned)
-    fair = findings.how_fair(default)
+    fair = findings.how_fair(SectionAnalysis(default))
     assert fair is not None
     assert fair.text == "Default settings, untuned; 5 seeds each. Tuned, the order can be another (sweep=tuned)."
-    assert findings.limits(default, leaders(default.runs)) is None
+    assert findings.limits(SectionAnalysis(default)) is None
 
 
 def test_lost_runs_and_settings_tried_by_hand_are_said() -> None:
@@ -225,11 +226,11 @@ def test_lost_runs_and_settings_tried_by_hand_are_said() -> None:
     runs = [made("adam", lr, seed) for lr in (0.1, 0.01) for seed in (0, 1)]
     runs += [made("sgd", 0.1, seed, status="diverged" if seed else "ok") for seed in (0, 1)]
     section = Section("t", pd.DataFrame(runs), False)
-    limits = findings.limits(section, ["adam 0.1", "sgd 0.1"])
+    limits = findings.limits(SectionAnalysis(section))
     assert limits is not None
     assert "Not tried alike: settings adam 2, sgd 1." in limits.text
     assert "have no final loss: sgd 0.1 1 of 2." in limits.text
-    assert findings.setting(section) == "Settings given by hand, tried: adam 2, sgd 1; 2 seeds each."
+    assert findings.setting(SectionAnalysis(section)) == "Settings given by hand, tried: adam 2, sgd 1; 2 seeds each."
 
 
 def test_three_to_six_answers_each_with_its_table(study: Path, tmp_path: Path) -> None:
@@ -311,7 +312,7 @@ def test_who_ends_lowest_is_said_of_whom_it_is_true() -> None:
             for seed, loss in enumerate(each)
         ]
         (section,) = sections(pd.DataFrame(runs).assign(hp_betas=None))
-        return sentences.verdict(section)
+        return sentences.verdict(SectionAnalysis(section))
 
     lost = math.nan
     three = {"adam": [0.5, 0.51, 0.52], "sgd": [0.2, 0.21, lost]}

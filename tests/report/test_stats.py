@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bench import tables
 from bench.analysis import comparisons, inference, sections, tuning
+from bench.analysis.section import SectionAnalysis
 from bench.report import formatting
 from bench.report.study import sentences
 
@@ -231,15 +232,18 @@ def test_words_for_numbers(mean: float, half: float, text: str) -> None:
 
 def test_verdicts() -> None:
     one_seed = section(make_runs(*seeds("adam", [0.1]), *seeds("sgd", [0.2])))
-    assert sentences.verdict(one_seed) == "One seed cannot rank anything: run several, for example seeds=[0,1,2]."
+    assert (
+        sentences.verdict(SectionAnalysis(one_seed))
+        == "One seed cannot rank anything: run several, for example seeds=[0,1,2]."
+    )
     apart = section(make_runs(*seeds("adam", [0.1, 0.101, 0.1]), *seeds("sgd", [0.2, 0.202, 0.201])))
     assert "Lowest final validation loss: adam. Told apart from it over 3 paired seeds: sgd (2" in sentences.verdict(
-        apart
+        SectionAnalysis(apart)
     )
     together = section(make_runs(*seeds("adam", [0.1, 0.3, 0.2]), *seeds("sgd", [0.3, 0.1, 0.25])))
-    assert "Cannot be told apart from it over 3 paired seeds: " in sentences.verdict(together)
+    assert "Cannot be told apart from it over 3 paired seeds: " in sentences.verdict(SectionAnalysis(together))
     alone = section(make_runs(*seeds("adam", [0.1, 0.3])))
-    assert "stands alone" in sentences.verdict(alone)
+    assert "stands alone" in sentences.verdict(SectionAnalysis(alone))
     lost = make_runs(*seeds("adam", [0.1]))
     lost["status"] = "failed"
-    assert "No run ended ok" in sentences.verdict(section(lost))
+    assert "No run ended ok" in sentences.verdict(SectionAnalysis(section(lost)))

@@ -187,46 +187,17 @@ def test_sign_test_is_the_binomial_one(wins: int, losses: int) -> None:
     assert inference.sign_test(wins, losses) == pytest.approx(expected)
 
 
-# --- areas ----------------------------------------------------------------------------------------
-
-
-def test_area_is_the_mean_height_of_a_whole_curve() -> None:
-    runs = pd.DataFrame(
-        {
-            "run_id": list("abcd"), "series": "s", "optimizer": "s", "seed": range(4), "status": ["ok", "diverged", "ok", "ok"],
-            "num_steps": [100, 40, 50, 100], "num_steps_budget": 100,
-        }
-    )  # fmt: skip
-    curves = pd.DataFrame(
-        [(r, s, v) for r in "abc" for s, v in ((0, 4.0), (20, 2.0), (100, 1.0))] + [("d", 0, 1.0)],
-        columns=["run_id", "step", "value"],
-    ).assign(split="val", metric="loss")
-    area = comparisons.area_under_curve(runs, curves.sample(frac=1, random_state=1)).set_index("run_id")["area"]
-    assert area["a"] == pytest.approx((20 * 3.0 + 80 * 1.5) / 100)
-    assert area[["b", "c", "d"]].isna().all(), "diverged, stopped early, a single evaluation"
-
-
-@given(st.lists(st.floats(-5, 5), min_size=2, max_size=8))
-def test_area_is_numpys_trapezoid(values: list[float]) -> None:
-    steps = np.cumsum(np.arange(1, len(values) + 1))
-    curves = pd.DataFrame({"run_id": "a", "step": steps, "value": values, "split": "val", "metric": "loss"})
-    runs = pd.DataFrame({"run_id": ["a"], "series": "s", "optimizer": "s", "seed": 0, "status": "ok"})
-    expected = np.trapezoid(values, steps) / (steps[-1] - steps[0])
-    assert comparisons.area_under_curve(runs, curves)["area"].iloc[0] == pytest.approx(expected, abs=1e-12)
-
-
 # --- groups ---------------------------------------------------------------------------------------
 
 
 def test_groups_of_what_cannot_be_told_apart() -> None:
-    """a-c and a-d are told apart: a and b share a letter, and b, c and d another."""
+    """a-c and a-d are told apart: a and b make a group, and b, c and d another."""
     pairs = pd.DataFrame(
         [(a, b, (a, b) in {("a", "c"), ("a", "d")}) for a, b in itertools.combinations("abcd", 2)],
         columns=["a", "b", "significant"],
     )
     groups = comparisons.indistinguishable_groups(pairs, list("abcd"))
     assert groups == [["a", "b"], ["b", "c", "d"]]
-    assert comparisons.group_letters(groups, list("abcd")) == {"a": "a", "b": "ab", "c": "b", "d": "b"}
     assert comparisons.indistinguishable_groups(pairs.iloc[:0], ["x"]) == [["x"]]
     assert comparisons.indistinguishable_groups(pairs.iloc[:0], []) == []
 

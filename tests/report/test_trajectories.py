@@ -15,6 +15,7 @@ import pytest
 
 from bench import tables
 from bench.analysis import comparisons, sections
+from bench.analysis.section import SectionAnalysis
 from bench.plots import curves as plots_curves
 from bench.plots import trajectories
 from bench.plots.palette import colors
@@ -232,11 +233,13 @@ def test_thousands_of_points_make_a_small_figure_that_keeps_the_jumps() -> None:
 
 def test_one_seed_says_all_where_nothing_is_random(tmp_path: Path) -> None:
     both = [{"optimizer": "adam", "final_val_loss": 0.25}, {"optimizer": "sgd", "final_val_loss": 1e-9}]
-    assert sentences.verdict(section(make_study(tmp_path / "a", both))) == (
+    assert sentences.verdict(SectionAnalysis(section(make_study(tmp_path / "a", both)))) == (
         "Nothing is random here, so one run of each says all. Final values, lowest first: sgd (1e-09), adam (0.25)."
     )
     random = [row | {"model_options": "{}"} for row in both]
-    assert "One seed cannot rank anything" in sentences.verdict(section(make_study(tmp_path / "b", random)))
+    assert "One seed cannot rank anything" in sentences.verdict(
+        SectionAnalysis(section(make_study(tmp_path / "b", random)))
+    )
 
 
 @pytest.mark.parametrize(

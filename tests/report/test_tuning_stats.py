@@ -21,6 +21,7 @@ from made_up import TUNING, tuned_study
 
 from bench import tables
 from bench.analysis import tuning
+from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import Section, sections
 from bench.report import terminal
 from bench.report.study import sentences
@@ -264,7 +265,7 @@ def test_an_interrupted_sweep_shows_its_trials_and_ranks_nothing(tmp_path: Path)
     assert not only.predicted
     assert only.runs.empty
     assert len(only.trials) == 24
-    assert sentences.verdict(only) == sentences.NOT_REPEATED
+    assert sentences.verdict(SectionAnalysis(only)) == sentences.NOT_REPEATED
     text = terminal.summary_text(study.runs[study.runs["stage"] == "tune"], pd.DataFrame())
     assert "Nothing was repeated on fresh seeds yet" in text
     assert "adam 6 (1,030 steps)" in text
@@ -281,7 +282,7 @@ def test_budget_counts_what_was_given_up(tuned: Section) -> None:
     assert not tuning.is_unequal(budget)
     fewer = Section("t", tuned.runs, False, tuned.trials.iloc[1:], tuned.untuned)
     assert tuning.is_unequal(tuning.tuning_budget(fewer))
-    assert any("unlike numbers of trials" in sentence for sentence in sentences.budget_words(fewer))
+    assert any("unlike numbers of trials" in sentence for sentence in sentences.budget_words(SectionAnalysis(fewer)))
 
 
 def test_budget_curves_count_pruned_steps_and_rank_lost_trials_last(tuned: Section) -> None:
@@ -325,17 +326,17 @@ def test_a_default_that_diverges_is_counted_not_paired(tuned: Section) -> None:
     assert math.isnan(table.loc["sgd", "ratio"])
     assert not table.loc["sgd", "significant"]
     assert table.loc["adam", "num_pairs"] == 4
-    shown = study_tables.readable_tuned(section).set_index("optimizer")
+    shown = study_tables.readable_tuned(SectionAnalysis(section)).set_index("optimizer")
     assert shown.loc["sgd", "tuned / default"] == "default lost 5 runs"
 
 
 def test_what_a_tuned_study_says(tuned: Section) -> None:
     assert tuning.edges(tuned.runs).to_numpy().tolist() == [["sgd", "lr high"]]
-    said = sentences.budget_words(tuned)
+    said = sentences.budget_words(SectionAnalysis(tuned))
     assert said[0] == f"Tuned by {TUNING}."
     assert any("repeated on 5 seeds that no trial was chosen on" in sentence for sentence in said)
     assert any("The best trial of sgd lies at the edge of what was tried (lr high)" in sentence for sentence in said)
-    shown = study_tables.readable_tuned(tuned)
+    shown = study_tables.readable_tuned(SectionAnalysis(tuned))
     assert list(shown) == [
         "optimizer", "trials", "steps of trials", "best lr", "tuned val loss", "default val loss", "tuned / default",
     ]  # fmt: skip
@@ -350,5 +351,8 @@ def test_what_a_tuned_study_says(tuned: Section) -> None:
 def test_a_choice_among_tuned_settings_is_owned_up_to(tuned: Section) -> None:
     another = tuned.runs[tuned.runs["optimizer"] == "adam"].assign(series="adam cosine")
     twice = Section("t", pd.concat([tuned.runs, another]), False, tuned.trials, tuned.untuned)
-    assert any(sentence.startswith("adam has 2 tuned settings here") for sentence in sentences.budget_words(twice))
-    assert not any("tuned settings here" in sentence for sentence in sentences.budget_words(tuned))
+    assert any(
+        sentence.startswith("adam has 2 tuned settings here")
+        for sentence in sentences.budget_words(SectionAnalysis(twice))
+    )
+    assert not any("tuned settings here" in sentence for sentence in sentences.budget_words(SectionAnalysis(tuned)))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.bounds import Sample
+from bench.analysis.quality import enough_undisturbed, is_undisturbed
 from bench.claims.catalogue import catalogue
 
 DEFAULT, TUNED, RATES = "default", "tuned", "rates"
@@ -202,17 +203,12 @@ def column_of(name: str, scale: float = 1.0, log: bool = True) -> Callable[[Pair
     return sample
 
 
-LEAST_UNDISTURBED = 5
-"""Runs whose times nothing disturbed from which a time is taken."""
-
-
 def undisturbed(runs: pd.DataFrame) -> pd.DataFrame:
-    """Those runs whose own times count: made one at a time, with the processor to themselves.
+    """Return those runs whose own times may be used, see `is_undisturbed`.
 
     Raises:
-        NotMeasured: They are fewer than half, or than LEAST_UNDISTURBED where there are as many.
+        NotMeasured: They are too few, see `enough_undisturbed`.
     """
-    clean = (runs["timing_quality"].fillna("") != "contended") & (runs["launcher"].fillna("local") == "local")
-    if 2 * clean.sum() < len(runs) or clean.sum() < min(LEAST_UNDISTURBED, len(runs)):
+    if not enough_undisturbed(runs):
         raise NotMeasured("contended")
-    return runs[clean.astype(bool)]
+    return runs[is_undisturbed(runs)]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.analysis import targets
 from bench.analysis.bounds import Sample
-from bench.analysis.step_costs import MIN_PROCESSES
+from bench.analysis.step_costs import MIN_PROCESSES, is_timed, newest_session
 from bench.claims.effects.evidence import (
     Bounds,
     NotMeasured,
@@ -102,23 +102,14 @@ def _sessions(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> np.n
         NotMeasured: There is no such session.
     """
     costs = pair.evidence.step_costs
-    ids = [set(runs["step_cost_id"].dropna()) for runs in (a, b)]
-    costs = costs[costs["status"] == "ok"] if len(costs) else costs
-    if costs.empty or not all(ids):
-        raise NotMeasured("step_times_not_measured", there=False)
-    was_contended = False
-    newest = sorted(costs.groupby("session_id"), key=lambda item: item[1]["started_at"].max(), reverse=True)
-    for _, session in newest:
-        sides = [session[session["step_cost_id"].isin(some)] for some in ids]
-        if not all(len(side) for side in sides):
-            continue
-        quiet = [side[side["timing_quality"] != "contended"] for side in sides]
-        logs = [np.log(side[column]).groupby(side["process"]).mean() for side in quiet]
+    wanted = [set(runs["step_cost_id"].dropna()) for runs in (a, b)]
+    session = newest_session(costs, wanted)
+    if session is not None:
+        rows = [session[session["step_cost_id"].isin(ids)] for ids in wanted]
+        logs = [np.log(side[column]).groupby(side["process"]).mean() for side in rows]
         first, second = common_seeds(*logs)
-        if len(first) >= MIN_PROCESSES:
-            return np.asarray(first - second)
-        was_contended = True
-    if was_contended:
+        return np.asarray(first - second)
+    if is_timed(costs, wanted):
         raise NotMeasured("step_times_contended")
     raise NotMeasured("step_times_not_measured", there=False)
 

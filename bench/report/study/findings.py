@@ -6,7 +6,6 @@ Each answer is a sentence or a few, made by rule from one table of the report, a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -14,7 +13,7 @@ import pandas as pd
 from bench.analysis import tuning
 from bench.analysis.memory import memory_unit
 from bench.analysis.profiles import leave_one_out, profile_score, rank_flips
-from bench.analysis.sections import Section
+from bench.analysis.section import SectionAnalysis
 from bench.analysis.targets import Target, winners_disagree
 from bench.report.study.sentences import verdict
 
@@ -37,9 +36,9 @@ class Answer:
     warns: bool = False
 
 
-def which(section: Section) -> Answer:
+def which(found: SectionAnalysis) -> Answer:
     """Which optimizer ends lowest, and from whom that can be told apart."""
-    return Answer(verdict(section), "comparisons" if len(section.runs) else "tuning")
+    return Answer(verdict(found), "comparisons" if len(found.section.runs) else "tuning")
 
 
 def how_fast(target: Target, targets: pd.DataFrame, pairs: pd.DataFrame, measured: bool) -> Answer | None:
@@ -191,15 +190,15 @@ def what_tuning_buys(table: pd.DataFrame) -> Answer | None:
     return Answer(said, "defaults")
 
 
-def setting(section: Section) -> str:
+def setting(found: SectionAnalysis) -> str:
     """What stands beside every figure: default or tuned, trials, seeds."""
-    runs = section.runs
+    section, runs = found.section, found.section.runs
     if section.predicted or (runs.empty and not section.tuned):
         return ""
     counts = runs.groupby("series")["seed"].nunique() if len(runs) else pd.Series([0])
     seeds = f"{_range(counts)} seed{'s' if counts.max() != 1 else ''} each"
     if section.tuned:
-        num_trials = tuning.tuning_budget(section)["num_trials"]
+        num_trials = found.budget["num_trials"]
         repeated = f"the best of each on {_range(counts)} fresh seeds" if len(runs) else "nothing repeated yet"
         return f"Tuned, {_range(num_trials)} trials each; {repeated}."
     if (runs["settings"] == "default").all():
@@ -215,24 +214,24 @@ def _range(counts: pd.Series) -> str:
     return f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
 
 
-def how_fair(section: Section) -> Answer | None:
+def how_fair(found: SectionAnalysis) -> Answer | None:
     """Default or tuned, on how many trials and seeds, and what that limits."""
-    said = setting(section)
+    section, said = found.section, setting(found)
     if not said:
         return None
     if section.tuned:
-        ways = dict.fromkeys(text for text in tuning.tuning_budget(section)["tuning"] if text)
+        ways = dict.fromkeys(text for text in found.budget["tuning"] if text)
         said += f" Search: {'; '.join(ways)}." if ways else ""
     else:
         said += " Tuned, the order can be another (sweep=tuned)."
     return Answer(said, "tuning" if section.tuned else "summary")
 
 
-def limits(section: Section, shown: Sequence[str]) -> Answer | None:
+def limits(found: SectionAnalysis) -> Answer | None:
     """What limits the answers: ends of the range, unequal budgets, runs that did not end ok."""
-    runs, said = section.runs, []
+    section, runs, said = found.section, found.section.runs, []
     if section.tuned:
-        budget = tuning.tuning_budget(section)
+        budget = found.budget
         if tuning.is_unequal(budget):
             alike = budget["num_trials"].nunique() == 1
             listed = ", ".join(
@@ -242,7 +241,7 @@ def limits(section: Section, shown: Sequence[str]) -> Answer | None:
         hopeless = budget[(budget["num_trials"] > 0) & (budget["num_ok"] == 0)]
         if len(hopeless):
             said.append(f"No trial ended ok, so that nothing of it ranks: {', '.join(hopeless['optimizer'])}.")
-        edges = tuning.edges(runs)
+        edges = found.edges
         if len(edges):
             listed = ", ".join(f"{row.optimizer} ({row.edge})" for row in edges.itertuples())
             said.append(
@@ -254,7 +253,7 @@ def limits(section: Section, shown: Sequence[str]) -> Answer | None:
         if tried.nunique() > 1:
             listed = ", ".join(f"{name} {count}" for name, count in tried.items())
             said.append(f"Not tried alike: settings {listed}.")
-    lost = runs[runs["series"].isin(shown) & (runs["status"] != "ok")]
+    lost = runs[runs["series"].isin(found.leaders) & (runs["status"] != "ok")]
     if len(lost):
         listed = ", ".join(
             f"{series} {len(group)} of {int((runs['series'] == series).sum())}"

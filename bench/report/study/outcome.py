@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.analysis.comparisons import indistinguishable_groups, lowest_point
+from bench.analysis.comparisons import lowest_point
 from bench.analysis.inference import half_width, probability_better
 from bench.analysis.power import detectable_ratio, seeds_needed
+from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import Section
 from bench.plots.comparisons import status_figure
 from bench.plots.curves import curves_figure
@@ -108,14 +109,13 @@ def _seeds_needed(log_sd: float) -> str:
     return f"{seeds_needed(log_sd, SMALL_DIFFERENCE):,}"
 
 
-def pair_notes(pairs: pd.DataFrame, shown: list[str]) -> list[str]:
+def pair_notes(found: SectionAnalysis) -> list[str]:
     """How to read the comparisons, and the groups within which nothing can be told apart."""
+    pairs = found.pairs
     interval = (
         "Student's t" if (pairs["method"] == "t").all() else "Student's t, from 20 pairs on a stratified bootstrap"
     )
-    compared = [name for name in shown if name in {*pairs["a"], *pairs["b"]}]
-    groups = indistinguishable_groups(pairs, compared)
-    alike = "; ".join(", ".join(group) for group in groups)
+    alike = "; ".join(", ".join(group) for group in found.groups)
     return [
         f"Paired log-ratios over seeds, {interval}; p adjusted by Holm's method over this table, intervals not. The"
         " probability that a run of the first ends lower than one of the second counts runs that did not end ok as highest."

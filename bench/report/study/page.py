@@ -8,12 +8,9 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from bench.analysis import step_costs
-from bench.analysis.comparisons import paired_ratios, summary
-from bench.analysis.memory import memory_of
 from bench.analysis.profiles import leave_one_out, performance_profile, profile_score, times_of
-from bench.analysis.sections import Section, is_same_for_every_seed, leaders
-from bench.analysis.targets import SECOND_LOWEST, Goal
-from bench.analysis.tuning import defaults_against_tuned
+from bench.analysis.section import SectionAnalysis
+from bench.analysis.sections import Section, is_same_for_every_seed
 from bench.plots.comparisons import profile_figure
 from bench.plots.costs import stacked_figure, step_cost_figure
 from bench.report.document import Block, Sheet
@@ -83,65 +80,46 @@ class CostPage:
     command: str
 
 
-def section_page(
-    section: Section,
-    curves: pd.DataFrame,
-    step_cost_rows: pd.DataFrame,
-    memory: pd.DataFrame,
-    path: pd.DataFrame,
-    grid: pd.DataFrame | None,
-    sheet: Sheet,
-    goal: Goal = SECOND_LOWEST,
-) -> Page:
+def section_page(found: SectionAnalysis, path: pd.DataFrame, grid: pd.DataFrame | None, sheet: Sheet) -> Page:
     """The page of one section; writes its figures and tables.
 
     Args:
-        section: Runs that may be compared.
-        curves: The table `curves`.
-        step_cost_rows: The side table `step_costs`.
-        memory: The side table `memory`.
-        path: What `stats.paths` gave.
-        grid: What `stats.surface` gave.
+        found: The numbers of the section.
+        path: What `comparisons.paths` gave.
+        grid: What `comparisons.surface` gave.
         sheet: Where figures and tables go.
-        goal: How the target is chosen.
 
     Raises:
         OSError: A file cannot be written.
     """
-    sheet = replace(sheet, setting=findings.setting(section))
-    runs = section.runs
-    shown = leaders(runs) if len(runs) else []
-    curves = curves[curves["run_id"].isin(runs["run_id"])]
-    times = step_costs.step_times(
-        runs, [s for s in shown if (runs.loc[runs["series"] == s, "num_steps"] > 0).any()], step_cost_rows
-    )
-    by_part = memory_of(runs, memory, shown)
-    table = sheet.write("summary", summary(runs)) if len(runs) else pd.DataFrame()
-    pairs = sheet.write("comparisons", paired_ratios(runs, shown))
-    target = goal.target(runs, shown) if len(runs) else None
-    to_target = Targets(runs, curves, shown, target, times, sheet) if target is not None else None
-    against = defaults_against_tuned(section)
-    said: list[Answer | None] = [findings.which(section)]
+    sheet = replace(sheet, setting=findings.setting(found))
+    section, runs, shown = found.section, found.section.runs, found.leaders
+    curves = found.curves[found.curves["run_id"].isin(runs["run_id"])]
+    by_part = found.memory_by_part
+    table = sheet.write("summary", found.summary) if len(runs) else pd.DataFrame()
+    pairs = sheet.write("comparisons", found.pairs)
+    to_target = Targets(found.target, found, sheet) if found.target is not None else None
+    said: list[Answer | None] = [findings.which(found)]
     if to_target is not None and not is_same_for_every_seed(runs):
         said += [findings.how_fast(to_target.target, to_target.targets, to_target.pairs, to_target.measured)]
     peaks, kind = peaks_of(runs, by_part, section.predicted)
     said += [
         findings.memory(peaks[peaks["series"].isin(shown)], kind),
-        findings.what_tuning_buys(against),
-        findings.how_fair(section),
-        findings.limits(section, shown),
+        findings.what_tuning_buys(found.against_defaults),
+        findings.how_fair(found),
+        findings.limits(found),
     ]
     blocks = [
-        summary_block(section, table, shown, curves, times, path, grid, sheet),
+        summary_block(section, table, shown, curves, found.step_times, path, grid, sheet),
         Block(
             "comparisons",
             "Can they be told apart?",
             readable_pairs(pairs, runs) if len(pairs) else None,
-            pair_notes(pairs, shown) if len(pairs) else (),
+            pair_notes(found) if len(pairs) else (),
         ),
         *([to_target.block(sheet), to_target.pairs_block()] if to_target is not None else []),
         memory_block(section, shown, by_part, to_target, peaks, kind, sheet),
-        *(tuning_blocks(section, against, sheet) if section.tuned else [sensitivity_block(runs, FINAL, sheet)]),
+        *(tuning_blocks(found, sheet) if section.tuned else [sensitivity_block(runs, FINAL, sheet)]),
         status_block(section, sheet),
         *lists(section, table, shown),
     ]
@@ -149,7 +127,7 @@ def section_page(
         title=section.title,
         anchor=sheet.anchor(section.title),
         answers=[answer for answer in said if answer is not None],
-        facts=facts(section),
+        facts=facts(found),
         notes=notes(section, shown),
         blocks=sheet.anchored(blocks),
         setting=sheet.setting,
@@ -240,11 +218,8 @@ def cost_page(rows: pd.DataFrame, num_older: int, sheet: Sheet) -> CostPage:
 
 
 def overall_page(
-    parts: Sequence[Section],
-    curves: pd.DataFrame,
-    step_cost_rows: pd.DataFrame,
+    analyses: Sequence[SectionAnalysis],
     sheet: Sheet,
-    goal: Goal = SECOND_LOWEST,
 ) -> Page | None:
     """What several workloads say together, by performance profile; None below two that can be put together.
 
@@ -252,29 +227,26 @@ def overall_page(
     steps.
 
     Args:
-        parts: The sections of the report.
-        curves: The table `curves`.
-        step_cost_rows: The side table `step_costs`.
+        analyses: The numbers of the sections of the report.
         sheet: Where figures and tables go.
-        goal: How the target of each is chosen.
 
     Raises:
         OSError: A file cannot be written.
     """
     keys = ["device", "precision", "num_threads", "environment_id"]
-    known = [part for part in parts if len(part.runs) and not part.predicted]
-    known = [part for part in known if part.tuned == any(each.tuned for each in known)]
-    kinds = [tuple(part.runs[keys].iloc[0]) for part in known]
-    together = [part for part, kind in zip(known, kinds, strict=True) if kind == max(kinds, key=kinds.count)]
+    known = [found for found in analyses if len(found.section.runs) and not found.section.predicted]
+    known = [found for found in known if found.section.tuned == any(each.section.tuned for each in known)]
+    kinds = [tuple(found.section.runs[keys].iloc[0]) for found in known]
+    together = [found for found, kind in zip(known, kinds, strict=True) if kind == max(kinds, key=kinds.count)]
     if len(together) < 2:
         return None
-    steps = times_of(together, curves, None, goal)
-    seconds = times_of(together, curves, step_cost_rows, goal) if len(step_cost_rows) else steps.iloc[:, :0]
+    steps = times_of(together)
+    seconds = times_of(together, in_seconds=True)
     times, unit = (seconds, "time") if seconds.shape[1] == steps.shape[1] else (steps, "steps")
     times = times.loc[:, ~(times <= 0).any()]
     if min(times.shape) < 2:
         return None
-    kinds_of_setting = "; ".join(dict.fromkeys(findings.setting(part) for part in together))
+    kinds_of_setting = "; ".join(dict.fromkeys(findings.setting(found) for found in together))
     sheet = replace(sheet, setting=kinds_of_setting)
     profile = sheet.write("profile", performance_profile(times))
     scores = profile_score(times).sort_values(ascending=False, kind="stable")
@@ -317,8 +289,9 @@ def overall_page(
     return Page(title, sheet.anchor(title), [said] if said else [], [], [], sheet.anchored([block]))
 
 
-def facts(section: Section) -> list[str]:
+def facts(found: SectionAnalysis) -> list[str]:
     """What was compared and how fairly, a sentence each."""
+    section = found.section
     runs = section.runs if len(section.runs) else section.trials
     first = (
         runs.loc[runs["num_steps_budget"].notna()].iloc[0] if runs["num_steps_budget"].notna().any() else runs.iloc[0]
@@ -351,7 +324,7 @@ def facts(section: Section) -> list[str]:
     if section.predicted:
         pass
     elif section.tuned:
-        facts.append(findings.setting(section))
+        facts.append(findings.setting(found))
     elif (runs["settings"] == "default").all():
         facts.append(
             "Default settings, untuned: each optimizer ran at its library's defaults. That compares defaults; tuned, the order can be another."

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.analysis import step_costs
 from bench.analysis.comparisons import paths, surface
+from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import leaders, sections
 from bench.analysis.targets import SECOND_LOWEST, Goal
 from bench.base.errors import UserError
@@ -75,12 +76,13 @@ def write_report(
         raise UserError(f"--baseline must be one of {', '.join(known)}, got {goal.baseline}; choose one of these")
     palette = colors([*study.runs["optimizer"], *step_cost_rows["optimizer"]])
     pages = []
-    for number, section in enumerate(parts, 1):
-        own = section.runs if len(section.runs) else section.trials
-        path = paths(own, trajectories, leaders(own))
+    analyses = [SectionAnalysis(section, study.curves, step_cost_rows, memory, goal) for section in parts]
+    for number, found in enumerate(analyses, 1):
+        own = found.section.runs if len(found.section.runs) else found.section.trials
+        path = paths(own, trajectories, found.leaders or leaders(own))
         grid = surface(surfaces, own["workload_id"].iloc[0])
         sheet = Sheet(report_dir, f"{number}-" if number > 1 else "", palette)
-        pages.append(section_page(section, study.curves, step_cost_rows, memory, path, grid, sheet, goal))
+        pages.append(section_page(found, path, grid, sheet))
     # what was tuned says more than its own defaults; of many sections the first screen says one thing each
     tuned = {part.title.removesuffix(", tuned") for part in parts if part.tuned}
     leads = [part.tuned or part.title.removesuffix(", not tuned") not in tuned for part in parts]
@@ -91,7 +93,7 @@ def write_report(
         )
         for page, first in zip(pages, leads, strict=True)
     ]
-    overall = overall_page(parts, study.curves, step_cost_rows, Sheet(report_dir, "", palette), goal)
+    overall = overall_page(analyses, Sheet(report_dir, "", palette))
     cost_pages = []
     costs = step_costs.step_costs(step_cost_rows)
     if len(costs):

@@ -6,19 +6,19 @@ import math
 
 import pandas as pd
 
-from bench.analysis.comparisons import paired_ratios, summary
-from bench.analysis.sections import Section, is_same_for_every_seed, leaders
+from bench.analysis.section import SectionAnalysis
+from bench.analysis.sections import is_same_for_every_seed
 from bench.analysis.step_costs import MIN_PROCESSES, smallest_difference
-from bench.analysis.tuning import edges, tuning_budget
 
 NOT_REPEATED = "Nothing was repeated on fresh seeds yet: there are only trials, and trials rank nothing."
 
 
-def budget_words(section: Section) -> list[str]:
+def budget_words(found: SectionAnalysis) -> list[str]:
     """What a tuned section was given and what to mind about it, a sentence each; none for others."""
+    section = found.section
     if not section.tuned:
         return []
-    budget = tuning_budget(section)
+    budget = found.budget
     trials, seeds = sorted(set(budget["num_trials"])), sorted(set(budget["num_seeds"]))
     ways = [text for text in dict.fromkeys(budget["tuning"]) if text]
     said = []
@@ -50,19 +50,19 @@ def budget_words(section: Section) -> list[str]:
     said += [
         f"The best trial of {row.optimizer} lies at the edge of what was tried ({row.edge}): a better one may lie beyond;"
         " sweep.extend=true widens the range, for every optimizer."
-        for row in edges(section.runs).itertuples()
+        for row in found.edges.itertuples()
     ]
     return said
 
 
-def verdict(section: Section) -> str:
+def verdict(found: SectionAnalysis) -> str:
     """In a sentence or three: who ends lowest, and from whom that can be told apart."""
-    runs = section.runs
+    section, runs = found.section, found.section.runs
     if section.predicted:
         return "Memory predicted from shapes: nothing was run, nothing is ranked."
     if runs.empty:
         return NOT_REPEATED
-    shown = leaders(runs)
+    shown = found.leaders
     ok = runs[runs["status"] == "ok"]
     if ok.empty:
         return "No run ended ok: there is nothing to compare."
@@ -74,7 +74,7 @@ def verdict(section: Section) -> str:
         return "One seed cannot rank anything: run several, for example seeds=[0,1,2]."
     if len(shown) < 2:
         return f"{shown[0]} stands alone: there is nothing to compare it with yet."
-    pairs = paired_ratios(runs, shown)
+    pairs = found.pairs
     if pairs.empty:
         return "There is nothing to compare: no two optimizers finished two seeds in common."
     best = shown[0]
@@ -89,7 +89,7 @@ def verdict(section: Section) -> str:
         (apart if pair.significant else together).append(words)
     numbers = sorted(set(pairs["num_pairs"]))
     seeds = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    table = summary(runs).set_index("series").loc[shown]
+    table = found.summary.set_index("series").loc[shown]
     of_whom = ""
     if table.loc[best, "num_ok"] < table.loc[best, "num_runs"]:
         of_whom = ", over the runs that ended ok"

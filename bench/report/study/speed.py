@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.analysis.targets import Target, steps_to_target, target_pairs, time_to_target
+from bench.analysis.section import SectionAnalysis
+from bench.analysis.targets import Target
 from bench.plots.comparisons import targets_figure
 from bench.plots.style import MAX_FAINT_RUNS
 from bench.report.document import Block, Sheet
@@ -17,19 +18,11 @@ from bench.report.study.tables import readable_targets
 class Targets:
     """Steps and time to the target of one section."""
 
-    def __init__(
-        self,
-        runs: pd.DataFrame,
-        curves: pd.DataFrame,
-        shown: list[str],
-        target: Target,
-        times: pd.DataFrame | None,
-        sheet: Sheet,
-    ) -> None:
-        self.target, self.measured = target, times is not None
-        self.each = steps_to_target(runs[runs["series"].isin(shown)], curves, target.value)
-        self.targets = sheet.write("targets", time_to_target(runs, curves, shown, target.value, times))
-        self.pairs = sheet.write("target-comparisons", target_pairs(runs, curves, shown, target.value, times))
+    def __init__(self, target: Target, found: SectionAnalysis, sheet: Sheet) -> None:
+        self.target, self.measured = target, found.step_times is not None
+        self.each = found.steps_to_target
+        self.targets = sheet.write("targets", found.time_to_target)
+        self.pairs = sheet.write("target-comparisons", found.target_pairs)
 
     @property
     def timed(self) -> bool:

@@ -8,9 +8,8 @@ import math
 import pandas as pd
 
 from bench.analysis.memory import MEMORY_PARTS, memory_unit
-from bench.analysis.sections import Section
+from bench.analysis.section import SectionAnalysis
 from bench.analysis.step_costs import IMPLEMENTATIONS
-from bench.analysis.tuning import defaults_against_tuned, tuned_table, tuning_budget
 from bench.report.formatting import bought_text, digits_text, ratio_text, setting_text, with_interval
 
 
@@ -51,16 +50,16 @@ SEARCHED_COLUMN = {"beta1": "betas", "beta2": "betas"}
 """Hyperparameters that hold what is searched, where that is an element of a list."""
 
 
-def readable_tuned(section: Section) -> pd.DataFrame:
+def readable_tuned(found: SectionAnalysis) -> pd.DataFrame:
     """The best setting of each optimizer of a tuned section, and what tuning bought, as people read it: one text a cell."""
-    table, budget = tuned_table(section.runs), tuning_budget(section).set_index("optimizer")
-    against = defaults_against_tuned(section).set_index("optimizer")
+    table, budget = found.best_settings, found.budget.set_index("optimizer")
+    against = found.against_defaults.set_index("optimizer")
     columns = {
         "optimizer": [str(name) for name in table["series"]],
         "trials": [f"{budget['num_trials'].get(name, 0):,}" for name in table["optimizer"]],
         "steps of trials": [f"{budget['steps'].get(name, 0):,}" for name in table["optimizer"]],
     }
-    searched = {name for text in section.runs["search"].dropna().unique() for name in json.loads(text)} or {"lr"}
+    searched = {name for text in found.section.runs["search"].dropna().unique() for name in json.loads(text)} or {"lr"}
     for name in dict.fromkeys(SEARCHED_COLUMN.get(name, name) for name in ("lr", *sorted(searched - {"lr"}))):
         name = name if name == "lr" else f"hp_{name}"
         if name in table:

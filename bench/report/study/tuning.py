@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.analysis.sections import Section
+from bench.analysis.section import SectionAnalysis
 from bench.analysis.tuning import (
     basin_width,
     budget_curves,
     learning_rate_sensitivity,
     sensitivity,
     sensitivity_score,
-    tuning_budget,
 )
 from bench.plots import tuning as plots_tuning
 from bench.report.document import Block, Sheet
@@ -63,12 +62,13 @@ def sensitivity_block(runs: pd.DataFrame, metric: tuple[str, str, str], sheet: S
     )
 
 
-def tuning_blocks(section: Section, against: pd.DataFrame, sheet: Sheet) -> list[Block]:
+def tuning_blocks(found: SectionAnalysis, sheet: Sheet) -> list[Block]:
     """What tuning buys, how it was done, and what the trials say."""
+    section, against = found.section, found.against_defaults
     trials = section.trials
     metric = _chosen_by(trials)
     curves = sheet.write("best-of-k", budget_curves(trials, metric[0])) if len(trials) else pd.DataFrame()
-    sheet.write("tuning", tuning_budget(section))
+    sheet.write("tuning", found.budget)
     sheet.write("defaults", against)
     if len(curves):
         budget_figure = plots_tuning.budget_figure(curves, f"{metric[1]}, lowest of k trials", sheet.palette)
@@ -87,13 +87,13 @@ def tuning_blocks(section: Section, against: pd.DataFrame, sheet: Sheet) -> list
         Block(
             "defaults",
             "What does tuning buy?",
-            readable_tuned(section) if len(section.runs) else None,
+            readable_tuned(found) if len(section.runs) else None,
             ["Tuned / default: paired over the same fresh seeds; told apart by Holm's method over the optimizers."]
             if len(against)
             else (),
             sheet.pictures(("defaults", dumbbell, plots_tuning.defaults_figure(against, sheet.palette))),
         ),
-        Block("tuning", "How were they tuned?", readable_budget(section), budget_words(section), pictures),
+        Block("tuning", "How were they tuned?", readable_budget(found.budget), budget_words(found), pictures),
         sensitivity_block(trials, metric, sheet) if len(trials) else Block("sensitivity", ""),
     ]
 
@@ -104,9 +104,8 @@ def _chosen_by(trials: pd.DataFrame) -> tuple[str, str, str]:
     return FINAL if len(said) and said.str.contains(f"chosen by {FINAL[0]}").all() else BEST
 
 
-def readable_budget(section: Section) -> pd.DataFrame:
+def readable_budget(budget: pd.DataFrame) -> pd.DataFrame:
     """`tuning.tuning_budget` as people read it: one text a cell."""
-    budget = tuning_budget(section)
     return pd.DataFrame(
         {
             "optimizer": budget["optimizer"].astype(str),

@@ -1,0 +1,136 @@
+"""The numbers of one report section, each computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pandas as pd
+
+from bench.analysis import targets, tuning
+from bench.analysis.comparisons import indistinguishable_groups, paired_ratios, summary
+from bench.analysis.memory import memory_of
+from bench.analysis.sections import Section, leaders, sections
+from bench.analysis.step_costs import step_times
+from bench.analysis.targets import SECOND_LOWEST, Goal, Target
+
+
+@dataclass(frozen=True, eq=False)
+class SectionAnalysis:
+    """Compute the numbers of a section when they are first asked for, and keep them.
+
+    Pages, findings and sentences take their numbers from here, so that no two of them can differ. The tables are shared:
+    a caller must not change them in place.
+
+    Attributes:
+        section: Runs that may be compared.
+        curves: The table `curves`, of any runs.
+        step_cost_rows: The side table `step_costs`, of any sessions.
+        memory: The side table `memory`, of any configurations.
+        goal: How the target loss is chosen.
+    """
+
+    section: Section
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    step_cost_rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    memory: pd.DataFrame = field(default_factory=pd.DataFrame)
+    goal: Goal = SECOND_LOWEST
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row a series, see `comparisons.summary`."""
+        return summary(self.section.runs)
+
+    @cached_property
+    def leaders(self) -> list[str]:
+        """The series that tables and figures show, best first, see `sections.leaders`; none without runs."""
+        return leaders(self.section.runs, self.summary) if len(self.section.runs) else []
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Comparisons of every two leaders by final validation loss, see `comparisons.paired_ratios`."""
+        return paired_ratios(self.section.runs, self.leaders)
+
+    @cached_property
+    def groups(self) -> list[list[str]]:
+        """Groups of compared leaders that do not differ significantly, see `comparisons.indistinguishable_groups`."""
+        compared = {*self.pairs["a"], *self.pairs["b"]}
+        return indistinguishable_groups(self.pairs, [name for name in self.leaders if name in compared])
+
+    @cached_property
+    def budget(self) -> pd.DataFrame:
+        """What tuning each optimizer was given, see `tuning.tuning_budget`."""
+        return tuning.tuning_budget(self.section)
+
+    @cached_property
+    def edges(self) -> pd.DataFrame:
+        """Optimizers whose best trial lies on the boundary of what was tried, see `tuning.edges`."""
+        return tuning.edges(self.section.runs)
+
+    @cached_property
+    def best_settings(self) -> pd.DataFrame:
+        """The best setting of each optimizer and what it came to, see `tuning.tuned_table`."""
+        return tuning.tuned_table(self.section.runs, self.summary, self.leaders)
+
+    @cached_property
+    def against_defaults(self) -> pd.DataFrame:
+        """Each tuned setting over the default one, see `tuning.defaults_against_tuned`."""
+        return tuning.defaults_against_tuned(self.section, shown=self.leaders)
+
+    @cached_property
+    def step_times(self) -> pd.DataFrame | None:
+        """Separately measured step times of those leaders that made a step, see `step_costs.step_times`."""
+        runs = self.section.runs
+        stepped = set(runs.loc[(runs["num_steps"] > 0).fillna(False).to_numpy(bool), "series"])
+        return step_times(runs, [name for name in self.leaders if name in stepped], self.step_cost_rows)
+
+    @cached_property
+    def memory_by_part(self) -> pd.DataFrame:
+        """Peak memory of the leaders by what it holds, see `memory.memory_of`."""
+        return memory_of(self.section.runs, self.memory, self.leaders)
+
+    @cached_property
+    def target(self) -> Target | None:
+        """The validation loss to reach, None where there is none."""
+        return self.goal.target(self.section.runs, self.leaders) if len(self.section.runs) else None
+
+    @cached_property
+    def steps_to_target(self) -> pd.DataFrame:
+        """Steps to the target of each run of a leader, see `targets.steps_to_target`; there must be a target."""
+        shown = self.section.runs["series"].isin(self.leaders)
+        return targets.steps_to_target(self.section.runs[shown], self._own_curves, self._target.value)
+
+    @cached_property
+    def time_to_target(self) -> pd.DataFrame:
+        """Steps and time to the target of each leader, see `targets.time_to_target`; there must be a target."""
+        return targets.time_to_target(
+            self.section.runs, self._own_curves, self.leaders, self._target.value, self.step_times
+        )
+
+    @cached_property
+    def target_pairs(self) -> pd.DataFrame:
+        """Comparisons of every two leaders by the target, see `targets.target_pairs`; there must be a target."""
+        return targets.target_pairs(
+            self.section.runs, self._own_curves, self.leaders, self._target.value, self.step_times
+        )
+
+    @cached_property
+    def _own_curves(self) -> pd.DataFrame:
+        return self.curves[self.curves["run_id"].isin(self.section.runs["run_id"])]
+
+    @property
+    def _target(self) -> Target:
+        assert self.target is not None
+        return self.target
+
+
+def analyses(runs: pd.DataFrame, memory: pd.DataFrame | None = None) -> Iterator[SectionAnalysis]:
+    """Yield the analysis of each of the `sections` of a study, without curves and step costs.
+
+    Args:
+        runs: The table `runs`.
+        memory: The side table `memory`, if it is at hand.
+    """
+    for section in sections(runs):
+        yield SectionAnalysis(section, memory=pd.DataFrame() if memory is None else memory)
