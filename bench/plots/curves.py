@@ -18,7 +18,7 @@ X_LABELS = {"step": "step", "epoch": "epoch", "train_time_s": "training time (s)
 
 
 Y_LABELS = {
-    "gap": "train loss above the lowest possible",
+    "gap": "train loss minus the lowest possible",
     "grad_norm": "norm of the gradient",
     "update_ratio": "norm of update / norm of weights",
     "distance": "distance from the start",

@@ -78,7 +78,7 @@ def trajectory_figure(
         bar.ax.yaxis.set_major_locator(LogTicks(numticks=8))
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         bar.ax.yaxis.set_minor_locator(NullLocator())
-        bar.set_label("value above the lowest", fontsize=12)
+        bar.set_label("value minus the lowest", fontsize=12)
         bar.ax.tick_params(labelsize=11)
     marks = {"start": START, "end": END}
     if (paths["status"] != "ok").any():

@@ -113,7 +113,7 @@ def defaults_figure(table: pd.DataFrame, palette: dict[str, Color]) -> Figure | 
     left.plot([], [], "o", color="0.35", markersize=9, label="tuned")
     right.axvline(1, color="0.5", linewidth=1)
     left.set_xlabel("final val loss, mean over seeds")
-    right.set_xlabel("tuned over default, paired")
+    right.set_xlabel("tuned / default, paired")
     for axis in (left, right):
         values = np.concatenate([line.get_xdata() for line in axis.lines]).astype(float)
         if (values[np.isfinite(values)] > 0).all():

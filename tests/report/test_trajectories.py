@@ -136,7 +136,7 @@ def test_paths_are_those_of_the_first_seed_in_the_order_asked_for(tmp_path: Path
         assert path["step"].tolist() == list(range(0, 101, 10))
         assert path["x"].iloc[0] == pytest.approx(START[0] + 0.3)
     text = (report(study) / "report.md").read_text()
-    assert "First seed of each." in text
+    assert "First seed of each optimizer." in text
 
 
 def test_the_surface_is_the_grid_that_was_written_whoever_wrote_it(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_thousands_of_points_make_a_small_figure_that_keeps_the_jumps() -> None:
 def test_one_seed_says_all_where_nothing_is_random(tmp_path: Path) -> None:
     both = [{"optimizer": "adam", "final_val_loss": 0.25}, {"optimizer": "sgd", "final_val_loss": 1e-9}]
     assert sentences.verdict(SectionAnalysis(section(make_study(tmp_path / "a", both)))) == (
-        "Nothing is random here, so one run of each says all. Final values, lowest first: sgd (1e-09), adam (0.25)."
+        "Nothing is random here, so one run of each is enough. Final values, lowest first: sgd (1e-09), adam (0.25)."
     )
     random = [row | {"model_options": "{}"} for row in both]
     assert "One seed cannot rank anything" in sentences.verdict(
