@@ -298,7 +298,7 @@ def test_why_a_claim_is_not_judged_is_said(found: Any) -> None:
     for claim, said in (
         ("3.a", "Tuned: not judged; it \\<never> is."),
         ("4", "The machine was busy while step times were measured"),
-        ("10", "What it would take: A GPU"),
+        ("10", "What a test would need: A GPU"),
         ("11", "Tuned: not judged; it is about the settings as given."),
         ("12", "As given: not judged; it is about all learning rates at once."),
         ("13", "As given: not judged; it compares what is not tuned with what is."),
@@ -380,7 +380,7 @@ def test_the_terminal_has_130_columns_and_every_claim(found: Any) -> None:
     lines = report_table.verdict_text(ledger, judged, table).splitlines()
     assert max(map(len, lines)) <= 130
     assert {line.split(" ")[0] for line in lines} >= set(ledger.claims)
-    assert lines[-1].startswith("In brackets: does the claim hold?")
+    assert lines[-1].startswith("In brackets: whether the claim holds.")
 
 
 @pytest.mark.parametrize("name", [path.name for path in CLAIMS_DIR.iterdir() if (path / "ledger.yaml").is_file()])
