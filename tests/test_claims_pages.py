@@ -301,7 +301,7 @@ def test_why_a_claim_is_not_judged_is_said(found: Any) -> None:
         ("10", "What a test would need: A GPU"),
         ("11", "Tuned: not judged; it is about the settings as given."),
         ("12", "As given: not judged; it is about all learning rates at once."),
-        ("13", "As given: not judged; it compares what is not tuned with what is."),
+        ("13", "As given: not judged; it compares untuned with tuned optimizers."),
         ("14", "Tuned: not judged; the learning rate does not change it."),
     ):
         assert said in sections(text)[claim_page.anchor(claim)], claim
