@@ -21,16 +21,18 @@ import pytest
 import yaml
 
 from bench.analysis.bounds import Sample
+from bench.claims import catalogue as catalogue_module
+from bench.claims.catalogue import LANGUAGES, catalogue
 from bench.claims.effects import evidence
 from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED, Evidence, NotMeasured, Pair
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.evaluate import FACT, UNTESTABLE, comparisons, verdicts
 from bench.claims.ledger import CLAIMS_DIR, Ledger, load
-from bench.claims.report import claim_page, forest
+from bench.claims.report import claim_page, forest, i18n
 from bench.claims.report import page as report_page
 from bench.claims.report import table as report_table
-from bench.claims.report.i18n import WORDS, Words, number
-from bench.claims.verdict import HOLDS, VERDICTS
+from bench.claims.report.i18n import Words, number
+from bench.claims.verdict import DIRECTIONS, HOLDS, VERDICTS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 INF = math.inf
@@ -55,9 +57,9 @@ SAMPLES: dict[tuple[str, str], Any] = {
     ("nadam", DEFAULT): Sample(near(1.0), np.full(10, INF)),
     ("nadam", TUNED): Sample(np.full(10, -INF), near(-1.0)),
     ("adamax", DEFAULT): Sample(np.full(10, -INF), np.full(10, INF)),
-    ("adamax", TUNED): NotMeasured("the machine was busy while step times were measured"),
-    ("muon", DEFAULT): NotMeasured("muon was not run", there=False),
-    ("muon", TUNED): NotMeasured("muon was not run", there=False),
+    ("adamax", TUNED): NotMeasured("step_times_contended"),
+    ("muon", DEFAULT): NotMeasured("not_run", there=False, side="muon"),
+    ("muon", TUNED): NotMeasured("not_run", there=False, side="muon"),
 }
 MEASURE = [{"quantity": "val_loss", "says": "less", "delta": 0.1}]
 COMMON: dict[str, Any] = {
@@ -296,10 +298,10 @@ def test_why_a_claim_is_not_judged_is_said(found: Any) -> None:
     for claim, said in (
         ("3.a", "Tuned: not judged; it \\<never> is."),
         ("4", "The machine was busy while step times were measured"),
-        ("10", "What it would take: A GPU"),
+        ("10", "What a test would need: A GPU"),
         ("11", "Tuned: not judged; it is about the settings as given."),
         ("12", "As given: not judged; it is about all learning rates at once."),
-        ("13", "As given: not judged; it compares what is not tuned with what is."),
+        ("13", "As given: not judged; it compares untuned with tuned optimizers."),
         ("14", "Tuned: not judged; the learning rate does not change it."),
     ):
         assert said in sections(text)[claim_page.anchor(claim)], claim
@@ -378,7 +380,7 @@ def test_the_terminal_has_130_columns_and_every_claim(found: Any) -> None:
     lines = report_table.verdict_text(ledger, judged, table).splitlines()
     assert max(map(len, lines)) <= 130
     assert {line.split(" ")[0] for line in lines} >= set(ledger.claims)
-    assert lines[-1].startswith("In brackets: does the claim hold?")
+    assert lines[-1].startswith("In brackets: whether the claim holds.")
 
 
 @pytest.mark.parametrize("name", [path.name for path in CLAIMS_DIR.iterdir() if (path / "ledger.yaml").is_file()])
@@ -547,18 +549,80 @@ def test_curves_are_medians_as_far_as_all_runs_came() -> None:
 # --- words ----------------------------------------------------------------------------------------------
 
 
-def test_both_languages_have_the_same_gaps() -> None:
-    for key, both in WORDS.items():
-        gaps = [sorted(name for _, name, _, _ in string.Formatter().parse(text) if name) for text in both]
-        assert gaps[0] == gaps[1] or key == "rule", key
-        letters = re.sub(r"\{\w+\}", "", both[1])
+EN, ZH = (catalogue(language) for language in LANGUAGES)
+
+CALLED = {"words", "self", "Words"}
+"""Names by which the pages call for a text."""
+
+
+def gaps(text: str) -> list[str]:
+    return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
+
+
+@pytest.mark.parametrize("group", ["words", "reasons"])
+def test_both_languages_have_the_same_keys_and_the_same_gaps(group: str) -> None:
+    assert list(EN[group]) == list(ZH[group])
+    for key, text in EN[group].items():
+        chinese = ZH[group][key]
+        assert gaps(text) == gaps(chinese), key
+        letters = re.sub(r"\{\w+\}", "", chinese)
         assert re.search(r"[\u4e00-\u9fff]", letters) or not re.search(r"[A-Za-z]{5,}", letters), key
+        assert not re.search(r"[\u4e00-\u9fff]", text), key
 
 
-def test_every_verdict_and_answer_has_words() -> None:
+def literals(folder: Path) -> set[str]:
+    """Every string in the sources and templates of a folder, docstrings apart."""
+    found = set()
+    for file in folder.rglob("*.py"):
+        tree = ast.parse(file.read_text())
+        statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in statements)
+        found |= {node.value for node in constants if isinstance(node.value, str)}
+    for template in folder.rglob("*.j2"):
+        found |= set(re.findall(r"words\(\"([^\"]+)\"[),]", template.read_text()))
+    return found
+
+
+def composed(folder: Path) -> list[re.Pattern[str]]:
+    """The keys that are put together where they are called for, such as `at default`, as patterns."""
+    found = set()
+    for file in folder.rglob("*.py"):
+        for call in (
+            node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call) and node.args
+        ):
+            looked_up = ast.unparse(call.func) in (*CALLED, "self._texts.get")
+            for node in ast.walk(call.args[0]) if looked_up else ():
+                if isinstance(node, ast.JoinedStr):
+                    parts = (str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+                    found.add("".join(parts))
+    for template in folder.rglob("*.j2"):
+        found |= {f"\0{end}" for end in re.findall(r"words\(\w+ ~ \"([^\"]+)\"\)", template.read_text())}
+    return [re.compile(re.escape(text).replace("\0", ".+").replace("\\.+", ".+")) for text in found]
+
+
+def test_every_word_is_used_and_every_one_that_is_called_for_is_there() -> None:
+    folder = Path(catalogue_module.__file__).parent
+    used, patterns = literals(folder), composed(folder)
+    assert {pattern.pattern for pattern in patterns} == {
+        r"at\ .+", r"says\ .+", r"tally\ .+", r".+\ means", r"optimizer\ .+",
+    }  # fmt: skip
+    for key in EN["words"]:
+        assert key in used or any(pattern.fullmatch(key) for pattern in patterns), key
+    for file in Path(i18n.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in CALLED and node.args:
+                key = node.args[0]
+                if isinstance(key, ast.Constant) and key.value not in LANGUAGES:
+                    given = {word.arg for word in node.keywords}
+                    assert set(gaps(EN["words"][key.value])) <= given or None in given, key.value
+
+
+def test_verdicts_answers_and_settings_have_words_and_their_meaning() -> None:
     for verdict in VERDICTS:
-        assert {verdict, f"{verdict} means"} <= set(WORDS)
-    assert set(HOLDS) <= set(WORDS)
+        assert {verdict, f"{verdict} means"} <= set(EN["words"])
+    assert set(HOLDS) <= set(EN["words"])
+    for direction in DIRECTIONS:
+        assert f"says {direction}" in EN["words"]
     for at in (DEFAULT, TUNED, RATES, MIXED, FACT, UNTESTABLE):
         assert Words("en").at(at) != Words("zh").at(at)
 
@@ -568,8 +632,8 @@ def test_an_unknown_language_is_refused() -> None:
         Words("fr")
 
 
-def reasons() -> list[str]:
-    """Every text of NotMeasured in the source, with a number where something is filled in."""
+def reasons() -> list[tuple[str, list[str]]]:
+    """The key of every NotMeasured in the source, and the names of the values that it gives."""
     effects = Path(evidence.__file__).parent
     calls = [
         node
@@ -577,20 +641,25 @@ def reasons() -> list[str]:
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "NotMeasured"
     ]
-    texts = []
-    for call in calls:
-        said = call.args[0]
-        if isinstance(said, ast.Constant):
-            texts.append(str(said.value))
-        elif isinstance(said, ast.JoinedStr):
-            texts.append("".join(str(part.value) if isinstance(part, ast.Constant) else "5" for part in said.values))
-    return texts
+    return [
+        (ast.literal_eval(call.args[0]), sorted(str(word.arg) for word in call.keywords if word.arg != "there"))
+        for call in calls
+    ]
 
 
-@pytest.mark.parametrize("reason", reasons())
-def test_why_something_was_not_measured_is_said_in_chinese(reason: str) -> None:
-    assert re.search(r"[\u4e00-\u9fff]", Words("zh").why(reason)), "bench.claims.report.i18n.REASONS lacks it"
-    assert Words("en").why(reason) == reason
+def test_every_reason_is_used() -> None:
+    assert {key for key, _ in reasons()} == set(EN["reasons"])
+
+
+@pytest.mark.parametrize(("key", "names"), reasons())
+def test_why_something_was_not_measured_is_said_in_both_languages(key: str, names: list[str]) -> None:
+    assert gaps(EN["reasons"][key]) == names
+    why = NotMeasured(key, **dict.fromkeys(names, "5"))
+    assert str(why) == why.text("en")
+    assert re.search(r"[\u4e00-\u9fff]", why.text("zh"))
+    for name in names:
+        assert "5" in why.text("en"), name
+        assert "5" in why.text("zh"), name
 
 
 def test_a_report_needs_neither_torch_nor_hydra() -> None:

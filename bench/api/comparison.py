@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import html
 import random
 import shutil
@@ -32,6 +31,10 @@ from bench.base.errors import UserError
 from bench.config.schema import Config
 from bench.execution.cell import run_cells
 from bench.execution.session import Session
+from bench.plots.curves import curves_figure
+from bench.plots.palette import colors
+from bench.plots.style import style
+from bench.report.study.render import write_report
 from bench.report.study.sentences import verdict
 from bench.report.study.tables import readable_summary
 from bench.report.terminal import summary_text
@@ -75,15 +78,12 @@ class Comparison:
         if x not in axes:
             raise UserError(f"x must be one of {', '.join(axes)}, got {x!r}; choose one of these")
         section = next(sections(self.runs))
-        with _drawing():
-            from bench.plots.curves import curves_figure
-            from bench.plots.style import colors
-
+        with suppress(ImportError):
+            plt.switch_backend(mpl.get_backend())  # a notebook's shows figures only once it has been loaded
+        with style():
             palette = colors(self.runs["optimizer"])
             shown = leaders(section.runs)
-            figure: Figure | None = curves_figure(section.runs, self.curves, shown, metric, x, palette)
-            if figure is not None:
-                plt.close(figure)
+            figure = curves_figure(section.runs, self.curves, shown, metric, x, palette)
         if figure is None:
             known = ", ".join(sorted(set(self.curves["metric"]))) or "none"
             raise UserError(f"metric must be one that was recorded ({known}), got {metric!r}; choose one of these")
@@ -101,10 +101,7 @@ class Comparison:
         Raises:
             OSError: The folder cannot be written.
         """
-        with _drawing():
-            from bench.report.study.render import write_report
-
-            write_report(tables.Study(self.runs, self.curves), self.path, Path(path))
+        write_report(tables.Study(self.runs, self.curves), self.path, Path(path))
         return Path(path) / "index.html"
 
     def __repr__(self) -> str:
@@ -250,24 +247,3 @@ def _left_as_found() -> Iterator[None]:
             torch.set_float32_matmul_precision(precision)
             for name, value in flags.items():
                 setattr(cudnn, name, value)
-
-
-@contextmanager
-def _drawing() -> Iterator[None]:
-    """Style matplotlib as reports do; leave it as it was afterwards."""
-    backend = mpl.get_backend()
-    with mpl.rc_context(_style()):
-        try:
-            yield
-        finally:
-            mpl.use(backend)  # which no context restores
-
-
-@functools.cache
-def _style() -> Any:
-    with suppress(ImportError):
-        plt.switch_backend(mpl.get_backend())  # a notebook's shows figures only once it has been loaded
-    with mpl.rc_context():
-        import bench.plots.style  # noqa: F401
-
-        return {key: value for key, value in mpl.rcParams.items() if key not in ("backend", "backend_fallback")}

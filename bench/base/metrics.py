@@ -89,7 +89,7 @@ METRICS: tuple[Metric, ...] = (
             Curve(
                 "update_ratio",
                 "norm of update / norm of weights",
-                "Norm of what a step changed, over the norm of the weights before it,",
+                "Norm of the update divided by the norm of the weights before it",
             ),
         ),
     ),

@@ -58,8 +58,8 @@ def comparisons(ledger: Ledger, evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         One row a comparison: claim, quantity, unit, says, delta (as in the claim), workload, a, b (or missing, where it
-        is a number), at, problem, reason (why there is no sample), and what `bench.claims.verdict.judge`
-        adds, with estimate, low and high in the quantity's unit: a ratio of a to b, or a less b.
+        is a number), at, problem, reason (why there is no sample), why (the same as a NotMeasured), and what
+        `bench.claims.verdict.judge` adds, with estimate, low and high in the quantity's unit: a ratio of a to b, or a less b.
     """
     rows: list[dict[str, Any]] = []
     for claim in ledger.claims.values():
@@ -83,6 +83,7 @@ def comparisons(ledger: Ledger, evidence: Evidence) -> pd.DataFrame:
         "at",
         "problem",
         "reason",
+        "why",
         "direction",
         "delta",
         "sample",
@@ -112,12 +113,13 @@ def _row(claim: Claim, measure: Measure, quantity: Quantity, pair: Pair) -> dict
         "sample": None,
         "problem": None,
         "reason": None,
+        "why": None,
         "test": json.dumps([measure.quantity, pair.workload, pair.at, sorted([pair.a, pair.b or ""]), measure.delta]),
     }
     try:
         sample = quantity.sample(pair)
     except NotMeasured as why:
-        return row | {"problem": str(why) if why.there else None, "reason": str(why)}
+        return row | {"problem": str(why) if why.there else None, "reason": str(why), "why": why}
     if claim.reference is not None:
         assert isinstance(sample, Sample)
         shift = math.log(claim.reference) if quantity.is_ratio else claim.reference

@@ -28,18 +28,6 @@ HOLDS = ("yes", "no", "unclear")
 """Whether what was said is so."""
 
 
-RULE = (
-    "A claim that rests on several comparisons is mixed if some support it and in others it does not hold. Otherwise it"
-    " has the verdict of those that are decided if they are at least half of those that were run, refuted counting"
-    " before no difference; else it cannot be told. A claim is a general statement: it holds only if it is supported,"
-    " and does not hold if it is refuted, makes no difference or is mixed, or if at least half of its comparisons show"
-    " that it does not hold there and none that it does; else that is unclear. A claim that something can be is"
-    " supported, and holds, if one of its comparisons supports it, and is refuted, and does not hold, if every one that"
-    " was run shows that it does not hold there; else it cannot be told."
-)
-"""How the verdict on a claim follows from its comparisons; `whole` and `whole_holds` carry it out."""
-
-
 def orient(direction: str) -> int:
     """Return 1 where more is what a claim of this direction says of a, else -1: the advantage is that times a less b.
 
@@ -209,7 +197,7 @@ RULES = ("everywhere", "somewhere")
 
 
 def whole(verdicts: Sequence[str], rule: str = "everywhere", holds: Sequence[str] = ()) -> str:
-    """Return the verdict on a claim from those on its comparisons, by RULE.
+    """Return the verdict on a claim from those on its comparisons, by `rule` in `locale/en.yaml`.
 
     Args:
         verdicts: Of VERDICTS but `mixed`, one a comparison.
@@ -247,7 +235,7 @@ def whole(verdicts: Sequence[str], rule: str = "everywhere", holds: Sequence[str
 
 
 def whole_holds(verdicts: Sequence[str], holds: Sequence[str], rule: str = "everywhere") -> str:
-    """Return whether a claim holds as a general statement, by RULE.
+    """Return whether a claim holds as a general statement, by `rule` in `locale/en.yaml`.
 
     Args:
         verdicts: Those on its comparisons.

@@ -99,8 +99,8 @@ class OptimizerConfig(Component):
     """An optimizer, which implementation of its step runs, what it needs beside gradients, and what is known of it.
 
     Attributes:
-        label: Its name in figures and reports; None: `name`.
-        colour: Its colour in figures; None: the next free one of the palette.
+        label: Its name in sentences of reports; None: `name`.
+        colour: Its colour in figures; None: one that belongs to its name.
         capabilities: None: those of the shipped config of the same class.
         search: Where a tuned sweep looks, by setting.
     """

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bench.plots.style import MAX_FAINT_RUNS, Color, line_styles, one_legend, panel_grid
+from bench.plots.palette import Color, line_styles
+from bench.plots.style import MAX_FAINT_RUNS, one_legend, panel_grid
 
 
 def bars_figure(
@@ -96,7 +97,7 @@ def targets_figure(
             draw_interval(axes[1], target.time_to_target_s, low, high, row, color)
         elif panels > 1:
             axes[1].plot([target.end_to_end_s], [row], "|", color=color, markersize=16, markeredgewidth=3)
-    labels = ["steps to the target", "steps × measured step time (s)" if measured else "end to end (s): ranks nothing"]
+    labels = ["steps to the target", "steps × measured step time (s)" if measured else "end to end (s), not ranked"]
     for axis, label in zip(axes, labels, strict=False):
         axis.set_yticks(range(len(series)), series if axis is axes[0] else [""] * len(series))
         axis.set_ylim(len(series) - 0.5, -0.5)
@@ -132,9 +133,15 @@ def profile_figure(profile: pd.DataFrame, palette: dict[str, Color]) -> Figure:
         steps = profile[profile["submission"] == name]
         # lines that run together stay apart by a hair
         axis.step(
-            steps["tau"], steps["share"] + 0.006 * number, dash, where="post", color=color, linewidth=2, label=name
+            steps["tau"],
+            steps["share"] + 0.006 * number,
+            linestyle=dash,
+            where="post",
+            color=color,
+            linewidth=2,
+            label=name,
         )
-    axis.set(xlabel="times the fastest (τ)", ylabel="share of workloads", ylim=(-0.03, 1.08))
+    axis.set(xlabel="multiple of the fastest (τ)", ylabel="share of workloads", ylim=(-0.03, 1.08))
     one_legend(figure, [axis])
     return figure
 
@@ -174,7 +181,9 @@ def pareto_figure(table: pd.DataFrame, x_label: str, y_label: str, palette: dict
             annotation_clip=False,
         )
     axis.plot([], [], "o", color="0.35", markersize=10, label="on the front")
-    axis.plot([], [], "o", color="white", markeredgecolor="0.35", markeredgewidth=2, markersize=10, label="not on it")
+    axis.plot(
+        [], [], "o", color="white", markeredgecolor="0.35", markeredgewidth=2, markersize=10, label="not on the front"
+    )
     axis.margins(x=0.18, y=0.15)
     axis.set(xlabel=x_label, ylabel=y_label)
     one_legend(figure, [axis])

@@ -10,7 +10,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from bench.analysis.memory import MEMORY_PARTS, memory_unit
-from bench.plots.style import Color, log_scale, one_legend, panel_grid
+from bench.plots.palette import Color
+from bench.plots.style import log_scale, one_legend, panel_grid
 
 MARKERS = {"forloop": "o", "foreach": "s", "fused": "D", "compiled": "^", "reference": "v", "own": "P"}
 
@@ -44,7 +45,7 @@ def step_cost_figure(costs: pd.DataFrame, palette: dict[str, Color]) -> Figure |
         right.scatter(sure["ratio"], y, marker=marker, c=shades, s=45, zorder=3)
     baseline = str(ok["baseline"].iloc[0]).replace("/", " ")
     left.set(xlabel="one optimizer step (µs)")
-    right.set(xlabel=f"times the step of {baseline}")
+    right.set(xlabel=f"step time relative to {baseline}")
     right.axvline(1, color="0.5", linewidth=1)
     for axis in (left, right):
         log_scale(axis.xaxis)

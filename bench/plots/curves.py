@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 
 from bench.analysis.comparisons import bands
 from bench.base.metrics import CURVES
-from bench.plots.style import Color, first_of_each, line_styles, log_scale, one_legend, panel_grid
+from bench.plots.palette import Color, line_styles
+from bench.plots.style import first_of_each, log_scale, one_legend, panel_grid
 
 X_LABELS = {"step": "step", "epoch": "epoch", "train_time_s": "training time (s)"}
 
 
 Y_LABELS = {
-    "gap": "train loss above the lowest possible",
+    "gap": "train loss minus the lowest possible",
     **{curve.name: curve.y_label for curve in CURVES},
 }
 
@@ -76,7 +77,7 @@ def curves_figure(
             color, dash = styles[str(name)]
             if (band["num_runs"] > 1).any():
                 axis.fill_between(band["x"], band["low"], band["high"], color=color, alpha=0.15, linewidth=0)
-            axis.plot(band["x"], band["median"], dash, color=color, linewidth=2, label=str(name), zorder=3)
+            axis.plot(band["x"], band["median"], linestyle=dash, color=color, linewidth=2, label=str(name), zorder=3)
         axis.set_xlabel(label)
         axis.set_ylabel(Y_LABELS.get(metric, f"{split} {metric}"))
         if metric != "accuracy" and (panel["value"] > 0).all():

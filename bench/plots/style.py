@@ -1,15 +1,12 @@
-"""Colours, dashes, scales and legends that all figures share."""
+"""Theme, panels, scales and legends that all figures share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.artist import Artist
@@ -18,47 +15,33 @@ from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-PALETTE = sns.color_palette("colorblind", 10)
-
-
-FIXED = {"adam": 0, "sgd": 1, "rmsprop": 2, "nadam": 4, "adamax": 9, "adadelta": 7}
-
-
-DASHES = ("-", "--", ":", "-.")
-
-
 MAX_FAINT_RUNS = 20
 """Of each series so many single seeds are drawn, or dots for them; medians and bands are over all."""
 
 
-sns.set_theme(
-    context="notebook",
-    style="whitegrid",
-    rc={"font.size": 13, "axes.labelsize": 13, "axes.titlesize": 14, "legend.fontsize": 12, "svg.hashsalt": "bench"},
-)
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw and save figures in the theme of reports; matplotlib's settings are restored afterwards.
 
+    It also decorates functions that draw.
 
-Color = tuple[float, float, float]
-
-
-def colors(optimizers: Iterable[str]) -> dict[str, Color]:
-    """A colour for each optimizer of a study: fixed for the six that ship, the other four in turn."""
-    free = [color for i, color in enumerate(PALETTE) if i not in FIXED.values()]
-    others = sorted(set(optimizers) - set(FIXED))
-    chosen = {name: free[i] if i < len(free) else (0.35, 0.35, 0.35) for i, name in enumerate(others)}
-    return chosen | {name: PALETTE[i] for name, i in FIXED.items()}
-
-
-def line_styles(runs: pd.DataFrame, series: Sequence[str], palette: dict[str, Color]) -> dict[str, tuple[Color, str]]:
-    """Colour by optimizer; dashes tell series of one optimizer apart."""
-    of = runs.drop_duplicates("series").set_index("series")["optimizer"]
-    seen: dict[str, int] = {}
-    styles = {}
-    for name in series:
-        optimizer = str(of[name])
-        styles[name] = (palette[optimizer], DASHES[seen.get(optimizer, 0) % len(DASHES)])
-        seen[optimizer] = seen.get(optimizer, 0) + 1
-    return styles
+    Examples:
+        >>> with style():
+        ...     figure, axes = panel_grid(2)
+        >>> len(axes)
+        2
+    """
+    theme = {
+        **sns.plotting_context("notebook"),
+        **sns.axes_style("whitegrid"),
+        "font.size": 13,
+        "axes.labelsize": 13,
+        "axes.titlesize": 14,
+        "legend.fontsize": 12,
+        "svg.hashsalt": "bench",
+    }
+    with mpl.rc_context(theme):
+        yield
 
 
 def first_of_each(runs: pd.DataFrame) -> pd.DataFrame:
@@ -69,10 +52,8 @@ def first_of_each(runs: pd.DataFrame) -> pd.DataFrame:
 
 def panel_grid(num: int) -> tuple[Figure, list[Axes]]:
     """Return a figure with so many panels side by side."""
-    figure, axes = plt.subplots(
-        1, num, figsize=(4.2 * num if num > 1 else 5.6, 3.8), layout="constrained", squeeze=False
-    )
-    return figure, list(axes[0])
+    figure = Figure(figsize=(4.2 * num if num > 1 else 5.6, 3.8), layout="constrained")
+    return figure, list(figure.subplots(1, num, squeeze=False)[0])
 
 
 class LogTicks(LogLocator):

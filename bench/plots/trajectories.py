@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,7 +16,8 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from bench.analysis.comparisons import lowest_point
-from bench.plots.style import Color, LogTicks, line_styles, one_legend
+from bench.plots.palette import Color, LineStyle, line_styles
+from bench.plots.style import LogTicks, one_legend
 
 MIN_PATH_MOVE = 0.002
 """Of the width of a figure: points of a path that lie closer together are one there."""
@@ -48,10 +48,9 @@ def trajectory_figure(
     single = len(series) <= MAX_OVERLAID
     columns = 1 if single else 2 if len(series) == 4 else 3
     rows = 1 if single else math.ceil(len(series) / columns)
-    figure, panels = plt.subplots(
-        rows, columns, figsize=(6.4, 5.6) if single else (3.3 * columns + 0.9, 3.2 * rows + 0.9), layout="constrained",
-        squeeze=False, sharex=True, sharey=True,
-    )  # fmt: skip
+    size = (6.4, 5.6) if single else (3.3 * columns + 0.9, 3.2 * rows + 0.9)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     axes = list(panels.flat)
     styles = line_styles(runs, series, palette)
     filled = None
@@ -79,7 +78,7 @@ def trajectory_figure(
         bar.ax.yaxis.set_major_locator(LogTicks(numticks=8))
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         bar.ax.yaxis.set_minor_locator(NullLocator())
-        bar.set_label("value above the lowest", fontsize=12)
+        bar.set_label("value minus the lowest", fontsize=12)
         bar.ax.tick_params(labelsize=11)
     marks = {"start": START, "end": END}
     if (paths["status"] != "ok").any():
@@ -128,11 +127,11 @@ def _contours(axis: Axes, grid: pd.DataFrame) -> ContourSet:
     return filled
 
 
-def _path(axis: Axes, path: pd.DataFrame, color: Color, dash: str, name: str, under: int) -> None:
+def _path(axis: Axes, path: pd.DataFrame, color: Color, dash: LineStyle, name: str, under: int) -> None:
     """One path; the more lie over it, the wider, so that it shows beside them."""
     points = _apart(path[["x", "y"]].to_numpy(float), MIN_PATH_MOVE * float(np.ptp(axis.get_xlim())))
     width = 2.0 + 1.2 * under
-    (line,) = axis.plot(points[:, 0], points[:, 1], dash, color=color, linewidth=width, label=name, zorder=4)
+    (line,) = axis.plot(points[:, 0], points[:, 1], linestyle=dash, color=color, linewidth=width, label=name, zorder=4)
     line.set_path_effects([Stroke(linewidth=width + 1.4, foreground="white"), Normal()])
     lost = path["status"].iloc[0] != "ok"
     axis.plot(*points[0], linestyle="none", zorder=7, **START)

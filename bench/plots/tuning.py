@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.plots.comparisons import draw_interval
-from bench.plots.style import DASHES, Color, log_scale, one_legend, panel_grid
+from bench.plots.palette import Color, styles_of
+from bench.plots.style import log_scale, one_legend, panel_grid
 
 
 def sensitivity_figure(
@@ -27,12 +28,11 @@ def sensitivity_figure(
     if table.empty:
         return None
     figure, (axis,) = panel_grid(1)
-    dashes: dict[str, int] = {}
+    settings = table[["setting", "optimizer"]].drop_duplicates()
+    styles = styles_of(settings.itertuples(index=False, name=None), palette)
     known = table["value"].dropna()
     for rank, ((optimizer, setting), group) in enumerate(table.groupby(["optimizer", "setting"], sort=False)):
-        dash = DASHES[dashes.setdefault(optimizer, 0) % len(DASHES)]
-        dashes[optimizer] += 1
-        color = palette[optimizer]
+        color, dash = styles[setting]
         axis.plot(group["lr"], group["value"], "o", linestyle=dash, color=color, label=setting, linewidth=2)
         axis.fill_between(group["lr"], group["low"], group["high"], color=color, alpha=0.15, linewidth=0)
         for basin in basins[(basins["optimizer"] == optimizer) & (basins["setting"] == setting)].itertuples():
@@ -113,7 +113,7 @@ def defaults_figure(table: pd.DataFrame, palette: dict[str, Color]) -> Figure | 
     left.plot([], [], "o", color="0.35", markersize=9, label="tuned")
     right.axvline(1, color="0.5", linewidth=1)
     left.set_xlabel("final val loss, mean over seeds")
-    right.set_xlabel("tuned over default, paired")
+    right.set_xlabel("tuned / default, paired")
     for axis in (left, right):
         values = np.concatenate([line.get_xdata() for line in axis.lines]).astype(float)
         if (values[np.isfinite(values)] > 0).all():

@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.plots.style import Color
+from bench.plots.palette import Color
 
 MAX_NARROW_INCHES = 9.0
 """Wider figures do not stand two in a row."""
@@ -134,7 +133,6 @@ class Sheet:
             figure.savefig(buffer, format="svg", metadata={"Date": None})
             figure.savefig(path.with_suffix(".png"), dpi=110)
             width, height = figure.get_size_inches()
-            plt.close(figure)
             path.with_suffix(".svg").write_bytes(buffer.getvalue())
             made.append(
                 Picture(

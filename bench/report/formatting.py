@@ -31,9 +31,9 @@ def bought_text(row: pd.Series) -> str:
     """Return the ratio of tuned to default loss as text, with its interval."""
     if pd.isna(row["ratio"]):
         lost = int(row["num_default_lost"])
-        return f"default lost {lost} run{'s' * (lost != 1)}" if lost else "—"
+        return f"{lost} default run{'s' * (lost != 1)} did not end ok" if lost else "—"
     interval = f"{row['ratio']:.3g} [{row['ratio_low']:.3g}, {row['ratio_high']:.3g}]"
-    return interval if row["significant"] else f"{interval} not told apart"
+    return interval if row["significant"] else f"{interval} (not significant)"
 
 
 def digits_text(value: float) -> str:
@@ -47,7 +47,9 @@ def ratio_text(row: Any) -> str:
         return "1"
     if not row.ranked:
         return "contended" if math.isnan(row.ratio) else f"{row.ratio:.3g} (not ranked)"
-    return f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]{'' if row.significant else ' not told apart'}"
+    return (
+        f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]{'' if row.significant else ' (not significant)'}"
+    )
 
 
 def aligned_table(table: pd.DataFrame) -> list[str]:

@@ -42,7 +42,7 @@ def _runs(num: int) -> str:
 
 
 def conclusion(found: TwoStudies, tolerance: float, fail_on: Sequence[str]) -> str:
-    """In a sentence or three: what got worse, and of what that cannot be told."""
+    """Return in a few sentences what got worse, and what is undecided."""
     table = found.comparisons
     percent = f"{100 * tolerance:.3g} %"
     said = []
@@ -59,13 +59,13 @@ def conclusion(found: TwoStudies, tolerance: float, fail_on: Sequence[str]) -> s
         if listed:
             said.append(f"{title}: {'; '.join(listed)}.")
     if not table["verdict"].isin(FAILURES).any():
-        said.append(f"Nothing is seen to be worse by more than {percent}.")
+        said.append(f"Nothing is significantly worse by more than {percent}.")
     unknown = table.loc[
         (table["verdict"] == "cannot tell") & table["quantity"].isin(fail_on), "quantity"
     ].value_counts()
     if len(unknown):
         counts = ", ".join(f"{QUANTITIES[str(name)]} of {count}" for name, count in unknown.items())
-        said.append(f"Cannot tell: {counts} of {table['cell_id'].nunique()} cells; more seeds would.")
+        said.append(f"Cannot tell: {counts} of {table['cell_id'].nunique()} cells; more seeds would decide.")
     missing = table.loc[table["verdict"].isna() & table["quantity"].isin(fail_on), "quantity"].value_counts()
     if len(missing):
         counts = ", ".join(f"{QUANTITIES[str(name)]} of {count}" for name, count in missing.items())
@@ -74,21 +74,21 @@ def conclusion(found: TwoStudies, tolerance: float, fail_on: Sequence[str]) -> s
 
 
 def method(found: TwoStudies, tolerance: float) -> list[str]:
-    """How the comparison was made, a sentence each."""
+    """Return how the comparison was made, a sentence each."""
     percent = f"{100 * tolerance:.3g} %"
     return [
         *found.notes,
         "Runs are paired by cell and seed; a ratio is B's over A's, its 95 % interval Student's t on the log-ratios, unadjusted.",
         f"Worse and better: beyond {percent} after Holm's correction over all comparisons of that quantity."
         f" No difference: the interval lies within {percent}.",
-        "Step times are end to end and not interleaved: whatever differed between the two measurements is in them, and their"
-        " interval does not hold it. Contended runs, and runs that had others beside them, are left out.",
+        "Step times are end to end and not interleaved: they include whatever else differed between the two measurements, which"
+        " their interval does not cover. Contended runs, and runs made side by side, are left out.",
         "Peak memory is that of the tensors, measured once a cell: a number without an interval.",
     ]
 
 
 def text(found: TwoStudies, names: tuple[str, str], tolerance: float, fail_on: Sequence[str]) -> str:
-    """The comparison for a terminal.
+    """Return the comparison for a terminal.
 
     Args:
         found: What `compare_studies` gave.

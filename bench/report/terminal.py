@@ -20,7 +20,7 @@ from bench.report.study.tables import (
 
 
 def summary_text(runs: pd.DataFrame, memory: pd.DataFrame) -> str:
-    """The summary of a study for a terminal.
+    """Return the summary of a study for a terminal.
 
     Args:
         runs: The table `runs`.
@@ -44,7 +44,7 @@ def summary_text(runs: pd.DataFrame, memory: pd.DataFrame) -> str:
 
 
 def step_cost_text(rows: pd.DataFrame) -> str:
-    """Step costs of one session for a terminal.
+    """Return the step costs of one session for a terminal.
 
     Args:
         rows: Rows of the side table `step_costs`, of one session.
@@ -55,8 +55,8 @@ def step_cost_text(rows: pd.DataFrame) -> str:
         lines += aligned_table(readable_step_costs(costs))
     parts = rule_and_implementation(rows)
     for kind, title in (
-        ("rule", f"The update rule: a step over {baseline_of(rows)}'s in the same implementation"),
-        ("implementation", "The implementation: a step by for-loop over the same optimizer's in"),
+        ("rule", f"Update rule: step time relative to {baseline_of(rows)} in the same implementation"),
+        ("implementation", "Implementation: step time of the for-loop relative to the same optimizer in"),
     ):
         table = readable_parts(parts, kind)
         if len(table):

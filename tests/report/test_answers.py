@@ -55,33 +55,35 @@ def test_the_winner_by_steps_with_ratio_and_interval() -> None:
         "To a validation loss of 0.5 (the median final one of b, the second lowest): adam needs the fewest steps"
         in said
     )
-    match = re.search(r"told apart from sgd \(([\d.]+) times as many, 95% interval ([\d.]+) to ([\d.]+)\)", said)
+    match = re.search(
+        r"significantly different from sgd \(([\d.]+) times as many, 95% interval ([\d.]+) to ([\d.]+)\)", said
+    )
     assert match is not None, said
     ratio, low, high = map(float, match.groups())
     assert ratio == pytest.approx((4 * 4 * 4 * 4 * 65 / 15) ** 0.2, rel=0.01)
     assert 1 < low < ratio < high
-    assert "nothing ranks by time; end to end, these runs took: adam 0.01 s, sgd 0.04 s." in said
+    assert "nothing is ranked by time; end to end, these runs took: adam 0.01 s, sgd 0.04 s." in said
 
 
 def test_what_cannot_be_told_apart_is_said() -> None:
     said = fast({"adam": [10, 30, 20, 15, 40], "sgd": [15, 20, 30, 20, 30]})
-    assert "cannot be told apart from" in said
-    assert "told apart from sgd (" not in said.replace("cannot be told apart", "")
+    assert "is not distinguishable from" in said
+    assert "significantly different from" not in said
 
 
 def test_steps_and_time_that_disagree_are_both_said() -> None:
     steps = {"adam": [10, 15, 10, 10, 15], "sgd": [20, 30, 20, 20, 35]}
     said = fast(steps, {"adam": 0.010, "sgd": 0.001})
-    assert "steps and time disagree. adam takes fewer steps than sgd, 0.485 times as many" in said
-    assert "4.85 times its time" in said
+    assert "steps and time disagree. adam takes fewer steps than sgd (0.485 times as many, " in said
+    assert "but more time (4.85 times as much, " in said
     agreed = fast(steps, {"adam": 0.001, "sgd": 0.001})
     assert "disagree" not in agreed
-    assert "adam needs the least time, told apart from sgd" in agreed
+    assert "adam needs the least time, significantly different from sgd" in agreed
 
 
 def test_runs_that_never_got_there_are_counted_and_have_no_interval() -> None:
     said = fast({"adam": [10, 15, 10, 10, 15], "sgd": [40, math.inf, 40, math.inf, 65]})
-    assert "Not all got there: sgd (3 of 5 seeds)." in said
+    assert "Not all runs reached the target: sgd (3 of 5 seeds)." in said
     assert "at least" in said
     assert "interval" not in said
     assert findings.how_fast(TARGET, *runs_and_curves({"adam": [math.inf] * 3, "sgd": [math.inf] * 3}), False) is None
@@ -89,15 +91,15 @@ def test_runs_that_never_got_there_are_counted_and_have_no_interval() -> None:
 
 def test_where_nothing_but_a_sign_test_can_compare_the_seeds_won_are_said() -> None:
     said = fast({"adam": [10, math.inf, 10, 10, 15], "sgd": [math.inf] * 5})
-    assert "cannot be told apart from sgd (adam first in 4 of 5 seeds)" in said
+    assert "is not distinguishable from sgd (adam first in 4 of 5 seeds)" in said
     said = fast({"adam": [10] * 8, "sgd": [math.inf] * 8})
-    assert "told apart from sgd (at least 10 times as many, adam first in 8 of 8 seeds)" in said
-    assert "cannot" not in said
+    assert "significantly different from sgd (at least 10 times as many, adam first in 8 of 8 seeds)" in said
+    assert "distinguishable" not in said
 
 
 def test_where_only_one_has_a_time_to_the_target_that_is_said() -> None:
     said = fast({"adam": [10, 15, 10], "sgd": [40, math.inf, 45]}, {"adam": 0.01, "sgd": 0.001})
-    assert "Nothing ranks by time, as fewer than two got there on all their seeds." in said
+    assert "Nothing is ranked by time, because fewer than two optimizers reached the target on all seeds." in said
     assert "least time" not in said
 
 
@@ -110,7 +112,7 @@ def test_memory_names_the_lowest_and_every_other(peaks: list[float]) -> None:
     table = pd.DataFrame({"series": [f"o{i}" for i in range(len(peaks))], "peak_mib": peaks})
     answer = findings.memory(table, "Peak memory in tensors")
     assert answer is not None
-    lowest, _, more = answer.text.partition("times as much")
+    lowest, _, more = answer.text.partition("relative to that")
     for name, peak in zip(table["series"], peaks, strict=True):
         if peak > 1.01 * min(peaks):
             assert name in more
@@ -123,7 +125,7 @@ def test_memory_that_is_alike_is_no_ranking() -> None:
     table = pd.DataFrame({"series": ["a", "b"], "peak_mib": [100.0, 100.5]})
     answer = findings.memory(table, "Peak memory in tensors")
     assert answer is not None
-    assert "alike for all to 1 %, 100 MiB" in answer.text
+    assert "the same for all to within 1 %, 100 MiB" in answer.text
     assert findings.memory(table.head(1), "Peak memory in tensors") is None
     assert findings.memory(table.assign(peak_mib=math.nan), "Peak memory in tensors") is None
 
@@ -147,12 +149,12 @@ def test_what_tuning_buys_and_whom_it_buys_nothing() -> None:
         "Tuning brings sgd to 0.1 times the final validation loss of its default (95% interval 0.0909 to 0.11)"
         in answer.text
     )
-    assert "cannot be told apart for adam (0.98)" in answer.text
+    assert "not distinguishable for adam (0.98)" in answer.text
     assert "worse than default for rmsprop (1.2)" in answer.text
     assert "did not end ok" not in answer.text
     fewer = findings.what_tuning_buys(against(("adam", 0.5, True)).assign(num_default_lost=2))
     assert fewer is not None
-    assert fewer.text.endswith("Without pairs of which a run did not end ok: adam.")
+    assert fewer.text.endswith("Pairs in which a run did not end ok are left out: adam.")
     assert findings.what_tuning_buys(against().reindex(columns=against(("a", 1.0, False)).columns)) is None
 
 
@@ -176,15 +178,15 @@ def test_trials_seeds_and_edges_are_said(tuned: Section) -> None:
     limits = findings.limits(SectionAnalysis(tuned))
     assert limits is not None
     assert limits.warns
-    assert "The best setting of sgd (lr high) lies at the edge of what was tried" in limits.text
-    assert "Not tuned alike" not in limits.text
+    assert "The best setting of sgd (lr high) lies on the boundary of the search range" in limits.text
+    assert "Unequal tuning" not in limits.text
 
 
 def test_unequal_budgets_are_said(tuned: Section) -> None:
     fewer = tuned.trials[~((tuned.trials["optimizer"] == "sgd") & (tuned.trials["trial"] > 2))]
     limits = findings.limits(SectionAnalysis(Section(tuned.title, tuned.runs, False, fewer, tuned.untuned)))
     assert limits is not None
-    assert "Not tuned alike: trials adam 6, nadam 6, rmsprop 6, sgd 3." in limits.text
+    assert "Unequal tuning, numbers of trials: adam 6, nadam 6, rmsprop 6, sgd 3." in limits.text
 
 
 def test_an_optimizer_of_which_no_trial_ended_ok_is_named(tuned: Section) -> None:
@@ -198,7 +200,7 @@ def test_an_optimizer_of_which_no_trial_ended_ok_is_named(tuned: Section) -> Non
     )
     limits = findings.limits(SectionAnalysis(section))
     assert limits is not None
-    assert "No trial ended ok, so that nothing of it ranks: nadam." in limits.text
+    assert "Not ranked, because no trial ended ok: nadam." in limits.text
 
 
 def test_unlike_ways_of_tuning_are_said(tuned: Section) -> None:
@@ -207,7 +209,7 @@ def test_unlike_ways_of_tuning_are_said(tuned: Section) -> None:
     section = Section(tuned.title, tuned.runs.assign(tuning=final), False, tuned.trials.assign(**other), tuned.untuned)
     limits = findings.limits(SectionAnalysis(section))
     assert limits is not None
-    assert f"Not tuned alike: adam ({TUNING})" in limits.text
+    assert f"Unequal tuning: adam ({TUNING})" in limits.text
     assert "sgd (random, 6 trials)." in limits.text
 
 
@@ -215,7 +217,7 @@ def test_defaults_say_that_they_are_untuned(study: Path) -> None:
     (default,) = (part for part in sections(tables.load(study).runs) if not part.tuned)
     fair = findings.how_fair(SectionAnalysis(default))
     assert fair is not None
-    assert fair.text == "Default settings, untuned; 5 seeds each. Tuned, the order can be another (sweep=tuned)."
+    assert fair.text == "Default settings, untuned; 5 seeds each. After tuning, the order may differ (sweep=tuned)."
     assert findings.limits(SectionAnalysis(default)) is None
 
 
@@ -228,7 +230,7 @@ def test_lost_runs_and_settings_tried_by_hand_are_said() -> None:
     section = Section("t", pd.DataFrame(runs), False)
     limits = findings.limits(SectionAnalysis(section))
     assert limits is not None
-    assert "Not tried alike: settings adam 2, sgd 1." in limits.text
+    assert "Unequal numbers of settings tried: adam 2, sgd 1." in limits.text
     assert "have no final loss: sgd 0.1 1 of 2." in limits.text
     assert findings.setting(SectionAnalysis(section)) == "Settings given by hand, tried: adam 2, sgd 1; 2 seeds each."
 
@@ -236,14 +238,14 @@ def test_lost_runs_and_settings_tried_by_hand_are_said() -> None:
 def test_three_to_six_answers_each_with_its_table(study: Path, tmp_path: Path) -> None:
     write_report(tables.load(study), study, tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
-    short = text[text.index("**In short**") : text.index("\n## ")]
+    short = text[text.index("**Summary**") : text.index("\n## ")]
     told = [line for line in short.splitlines() if line.startswith("- ")]
     assert 3 <= len(told) - 1 <= 6, "those of the tuned section, and one of the defaults"
     for line in told:
         (anchor,) = re.findall(r"\(#([^)]+)\)", line)
         assert f'<a id="{anchor}"></a>' in text, line
     assert "Lowest final validation loss: adam." in told[0]
-    assert "sgd, 20 MiB; times as much: rmsprop 1.5" in short
+    assert "sgd, 20 MiB; relative to that: rmsprop 1.5 times" in short
     ratio = tuning.defaults_against_tuned(next(p for p in sections(tables.load(study).runs) if p.tuned))
     sgd = ratio.set_index("optimizer").loc["sgd", "ratio"]
     assert f"Tuning brings sgd to {sgd:.3g} times" in short
@@ -253,7 +255,7 @@ def test_over_several_workloads_with_the_order_when_one_is_left_out() -> None:
     times = pd.DataFrame({"x": [1.0, 2.0, 8.0], "y": [1.0, 2.0, 4.0], "z": [2.0, 1.0, 9.0]}, index=["a", "b", "c"])
     answer = findings.overall(times, "steps")
     assert answer is not None
-    assert answer.text.startswith("Over 3 workloads, by steps to each one's target")
+    assert answer.text.startswith("Scores over 3 workloads, by steps to the target of each")
     # a: ratios 1 1 2, so (3 + 3 + 2) / 9; b: 2 2 1, so (2 + 2 + 3) / 9
     assert "a 0.89 (" in answer.text
     assert "b 0.78 (" in answer.text
@@ -265,7 +267,7 @@ def test_of_two_optimizers_none_can_be_left_out() -> None:
     times = pd.DataFrame({"x": [1.0, 2.0], "y": [1.0, 2.5], "z": [2.0, 1.0]}, index=["a", "b"])
     answer = findings.overall(times, "steps")
     assert answer is not None
-    assert answer.text.endswith(" (never within 4 times of it): a 0.89, b 0.72.")
+    assert answer.text.endswith(" (never within a factor of 4 of the fastest): a 0.89, b 0.72.")
 
 
 def test_an_optimizer_that_was_not_run_everywhere_is_named() -> None:
@@ -274,10 +276,10 @@ def test_an_optimizer_that_was_not_run_everywhere_is_named() -> None:
     )
     answer = findings.overall(times, "steps")
     assert answer is not None
-    assert "Not run there, which counts as never getting there: c on 2 of 3." in answer.text
+    assert "Not run on some, which counts as never reaching the target: c on 2 of 3." in answer.text
     whole = findings.overall(times.fillna(math.inf), "steps")
     assert whole is not None
-    assert "Not run there" not in whole.text
+    assert "Not run on some" not in whole.text
 
 
 def test_of_many_workloads_the_first_screen_says_settings_and_limits(tmp_path: Path) -> None:
@@ -289,8 +291,8 @@ def test_of_many_workloads_the_first_screen_says_settings_and_limits(tmp_path: P
     write(study, "sgd", 1e-3, 3, workload_id="w", status="diverged", num_steps=10)
     write_report(tables.load(study), study, tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
-    short = text[text.index("**In short**") : text.index("\n## ")]
-    assert short.count("Settings given by hand, 1 of each optimizer;") == 3
+    short = text[text.index("**Summary**") : text.index("\n## ")]
+    assert short.count("Settings given by hand, 1 for each optimizer;") == 3
     assert "and have no final loss: sgd 1 of 4." in short
     assert "left out" not in short
     assert "without adam" not in text
@@ -301,7 +303,7 @@ def test_an_order_that_depends_on_who_takes_part_is_said() -> None:
     times = pd.DataFrame({"x": [1.0, 1.8, 9.0], "y": [1.0, 1.8, 9.0], "z": [20.0, 6.0, 1.0]}, index=["a", "b", "c"])
     answer = findings.overall(times, "time")
     assert answer is not None
-    assert "The order depends on who takes part: without c, b passes a" in answer.text
+    assert "The order depends on which optimizers take part: without c, b ranks above a" in answer.text
 
 
 def test_who_ends_lowest_is_said_of_whom_it_is_true() -> None:
@@ -316,13 +318,14 @@ def test_who_ends_lowest_is_said_of_whom_it_is_true() -> None:
 
     lost = math.nan
     three = {"adam": [0.5, 0.51, 0.52], "sgd": [0.2, 0.21, lost]}
-    assert verdict(three).startswith("Lowest final validation loss of those whose runs all ended ok: adam.")
+    assert verdict(three).startswith("Lowest final validation loss among those whose runs all ended ok: adam.")
     assert verdict({"adam": [0.5, 0.51, lost], "sgd": [0.2, 0.21, lost]}).startswith(
         "Lowest final validation loss, over the runs that ended ok: sgd."
     )
     said = verdict({"adam": [0.1], "sgd": [0.2, 0.21, 0.22], "rmsprop": [0.3, 0.31, 0.32]})
     assert (
-        said == "Lowest final validation loss: adam. Not compared with it, for want of two paired seeds: sgd, rmsprop."
+        said
+        == "Lowest final validation loss: adam. Not compared with it, because fewer than two seeds are paired: sgd, rmsprop."
     )
 
 
@@ -332,5 +335,5 @@ def test_a_sweep_that_was_interrupted_before_its_final_runs_is_reported(tmp_path
         write(study, "adam", lr, 0, stage="tune", trial=trial, tuning=TUNING)
     write_report(tables.load(study), study, tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "Nothing was repeated on fresh seeds yet" in text
-    assert "Tuned, 2 trials each; nothing repeated yet." in text
+    assert "No trial was repeated on fresh seeds yet" in text
+    assert "Tuned, 2 trials each; not repeated yet." in text

@@ -74,7 +74,7 @@ def column(page: Page, table: str, number: int) -> list[str]:
 
 
 def test_a_click_sorts_numbers_as_numbers_and_back(page: Page) -> None:
-    table = "[aria-label^='Table Every run'] table"
+    table = "[aria-label^='Table All runs'] table"
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
     heads = page.locator(f"{table} >> nth=0 >> thead th")
     names = heads.all_inner_texts()
@@ -169,4 +169,4 @@ def test_headings_and_tables_say_what_they_are(page: Page) -> None:
     assert page.locator("table:not(:has(caption))").count() == 0
     assert page.locator("th:not([scope])").count() == 0
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the answers"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the summary"

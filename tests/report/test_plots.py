@@ -11,11 +11,11 @@ from made_up import row
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bench.plots import comparisons, style, tuning
+from bench.plots import comparisons, palette, style, tuning
 from bench.plots import curves as plots_curves
 
 NAMES = ["adam", "sgd"]
-PALETTE = style.colors(NAMES)
+PALETTE = palette.colors(NAMES)
 
 
 def lines(figure: Figure, marker: str, panel: int = 0) -> list[tuple[float, ...]]:
@@ -58,7 +58,7 @@ def test_a_censored_run_is_an_open_arrow_at_the_steps_it_had() -> None:
 def test_end_to_end_times_say_that_they_rank_nothing() -> None:
     figure = comparisons.targets_figure(EACH, targets(), PALETTE, False)
     assert figure is not None
-    assert figure.axes[1].get_xlabel() == "end to end (s): ranks nothing"
+    assert figure.axes[1].get_xlabel() == "end to end (s), not ranked"
     assert lines(figure, "D", 1) == []
     assert comparisons.targets_figure(EACH.assign(reached=False), targets(), PALETTE, False) is None
 

@@ -237,13 +237,14 @@ def test_verdicts() -> None:
         == "One seed cannot rank anything: run several, for example seeds=[0,1,2]."
     )
     apart = section(make_runs(*seeds("adam", [0.1, 0.101, 0.1]), *seeds("sgd", [0.2, 0.202, 0.201])))
-    assert "Lowest final validation loss: adam. Told apart from it over 3 paired seeds: sgd (2" in sentences.verdict(
-        SectionAnalysis(apart)
+    assert (
+        "Lowest final validation loss: adam. Significantly different from it (3 paired seeds): sgd (2"
+        in sentences.verdict(SectionAnalysis(apart))
     )
     together = section(make_runs(*seeds("adam", [0.1, 0.3, 0.2]), *seeds("sgd", [0.3, 0.1, 0.25])))
-    assert "Cannot be told apart from it over 3 paired seeds: " in sentences.verdict(SectionAnalysis(together))
+    assert "Not distinguishable from it (3 paired seeds): " in sentences.verdict(SectionAnalysis(together))
     alone = section(make_runs(*seeds("adam", [0.1, 0.3])))
-    assert "stands alone" in sentences.verdict(SectionAnalysis(alone))
+    assert "is the only optimizer so far" in sentences.verdict(SectionAnalysis(alone))
     lost = make_runs(*seeds("adam", [0.1]))
     lost["status"] = "failed"
     assert "No run ended ok" in sentences.verdict(SectionAnalysis(section(lost)))

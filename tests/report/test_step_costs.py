@@ -14,7 +14,7 @@ import scipy.stats
 from bench import tables
 from bench.analysis import memory, step_costs, targets
 from bench.plots import costs as plots_costs
-from bench.plots import style
+from bench.plots.palette import colors
 from bench.report import terminal
 from bench.report.study import tables as study_tables
 from bench.tables.frames import typed_frame
@@ -106,7 +106,7 @@ def test_contended_replicates_rank_nothing() -> None:
     assert "(not ranked)" in shown.loc["adam", "× sgd forloop"]
     rows["timing_quality"] = "contended"
     assert terminal.step_cost_text(rows)
-    assert plots_costs.step_cost_figure(step_costs.step_costs(rows), style.colors(["adam", "sgd"])) is not None
+    assert plots_costs.step_cost_figure(step_costs.step_costs(rows), colors(["adam", "sgd"])) is not None
 
 
 def test_rule_and_implementation_come_apart() -> None:

@@ -17,7 +17,8 @@ from bench import tables
 from bench.analysis import comparisons, sections
 from bench.analysis.section import SectionAnalysis
 from bench.plots import curves as plots_curves
-from bench.plots import style, trajectories
+from bench.plots import trajectories
+from bench.plots.palette import colors
 from bench.report import formatting
 from bench.report.study import sentences
 from bench.report.study import tables as study_tables
@@ -135,7 +136,7 @@ def test_paths_are_those_of_the_first_seed_in_the_order_asked_for(tmp_path: Path
         assert path["step"].tolist() == list(range(0, 101, 10))
         assert path["x"].iloc[0] == pytest.approx(START[0] + 0.3)
     text = (report(study) / "report.md").read_text()
-    assert "First seed of each." in text
+    assert "First seed of each optimizer." in text
 
 
 def test_the_surface_is_the_grid_that_was_written_whoever_wrote_it(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_up_to_three_paths_share_a_panel_and_more_have_one_each_over_the_same_ax
     runs = section(study).runs
     paths = comparisons.paths(runs, tables.load_side(study, "trajectories"), [f"o{i}" for i in range(num)])
     grid = comparisons.surface(tables.load_side(study, "surfaces"), "w")
-    figure = trajectories.trajectory_figure(runs, paths, grid, style.colors(runs["optimizer"]))
+    figure = trajectories.trajectory_figure(runs, paths, grid, colors(runs["optimizer"]))
     assert figure is not None
     found = lines(figure)
     assert len(found) == panels
@@ -185,7 +186,7 @@ def test_a_path_keeps_its_colour_and_a_lost_one_is_marked_and_said(tmp_path: Pat
     runs = section(study).runs
     paths = comparisons.paths(runs, tables.load_side(study, "trajectories"), ["adam", "sgd"])
     assert "sgd diverged at (1, 1)" in sentences.path_words(paths)
-    palette = style.colors(["adam", "sgd"])
+    palette = colors(["adam", "sgd"])
     figure = trajectories.trajectory_figure(runs, paths, None, palette)
     assert figure is not None
     by_name = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
@@ -233,7 +234,7 @@ def test_thousands_of_points_make_a_small_figure_that_keeps_the_jumps() -> None:
 def test_one_seed_says_all_where_nothing_is_random(tmp_path: Path) -> None:
     both = [{"optimizer": "adam", "final_val_loss": 0.25}, {"optimizer": "sgd", "final_val_loss": 1e-9}]
     assert sentences.verdict(SectionAnalysis(section(make_study(tmp_path / "a", both)))) == (
-        "Nothing is random here, so one run of each says all. Final values, lowest first: sgd (1e-09), adam (0.25)."
+        "Nothing is random here, so one run of each is enough. Final values, lowest first: sgd (1e-09), adam (0.25)."
     )
     random = [row | {"model_options": "{}"} for row in both]
     assert "One seed cannot rank anything" in sentences.verdict(
@@ -303,7 +304,7 @@ def test_a_loss_over_any_number_of_decades_has_numbers_on_its_axis(tmp_path: Pat
     curves = tables.load(study).curves
     curves.loc[curves["step"] == 100, "value"] = low
     runs = section(study).runs
-    figure = plots_curves.curves_figure(runs, curves, ["adam"], "loss", "step", style.colors(["adam"]))
+    figure = plots_curves.curves_figure(runs, curves, ["adam"], "loss", "step", colors(["adam"]))
     assert figure is not None
     for axis in figure.axes:
         ticks = [tick for tick in axis.get_yticks() if axis.get_ylim()[0] <= tick <= axis.get_ylim()[1]]
@@ -320,7 +321,7 @@ def test_metrics_on_request_have_a_figure_each(tmp_path: Path) -> None:
         assert f"](figures/{name}.svg)" in (out / "report.md").read_text()
     runs = section(study).runs
     figure = plots_curves.curves_figure(
-        runs, tables.load(study).curves, ["adam"], "grad_norm", "step", style.colors(["adam"])
+        runs, tables.load(study).curves, ["adam"], "grad_norm", "step", colors(["adam"])
     )
     assert figure is not None
     (axis,) = figure.axes

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.analysis.bounds import Sample
 from bench.analysis.quality import enough_undisturbed, is_undisturbed
+from bench.claims.catalogue import catalogue
 
 DEFAULT, TUNED, RATES = "default", "tuned", "rates"
 """Why a run was made: at a side's settings, with the best learning rate of equally many trials, at every rate."""
@@ -39,15 +40,28 @@ COLUMNS = [
 
 
 class NotMeasured(Exception):
-    """Say why a quantity cannot be taken from these tables.
+    """Say why these tables do not give a quantity.
 
-    Attributes:
-        there: Whether runs are there all the same, so that it cannot be told; otherwise it was not run.
+    Args:
+        key: Why: a key of the reasons in `bench.claims.catalogue`.
+        there: Whether there are runs nevertheless, so that the verdict is "cannot tell"; otherwise it is "not run".
+        values: What the reason has in its braces.
+
+    Examples:
+        >>> why = NotMeasured("not_run", there=False, side="adam")
+        >>> str(why)
+        'adam was not run'
+        >>> why.text("zh")
+        'adam 未运行'
     """
 
-    def __init__(self, why: str, there: bool = True) -> None:
-        super().__init__(why)
-        self.there = there
+    def __init__(self, key: str, there: bool = True, **values: object) -> None:
+        self.key, self.there, self.values = key, there, values
+        super().__init__(self.text("en"))
+
+    def text(self, language: str) -> str:
+        """Return the reason in a language, such as "en"."""
+        return catalogue(language)["reasons"][self.key].format(**self.values)
 
 
 @dataclass(frozen=True)
@@ -91,10 +105,10 @@ class Evidence:
         """
         runs = self._sides.get((workload, side, at))
         if runs is None or runs.empty:
-            raise NotMeasured(f"{side} was not run", there=False)
+            raise NotMeasured("not_run", there=False, side=side)
         lost = runs[~runs["status"].isin(ENDED)]
         if len(lost) and len(lost) == len(runs):
-            raise NotMeasured(f"no run of {side} ended: {lost['reason'].iloc[0]}")
+            raise NotMeasured("no_run_ended", side=side, reason=lost["reason"].iloc[0])
         return runs[runs["status"].isin(ENDED)].sort_values("seed", kind="stable")
 
 
@@ -146,7 +160,7 @@ def bounds_between(a: Bounds, b: Bounds) -> Sample:
     high = np.subtract(*common_seeds(a[1], b[0]))
     usable = ~(np.isnan(low) | np.isnan(high))
     if usable.sum() < 2:
-        raise NotMeasured("fewer than two seeds have it on both sides")
+        raise NotMeasured("too_few_common_seeds")
     return Sample(low[usable], high[usable])
 
 
@@ -158,7 +172,7 @@ def sample_of(differences: np.ndarray) -> Sample:
     """
     differences = differences[np.isfinite(differences)]
     if len(differences) < 2:
-        raise NotMeasured("fewer than two seeds have it on both sides")
+        raise NotMeasured("too_few_common_seeds")
     return Sample(differences, differences)
 
 
@@ -175,21 +189,18 @@ def column_of(name: str, scale: float = 1.0, log: bool = True) -> Callable[[Pair
             by_seed = runs.set_index("seed")
             diverged = (by_seed["status"] == "diverged").to_numpy(bool)
             if name not in runs or (by_seed.loc[~diverged, name].isna().all() and not diverged.all()):
-                raise NotMeasured(f"{name} was not recorded", there=False)
+                raise NotMeasured("not_recorded", there=False, column=name)
             values = by_seed[name].astype(float)
             unknown = diverged & (values.isna().to_numpy(bool) | ("at_best_val" not in name))
             least = by_seed["first_train_loss"].astype(float) if "loss" in name else 0.0 * values.fillna(0.0)
             low = values.where(~unknown, least)
             high = values.where(~unknown, math.inf if "loss" in name else 1.0)
             if log and (low <= 0).any():
-                raise NotMeasured(f"{name} is 0 in some run, so that it has no ratio")
+                raise NotMeasured("no_ratio", column=name)
             bounds.append((np.log(low), np.log(high)) if log else (scale * low, scale * high))
         return bounds_between(*bounds)
 
     return sample
-
-
-BUSY = "the machine was busy, or runs were made side by side, while it was measured"
 
 
 def undisturbed(runs: pd.DataFrame) -> pd.DataFrame:
@@ -199,5 +210,5 @@ def undisturbed(runs: pd.DataFrame) -> pd.DataFrame:
         NotMeasured: They are too few, see `enough_undisturbed`.
     """
     if not enough_undisturbed(runs):
-        raise NotMeasured(BUSY)
+        raise NotMeasured("contended")
     return runs[is_undisturbed(runs)]

@@ -18,7 +18,7 @@ def _rates(pair: Pair, side: str) -> pd.DataFrame:
     loss = runs["final_val_loss"].astype(float).where(runs["status"] == "ok", math.inf)
     table = runs.assign(value=loss, lr=runs["lr"].astype(float))[["seed", "lr", "value"]]
     if not (np.isfinite(table["value"]) & (table["value"] > 0)).groupby(table["seed"]).any().all():
-        raise NotMeasured("every run of a seed diverged")
+        raise NotMeasured("seed_diverged")
     return table
 
 
@@ -84,7 +84,7 @@ def rate_matters(pair: Pair) -> Sample:
         found.append(math.log(bound / loss[best]))
         high.append(math.inf if math.isinf(mildest) else found[-1])
     if len(found) < 2:
-        raise NotMeasured("no learning rate a decade off the best was tried")
+        raise NotMeasured("no_rate_a_decade_off")
     return Sample(np.array(found), np.array(high))
 
 
@@ -102,6 +102,6 @@ def best_of_three(pair: Pair) -> Sample:
 def _expected_best(losses: np.ndarray) -> float:
     """Return the expected lowest of three of these; a run that diverged counts as no better than any that did not."""
     if len(losses) < 3:
-        raise NotMeasured("fewer than three learning rates were tried")
+        raise NotMeasured("too_few_rates")
     finite = losses[np.isfinite(losses)]
     return float(best_of_k(np.where(np.isfinite(losses), losses, finite.max()), [3])["expected"].iloc[0])

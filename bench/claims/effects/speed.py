@@ -27,7 +27,7 @@ def _target(pair: Pair) -> float:
         return pair.target
     medians = [runs["final_val_loss"].astype(float).median() for runs in pair.sides()]
     if not np.isfinite(medians).all():
-        raise NotMeasured("no run of one side ended with a validation loss")
+        raise NotMeasured("no_validation_loss")
     return float(max(medians))
 
 
@@ -78,7 +78,7 @@ def _reached(
             scale = evaluations.clip(lower=1.0).to_numpy()
             low, high = low * scale, high * scale
         if (low <= 0).any():
-            raise NotMeasured(f"the target, {target:g}, was reached before training")
+            raise NotMeasured("target_reached_at_start", target=f"{target:g}")
         index = each["seed"].astype(int).to_numpy()
         bounds.append((pd.Series(np.log(low), index), pd.Series(np.log(high), index)))
     return bounds_between(*bounds)
@@ -110,8 +110,8 @@ def _sessions(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> np.n
         first, second = common_seeds(*logs)
         return np.asarray(first - second)
     if is_timed(costs, wanted):
-        raise NotMeasured("the machine was busy while step times were measured")
-    raise NotMeasured("step times were not measured", there=False)
+        raise NotMeasured("step_times_contended")
+    raise NotMeasured("step_times_not_measured", there=False)
 
 
 def _step_time_ratio(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> tuple[float, float, float]:

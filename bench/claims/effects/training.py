@@ -17,7 +17,7 @@ def peak_memory(pair: Pair) -> Sample:
     for runs in pair.sides():
         known = runs["peak_tensors_mib"].dropna()
         if known.empty:
-            raise NotMeasured("memory was not measured", there=False)
+            raise NotMeasured("memory_not_measured", there=False)
         values.append(math.log(float(known.iloc[0])))
     difference = np.array([values[0] - values[1]])
     return Sample(difference, difference, exact=True)
@@ -27,7 +27,7 @@ def latency(pair: Pair) -> Sample:
     """Compare the time of a forward pass of the trained model for one example."""
     sides = [undisturbed(runs).set_index("seed") for runs in pair.sides()]
     if any("latency_ms" not in runs or runs["latency_ms"].isna().all() for runs in sides):
-        raise NotMeasured("latency_ms was not recorded", there=False)
+        raise NotMeasured("not_recorded", there=False, column="latency_ms")
     first, second = common_seeds(*(np.log(runs["latency_ms"].astype(float)) for runs in sides))
     return sample_of(first - second)
 
@@ -59,7 +59,7 @@ def roughness(pair: Pair) -> Sample:
         if len(rough) == 2 and min(rough) > 0:
             differences.append(math.log(rough[0]) - math.log(rough[1]))
     if len(differences) < 2:
-        raise NotMeasured(f"the two do not pass through the same losses for {ROUGH_POINTS} points of their curves")
+        raise NotMeasured("too_few_common_losses", points=ROUGH_POINTS)
     return sample_of(np.array(differences))
 
 
@@ -72,16 +72,14 @@ def seed_spread(pair: Pair) -> Spread:
     values = []
     for runs in pair.sides():
         if (runs["status"] == "diverged").any():
-            raise NotMeasured("some run diverged, so that the spread over seeds has no number")
+            raise NotMeasured("spread_of_diverged")
         fall = runs["first_train_loss"].astype(float) / runs["final_val_loss"].astype(float)
         if fall.median() < LEAST_FALL:
-            raise NotMeasured(
-                "one side hardly trained: its loss fell by less than a fifth, so that its spread says nothing"
-            )
+            raise NotMeasured("hardly_trained")
         losses = runs["final_val_loss"].astype(float).to_numpy()
         values.append(np.log(losses[losses > 0]))
     if min(map(len, values)) < 3:
-        raise NotMeasured("fewer than three seeds ended")
+        raise NotMeasured("too_few_seeds_ended")
     return Spread(*values)
 
 
@@ -97,7 +95,7 @@ def gradient_reach(pair: Pair) -> Sample:
         both = first.merge(last, on=["run_id", "step"], suffixes=("_first", "_last"))
         both = both[(both["value_first"] > 0) & (both["value_last"] > 0)]
         if both.empty:
-            raise NotMeasured("gradients of single layers were not recorded", there=False)
+            raise NotMeasured("layer_gradients_not_recorded", there=False)
         logs = np.log(both["value_first"].astype(float)) - np.log(both["value_last"].astype(float))
         means = logs.groupby(both["run_id"]).mean()
         seeds = runs.set_index("run_id")["seed"].astype(int)
@@ -111,7 +109,7 @@ def generalization_gap(pair: Pair) -> Sample:
     gaps = []
     for runs in pair.sides():
         if (runs["status"] == "diverged").any():
-            raise NotMeasured("some run diverged, so that it has no loss at the end")
+            raise NotMeasured("no_loss_at_end")
         ok = runs[runs["status"] == "ok"].set_index("seed")
         gaps.append(ok["final_test_loss"].astype(float) - ok["final_train_loss"].astype(float))
     first, second = common_seeds(*gaps)
@@ -125,7 +123,7 @@ def untuned_choice(pair: Pair) -> Sample:
     several = pd.concat(sides, ignore_index=True)
     ended = several[several["status"] == "ok"].astype({"best_val_loss": float}).dropna(subset=["best_val_loss"])
     if ended.empty:
-        raise NotMeasured("no run of the untuned optimizers ended ok")
+        raise NotMeasured("untuned_not_ok")
     chosen = ended.loc[ended.groupby("seed")["best_val_loss"].idxmin()].set_index("seed")
     tuned = pair.evidence.of(pair.workload, pair.b, TUNED)
     tuned = tuned[tuned["status"] == "ok"].set_index("seed")
@@ -137,6 +135,6 @@ def loss_fall(pair: Pair) -> Sample:
     """Divide the training loss of the first step by that at the end."""
     runs = pair.evidence.of(pair.workload, pair.a, pair.at)
     if (runs["status"] == "diverged").any():
-        raise NotMeasured("some run diverged, so that it has no loss at the end")
+        raise NotMeasured("no_loss_at_end")
     ok = runs[runs["status"] == "ok"]
     return sample_of(np.log(ok["first_train_loss"].astype(float)) - np.log(ok["final_train_loss"].astype(float)))

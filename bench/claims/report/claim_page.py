@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -260,7 +259,7 @@ def readable_comparisons(lines: pd.DataFrame, words: Words) -> pd.DataFrame:
 
 def _note(row: Any, words: Words) -> str:
     if isinstance(row.problem, str) and row.problem:
-        return words.first(words.why(row.problem))
+        return words.first(row.why.text(words.language))
     if row.alone != row.verdict:
         return words("alone", verdict=words(row.alone))
     return ""
@@ -296,7 +295,6 @@ def _saved(name: str, figure: Figure, folder: Path) -> Picture:
     with mpl.rc_context({"svg.fonttype": "none"}):  # letters as letters: fewer bytes, and a search finds them
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     width, height = figure.get_size_inches()
-    plt.close(figure)
     (folder / f"{name}.svg").write_bytes(buffer.getvalue())
     uri = "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
     return Picture(name, "", "", uri, round(PIXELS_PER_INCH * width), round(PIXELS_PER_INCH * height), wide=True)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
@@ -18,7 +17,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED, Evidence, NotMeasured
 from bench.claims.report.i18n import Words, number
-from bench.plots.style import DASHES, colors, log_scale
+from bench.plots.palette import colors, styles_of
+from bench.plots.style import log_scale
 
 COLORS = {
     "supported": "#0b5cad",
@@ -189,10 +189,9 @@ def forest_figure(rows: pd.DataFrame, words: Words) -> Figure | None:
     units = list(dict.fromkeys(drawn["unit"]))
     lines = {unit: drawn[drawn["unit"] == unit].drop_duplicates(keys)[keys] for unit in units}
     heights = [0.3 * len(lines[unit]) + 0.5 for unit in units]
-    figure, axes = plt.subplots(
-        len(units), len(settings), figsize=(5.2 + 2.9 * len(settings), sum(heights) + 0.5 * len(units) + 0.7),
-        layout="constrained", squeeze=False, gridspec_kw={"height_ratios": heights},
-    )  # fmt: skip
+    size = (5.2 + 2.9 * len(settings), sum(heights) + 0.5 * len(units) + 0.7)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(units), len(settings), squeeze=False, gridspec_kw={"height_ratios": heights})
     for i, unit in enumerate(units):
         of_unit = drawn[drawn["unit"] == unit]
         places = {tuple(line): len(lines[unit]) - 1 - n for n, line in enumerate(lines[unit].itertuples(index=False))}
@@ -294,19 +293,16 @@ def curves_figure(
     bands = {at: found for at, found in bands.items() if found}
     if not bands:
         return None
-    figure, axes = plt.subplots(
-        1, len(bands), figsize=(4.3 * len(bands) + 0.6, 3.7), layout="constrained", squeeze=False, sharey=True
-    )
+    figure = Figure(figsize=(4.3 * len(bands) + 0.6, 3.7), layout="constrained")
+    axes = figure.subplots(1, len(bands), squeeze=False, sharey=True)
     palette = colors([side.partition(" ")[0] for found in bands.values() for side, _ in found])
     handles: dict[str, Any] = {}
     for axis, (at, found) in zip(axes[0], bands.items(), strict=True):
-        seen: dict[str, int] = {}
+        styles = styles_of([(side, side.partition(" ")[0]) for side, _ in found], palette)
         for side, band in found:
-            optimizer = side.partition(" ")[0]
-            dash = DASHES[seen.get(optimizer, 0) % len(DASHES)]
-            seen[optimizer] = seen.get(optimizer, 0) + 1
-            axis.fill_between(band.index, band[0.25], band[0.75], color=palette[optimizer], alpha=0.18, linewidth=0)
-            (line,) = axis.plot(band.index, band[0.5], dash, color=palette[optimizer], linewidth=2)
+            color, dash = styles[side]
+            axis.fill_between(band.index, band[0.25], band[0.75], color=color, alpha=0.18, linewidth=0)
+            (line,) = axis.plot(band.index, band[0.5], linestyle=dash, color=color, linewidth=2)
             handles.setdefault(words.side(side), line)
         if target is not None:
             axis.axhline(target, color="black", linewidth=1, linestyle="--")

@@ -17,7 +17,8 @@ from bench.claims.ledger import Ledger
 from bench.claims.report.claim_page import ClaimPage, build_claim_page, captioned, claim_pictures
 from bench.claims.report.i18n import Words, number
 from bench.claims.report.table import num_tests, shown, verdict_row
-from bench.claims.verdict import HOLDS, RULE, VERDICTS
+from bench.claims.verdict import HOLDS, VERDICTS
+from bench.plots.style import style
 from bench.report.study.render import markdown_table
 
 OUR_FIGURES = re.compile(r"claim-.*\.(svg|png)")
@@ -101,7 +102,7 @@ def _tally(ledger: Ledger, found: pd.DataFrame, words: Words) -> list[str]:
 
 
 def _method(ledger: Ledger, evidence: Evidence, judged: pd.DataFrame, words: Words) -> list[str]:
-    said = [words("method intervals"), words("method delta", num=num_tests(judged)), words("rule", rule=RULE)]
+    said = [words("method intervals"), words("method delta", num=num_tests(judged)), words("rule")]
     if (judged["at"] == TUNED).any():
         said.append(words("method tuned", trials=NUM_TRIALS))
     said.append(words("method detectable"))
@@ -141,6 +142,7 @@ def _workloads(ledger: Ledger, evidence: Evidence, words: Words) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
+@style()
 def write_report(
     ledger: Ledger,
     evidence: Evidence,

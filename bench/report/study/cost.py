@@ -9,7 +9,8 @@ from bench.analysis.profiles import pareto_front
 from bench.analysis.sections import Section
 from bench.plots.comparisons import bars_figure, pareto_figure
 from bench.plots.costs import memory_figure
-from bench.plots.style import MAX_FAINT_RUNS, Color
+from bench.plots.palette import Color
+from bench.plots.style import MAX_FAINT_RUNS
 from bench.report.document import Block, Sheet
 from bench.report.study.speed import Targets
 from bench.report.study.tables import readable_memory
@@ -35,12 +36,16 @@ def memory_block(
     """What a run costs: peak memory by what it holds, times, and memory against the cost to the target."""
     runs = section.runs
     times = [("step_ms", "time per step (ms)"), ("train_s", "training time (s)")]
-    dots = "a dot a run" if len(runs) <= MAX_FAINT_RUNS else f"a dot a run, at most {MAX_FAINT_RUNS} of each"
+    dots = (
+        "one dot for each run"
+        if len(runs) <= MAX_FAINT_RUNS
+        else f"one dot for each run, at most {MAX_FAINT_RUNS} of each optimizer"
+    )
     figures: list[tuple[str, str, Figure | None]] = [
         (
             "time",
-            f"Time per step and in total, {dots}, bar: median. End to end, one run after the other: it describes these"
-            " runs and ranks nothing.",
+            f"Time per step and in total, {dots}, bar: median. End to end, one run after the other: this describes these"
+            " runs and does not rank optimizers.",
             bars_figure(runs, shown, times, sheet.palette),
         )
     ]
@@ -51,20 +56,20 @@ def memory_block(
         figures.append(("memory", caption, bars_figure(runs, shown, wanted, sheet.palette)))
     else:
         caption = (
-            "Peak memory in tensors, by what it holds at that moment. Measured in a pass of its own, or predicted on"
+            "Peak memory in tensors, by what they hold at that moment. Measured in a separate pass, or predicted with"
             " device=fake."
         )
         figures.append(("memory", caption, memory_figure(by_part)))
         table = readable_memory(by_part)
-        source = "predicted from shapes, not measured" if section.predicted else "measured in a pass of its own"
+        source = "predicted from shapes, not measured" if section.predicted else "measured in a separate pass"
         process = (
-            " Process: how far its resident memory rose, libraries' workspaces and heap included."
+            " Process: the increase of its resident memory, including workspaces of libraries and the heap."
             if "process" in table
             else ""
         )
         table_notes = [
-            f"All tensors at the highest moment of a step, by what they hold, {source}. Extra in step: temporaries while the"
-            f" optimizer steps.{process}"
+            f"All tensors at the peak of a step, by what they hold, {source}. Extra in step: temporary tensors of the"
+            f" optimizer's step.{process}"
         ]
     if to_target is not None:
         figures.append(_pareto(runs, to_target, peaks, kind, sheet.palette))
@@ -85,10 +90,10 @@ def _pareto(
     points = points.rename(columns={column: "x", "peak_mib": "y"})
     points["front"] = pareto_front(points, "x", "y")
     missing = sorted(set(to_target.targets["series"]) - set(points.dropna(subset=["x", "y"])["series"]))
-    left_out = f" Not shown, as one of the two is missing: {', '.join(missing)}." if missing else ""
+    left_out = f" Not shown, because one of the two is missing: {', '.join(missing)}." if missing else ""
     caption = (
-        f"{label[0].upper()}{label[1:]} against memory. Filled: on the Pareto front, no other is lower in both; intervals stand in"
-        f" the table of targets.{left_out}"
+        f"{label[0].upper()}{label[1:]} against memory. Filled: on the Pareto front, that is, no other optimizer is lower in both; the intervals are"
+        f" in the table of targets.{left_out}"
     )
     return (
         "pareto",

@@ -18,7 +18,7 @@ from bench.analysis.targets import Target, winners_disagree
 from bench.report.study.sentences import verdict
 
 SAME_MEMORY = 1.01
-"""Peaks within this factor of each other are said to be alike."""
+"""Peaks within this factor of each other count as the same."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Answer:
 
 
 def which(found: SectionAnalysis) -> Answer:
-    """Which optimizer ends lowest, and from whom that can be told apart."""
+    """Return which optimizer ends lowest, and which others differ significantly from it."""
     return Answer(verdict(found), "comparisons" if len(found.section.runs) else "tuning")
 
 
 def how_fast(target: Target, targets: pd.DataFrame, pairs: pd.DataFrame, measured: bool) -> Answer | None:
-    """Who gets to the target in the fewest steps and in the least time, and whether that is one and the same.
+    """Return which optimizer reaches the target in the fewest steps and which in the least time.
 
     Args:
         target: The validation loss to reach.
@@ -63,9 +63,10 @@ def how_fast(target: Target, targets: pd.DataFrame, pairs: pd.DataFrame, measure
     if disagreement is not None:
         d = disagreement
         said += (
-            f"steps and time disagree. {d.by_steps} takes fewer steps than {d.by_time}, {d.steps_ratio:.3g} times as many"
-            f" ({_interval(d.steps_ratio_low, d.steps_ratio_high)}{_apart(d.steps_significant)}), but {d.time_ratio:.3g} times its time"
-            f" ({_interval(d.time_ratio_low, d.time_ratio_high)}{_apart(d.time_significant)}), as steps × separately measured step time."
+            f"steps and time disagree. {d.by_steps} takes fewer steps than {d.by_time} ({d.steps_ratio:.3g} times as many,"
+            f" {_interval(d.steps_ratio_low, d.steps_ratio_high)}{_apart(d.steps_significant)}) but more time ({d.time_ratio:.3g} times as"
+            f" much, {_interval(d.time_ratio_low, d.time_ratio_high)}{_apart(d.time_significant)}); time is steps × separately measured step"
+            " time."
         )
     else:
         said += _fewest("steps", "ratio", str(by_steps.iloc[0]), pairs)
@@ -75,24 +76,24 @@ def how_fast(target: Target, targets: pd.DataFrame, pairs: pd.DataFrame, measure
             interval = _interval(fastest["time_to_target_s_low"], fastest["time_to_target_s_high"])
             said += (
                 f" {_fewest('time', 'time_ratio', str(fastest['series']), pairs)} It needs {fastest['time_to_target_s']:.3g} s"
-                f" ({interval}), as steps × separately measured step time."
+                f" ({interval}), computed as steps × separately measured step time."
             )
     if measured and targets["time_to_target_s"].notna().sum() < 2:
-        said += " Nothing ranks by time, as fewer than two got there on all their seeds."
+        said += " Nothing is ranked by time, because fewer than two optimizers reached the target on all seeds."
     elif not measured:
         ends = there.dropna(subset=["end_to_end_s"]).sort_values("end_to_end_s")
         listed = ", ".join(f"{row.series} {row.end_to_end_s:.3g} s" for row in ends.itertuples())
-        said += " No step times were measured apart, so nothing ranks by time"
+        said += " Step times were not measured separately, so nothing is ranked by time"
         said += f"; end to end, these runs took: {listed}." if listed else "."
     lost = targets[targets["num_reached"] < targets["num_runs"]]
     if len(lost):
         listed = ", ".join(f"{row.series} ({row.num_reached} of {row.num_runs} seeds)" for row in lost.itertuples())
-        said += f" Not all got there: {listed}."
+        said += f" Not all runs reached the target: {listed}."
     return Answer(said, "targets")
 
 
 def _fewest(what: str, ratio: str, winner: str, pairs: pd.DataFrame) -> str:
-    """Who is ahead, by how much of the next, and who cannot be told apart from it."""
+    """Return which optimizer is ahead, by how much, and which others are not distinguishable from it."""
     prefix = ratio.removesuffix("ratio")
     mine = pairs[(pairs["a"] == winner) | (pairs["b"] == winner)]
     others, together = [], []
@@ -119,9 +120,9 @@ def _fewest(what: str, ratio: str, winner: str, pairs: pd.DataFrame) -> str:
         _, name, numbers = min(others)
         known = f" ({numbers})" if numbers else ""
         rest = ", ".join(other for _, other, _ in sorted(others)[1:])
-        said += f", told apart from {name}{known}" + (f" and from {rest}" if rest else "")
+        said += f", significantly different from {name}{known}" + (f" and from {rest}" if rest else "")
     if together:
-        said += f"{';' if others else ', but'} it cannot be told apart from {', '.join(together)}"
+        said += f"{';' if others else ', but is'} not distinguishable from {', '.join(together)}"
     return f"{said}."
 
 
@@ -130,11 +131,11 @@ def _interval(low: float, high: float) -> str:
 
 
 def _apart(significant: bool) -> str:
-    return "" if significant else ", cannot be told apart"
+    return "" if significant else ", not significant"
 
 
 def memory(table: pd.DataFrame, kind: str) -> Answer | None:
-    """Who has the lowest peak memory, and how much more the others need.
+    """Return which optimizer has the lowest peak memory, and how much more the others need.
 
     Args:
         table: Columns series and peak_mib.
@@ -151,17 +152,20 @@ def memory(table: pd.DataFrame, kind: str) -> Answer | None:
     lowest = f"{unit_scale * least['peak_mib']:,.4g} {unit}"
     ratios = known["peak_mib"] / least["peak_mib"]
     alike = [str(name) for name in known["series"][ratios <= SAME_MEMORY]]
-    more = [f"{name} {ratio:.3g}" for name, ratio in zip(known["series"], ratios, strict=True) if ratio > SAME_MEMORY]
-    once = "Measured once a setting, so without an interval." if "predicted" not in kind else ""
+    more = [
+        f"{name} {ratio:.3g} times" for name, ratio in zip(known["series"], ratios, strict=True) if ratio > SAME_MEMORY
+    ]
+    once = "Measured once for each setting, so there is no interval." if "predicted" not in kind else ""
     if not more:
-        return Answer(f"{kind}: alike for all to 1 %, {lowest}. {once}".strip(), "memory")
+        return Answer(f"{kind}: the same for all to within 1 %, {lowest}. {once}".strip(), "memory")
     return Answer(
-        f"{kind}: lowest for {', '.join(alike)}, {lowest}; times as much: {', '.join(more)}. {once}".strip(), "memory"
+        f"{kind}: lowest for {', '.join(alike)}, {lowest}; relative to that: {', '.join(more)}. {once}".strip(),
+        "memory",
     )
 
 
 def what_tuning_buys(table: pd.DataFrame) -> Answer | None:
-    """What tuning buys the optimizer that gains most, and for whom no gain can be seen.
+    """Return how much tuning improves the optimizer that gains most, and for which there is no significant gain.
 
     Args:
         table: What `tuning.defaults_against_tuned` gave.
@@ -175,23 +179,23 @@ def what_tuning_buys(table: pd.DataFrame) -> Answer | None:
         f"Tuning brings {most['optimizer']} to {most['ratio']:.3g} times the final validation loss of its default"
         f" ({_interval(most['ratio_low'], most['ratio_high'])}{_apart(bool(most['significant']))})"
     )
-    said += ", the most of all." if len(known) > 1 else "."
+    said += ", the lowest ratio of all." if len(known) > 1 else "."
     alike = [f"{row.optimizer} ({row.ratio:.3g})" for row in known.iloc[1:].itertuples() if not row.significant]
     if alike:
-        said += f" Tuned and default cannot be told apart for {', '.join(alike)}."
+        said += f" Tuned and default are not distinguishable for {', '.join(alike)}."
     worse = [f"{row.optimizer} ({row.ratio:.3g})" for row in known.itertuples() if row.significant and row.ratio > 1]
     if worse:
-        said += f" Tuned is worse than default for {', '.join(worse)}: it was chosen on another seed."
+        said += f" The tuned setting is worse than default for {', '.join(worse)}: it was chosen on another seed."
     if len(lost):
-        said += f" At its default {', '.join(lost['optimizer'])} did not end ok."
+        said += f" At default settings, {', '.join(lost['optimizer'])} did not end ok."
     some = known[known["num_default_lost"] + known["num_tuned_lost"] > 0]
     if len(some):
-        said += f" Without pairs of which a run did not end ok: {', '.join(some['optimizer'])}."
+        said += f" Pairs in which a run did not end ok are left out: {', '.join(some['optimizer'])}."
     return Answer(said, "defaults")
 
 
 def setting(found: SectionAnalysis) -> str:
-    """What stands beside every figure: default or tuned, trials, seeds."""
+    """Return what every caption ends with: default or tuned, trials, seeds."""
     section, runs = found.section, found.section.runs
     if section.predicted or (runs.empty and not section.tuned):
         return ""
@@ -199,7 +203,7 @@ def setting(found: SectionAnalysis) -> str:
     seeds = f"{_range(counts)} seed{'s' if counts.max() != 1 else ''} each"
     if section.tuned:
         num_trials = found.budget["num_trials"]
-        repeated = f"the best of each on {_range(counts)} fresh seeds" if len(runs) else "nothing repeated yet"
+        repeated = f"the best of each on {_range(counts)} fresh seeds" if len(runs) else "not repeated yet"
         return f"Tuned, {_range(num_trials)} trials each; {repeated}."
     if (runs["settings"] == "default").all():
         return f"Default settings, untuned; {seeds}."
@@ -207,7 +211,7 @@ def setting(found: SectionAnalysis) -> str:
     if tried.nunique() > 1:
         listed = ", ".join(f"{name} {count}" for name, count in tried.items())
         return f"Settings given by hand, tried: {listed}; {seeds}."
-    return f"Settings given by hand, {tried.iloc[0]} of each optimizer; {seeds}."
+    return f"Settings given by hand, {tried.iloc[0]} for each optimizer; {seeds}."
 
 
 def _range(counts: pd.Series) -> str:
@@ -215,7 +219,7 @@ def _range(counts: pd.Series) -> str:
 
 
 def how_fair(found: SectionAnalysis) -> Answer | None:
-    """Default or tuned, on how many trials and seeds, and what that limits."""
+    """Return whether settings are default or tuned, with how many trials and seeds, and what that limits."""
     section, said = found.section, setting(found)
     if not said:
         return None
@@ -223,12 +227,12 @@ def how_fair(found: SectionAnalysis) -> Answer | None:
         ways = dict.fromkeys(text for text in found.budget["tuning"] if text)
         said += f" Search: {'; '.join(ways)}." if ways else ""
     else:
-        said += " Tuned, the order can be another (sweep=tuned)."
+        said += " After tuning, the order may differ (sweep=tuned)."
     return Answer(said, "tuning" if section.tuned else "summary")
 
 
 def limits(found: SectionAnalysis) -> Answer | None:
-    """What limits the answers: ends of the range, unequal budgets, runs that did not end ok."""
+    """Return what limits the answers: boundaries of the range, unequal budgets, runs that did not end ok."""
     section, runs, said = found.section, found.section.runs, []
     if section.tuned:
         budget = found.budget
@@ -237,34 +241,34 @@ def limits(found: SectionAnalysis) -> Answer | None:
             listed = ", ".join(
                 f"{row.optimizer} {f'({row.tuning})' if alike else row.num_trials}" for row in budget.itertuples()
             )
-            said.append(f"Not tuned alike: {listed}." if alike else f"Not tuned alike: trials {listed}.")
+            said.append(f"Unequal tuning: {listed}." if alike else f"Unequal tuning, numbers of trials: {listed}.")
         hopeless = budget[(budget["num_trials"] > 0) & (budget["num_ok"] == 0)]
         if len(hopeless):
-            said.append(f"No trial ended ok, so that nothing of it ranks: {', '.join(hopeless['optimizer'])}.")
+            said.append(f"Not ranked, because no trial ended ok: {', '.join(hopeless['optimizer'])}.")
         edges = found.edges
         if len(edges):
             listed = ", ".join(f"{row.optimizer} ({row.edge})" for row in edges.itertuples())
             said.append(
-                f"The best setting of {listed} lies at the edge of what was tried, so a better one may lie beyond"
-                " (sweep.extend=true)."
+                f"The best setting of {listed} lies on the boundary of the search range, so a better one may lie outside"
+                " (sweep.extend=true widens it)."
             )
     elif not section.predicted:
         tried = runs.groupby("optimizer", sort=False)["cell_id"].nunique()
         if tried.nunique() > 1:
             listed = ", ".join(f"{name} {count}" for name, count in tried.items())
-            said.append(f"Not tried alike: settings {listed}.")
+            said.append(f"Unequal numbers of settings tried: {listed}.")
     lost = runs[runs["series"].isin(found.leaders) & (runs["status"] != "ok")]
     if len(lost):
         listed = ", ".join(
             f"{series} {len(group)} of {int((runs['series'] == series).sum())}"
             for series, group in lost.groupby("series", sort=False)
         )
-        said.append(f"Runs that did not end ok, and have no final loss: {listed}.")
+        said.append(f"Runs that did not end ok and have no final loss: {listed}.")
     return Answer(" ".join(said), "tuning" if section.tuned else "runs", warns=True) if said else None
 
 
 def overall(times: pd.DataFrame, unit: str) -> Answer | None:
-    """Who does best over several workloads, and whether that stands when any one optimizer is left out.
+    """Return the scores over several workloads, and whether their order is the same when one optimizer is left out.
 
     Args:
         times: What `profiles.times_of` gave; missing where an optimizer was not run.
@@ -282,15 +286,15 @@ def overall(times: pd.DataFrame, unit: str) -> Answer | None:
     for name, score in scores.items():
         others = without.loc[name].dropna()
         listed.append(f"{name} {score:.2f}" + (f" ({others.min():.2f} to {others.max():.2f})" if several else ""))
-    brackets = "; in brackets the range when any one other optimizer is left out" if several else ""
+    brackets = "; in brackets, the range when one other optimizer is left out" if several else ""
     said = (
-        f"Over {times.shape[1]} workloads, by {unit} to each one's target, from 1 (always the fastest) to 0 (never within 4 times"
-        f" of it{brackets}): {', '.join(listed)}."
+        f"Scores over {times.shape[1]} workloads, by {unit} to the target of each, from 1 (always the fastest) to 0 (never within a"
+        f" factor of 4 of the fastest{brackets}): {', '.join(listed)}."
     )
     absent = times.isna().sum(axis=1)
     if absent.any():
         missed = ", ".join(f"{name} on {count}" for name, count in absent[absent > 0].items())
-        said += f" Not run there, which counts as never getting there: {missed} of {times.shape[1]}."
+        said += f" Not run on some, which counts as never reaching the target: {missed} of {times.shape[1]}."
     if not several:
         return Answer(said, "profile")
     flips = rank_flips(scores, without)
@@ -299,7 +303,7 @@ def overall(times: pd.DataFrame, unit: str) -> Answer | None:
     else:
         flip = flips.iloc[0]
         said += (
-            f" The order depends on who takes part: without {flip['left_out']}, {flip['above']} passes {flip['below']}"
-            + (f", and {len(flips) - 1} more such changes." if len(flips) > 1 else ".")
+            f" The order depends on which optimizers take part: without {flip['left_out']}, {flip['above']} ranks above {flip['below']}"
+            + (f", and there are {len(flips) - 1} more such changes." if len(flips) > 1 else ".")
         )
     return Answer(said, "profile")

@@ -16,14 +16,15 @@ from bench.analysis.sections import Section
 from bench.base.metrics import CURVES
 from bench.plots.comparisons import status_figure
 from bench.plots.curves import curves_figure
-from bench.plots.style import MAX_FAINT_RUNS, Color
+from bench.plots.palette import Color
+from bench.plots.style import MAX_FAINT_RUNS
 from bench.plots.trajectories import trajectory_figure
 from bench.report.document import Block, Sheet
 from bench.report.study.sentences import path_words
 from bench.report.study.tables import readable_summary
 
 MORE_METRICS = {
-    "gap": "Mean loss over the training set less the lowest possible one",
+    "gap": "Mean loss over the training set minus the lowest possible loss",
     **{curve.name: curve.caption for curve in CURVES},
 }
 """Metrics of `curves` that only some runs have, each with what its figure shows."""
@@ -40,8 +41,8 @@ BEST = ("best_val_loss", "best val loss", "Best validation loss")
 
 
 SUMMARY_NOTES = (
-    "Mean ± half-width of its 95% interval (Student's t over seeds), runs that ended ok, after the last step. Times are"
-    " end to end, not interleaved: they describe these runs and rank nothing.",
+    "Mean ± half the width of its 95% interval (Student's t over seeds) after the last step, over runs that ended ok. Times are"
+    " end to end and not interleaved: they describe these runs and do not rank optimizers.",
 )
 
 
@@ -57,14 +58,14 @@ def summary_block(
 ) -> Block:
     """Metrics of the series shown, their curves and, over a plane, their paths."""
     if section.runs.empty:
-        return Block("summary", "Where each ends")
+        return Block("summary", "Final results")
     figures = [
         *_trajectory(section.runs, path, grid, sheet.palette),
         *_curves(section.runs, curves, shown, times, sheet.palette),
     ]
     readable = None if section.predicted else readable_summary(table[table["series"].isin(shown)])
     return Block(
-        "summary", "Where each ends", readable, SUMMARY_NOTES if readable is not None else (), sheet.pictures(*figures)
+        "summary", "Final results", readable, SUMMARY_NOTES if readable is not None else (), sheet.pictures(*figures)
     )
 
 
@@ -85,14 +86,16 @@ def readable_pairs(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "final validation loss of": pairs["a"].astype(str),
-            "to that of": pairs["b"].astype(str),
+            "relative to": pairs["b"].astype(str),
             "ratio": [f"{value:.3g}" for value in pairs["ratio"]],
             "95% interval": [f"{row.ratio_low:.3g} to {row.ratio_high:.3g}" for row in pairs.itertuples()],
             "pairs": pairs["num_pairs"].astype(str),
             "adjusted p": [f"{value:.2g}" for value in pairs["p_holm"]],
-            "told apart": ["yes" if apart else "no" for apart in pairs["significant"]],
-            "a run ends lower with probability": [f"{p:.2f} [{low:.2f}, {high:.2f}]" for p, low, high in better],
-            f"seeds to see {100 * (SMALL_DIFFERENCE - 1):.0f} %": [_seeds_needed(value) for value in pairs["log_sd"]],
+            "significant": ["yes" if apart else "no" for apart in pairs["significant"]],
+            "probability that a run ends lower": [f"{p:.2f} [{low:.2f}, {high:.2f}]" for p, low, high in better],
+            f"seeds to detect {100 * (SMALL_DIFFERENCE - 1):.0f} %": [
+                _seeds_needed(value) for value in pairs["log_sd"]
+            ],
         }
     )
 
@@ -106,18 +109,18 @@ def _seeds_needed(log_sd: float) -> str:
 
 
 def pair_notes(found: SectionAnalysis) -> list[str]:
-    """How to read the comparisons, and the groups within which nothing can be told apart."""
+    """Return how to read the comparisons, and the groups within which no difference is significant."""
     pairs = found.pairs
     interval = (
         "Student's t" if (pairs["method"] == "t").all() else "Student's t, from 20 pairs on a stratified bootstrap"
     )
     alike = "; ".join(", ".join(group) for group in found.groups)
     return [
-        f"Paired log-ratios over seeds, {interval}; p adjusted by Holm's method over this table, intervals not. The"
-        " probability that a run of the first ends lower than one of the second counts runs that did not end ok as highest."
-        f" The last column: paired seeds that show a true difference of {100 * (SMALL_DIFFERENCE - 1):.0f} % with 80 % power, one"
-        " comparison taken alone.",
-        f"Groups within which nothing can be told apart, lowest loss first: {alike}.",
+        f"Paired log-ratios over seeds, {interval}; p-values are adjusted by Holm's method over this table, intervals are not."
+        " For the probability that a run of the first ends lower than one of the second, runs that did not end ok count as"
+        f" highest. The last column is the number of paired seeds that detect a true difference of {100 * (SMALL_DIFFERENCE - 1):.0f} % with"
+        " 80 % power in a single comparison.",
+        f"Groups within which no difference is significant, lowest loss first: {alike}.",
     ]
 
 
@@ -129,9 +132,9 @@ def _curves(
     palette: dict[str, Color],
 ) -> Iterator[tuple[str, str, Figure | None]]:
     clock = (
-        "training time, end to end, evaluation excluded; step times measured apart are missing (python -m bench.step_cost)"
+        "training time, end to end, evaluation excluded; step times were not measured separately (python -m bench.step_cost)"
         if times is None
-        else f"time: steps x separately measured, interleaved step time ({_times(times)})"
+        else f"time: steps × separately measured, interleaved step time ({_times(times)})"
     )
     many = runs.groupby("series")["run_id"].size().max() > MAX_FAINT_RUNS
     seeds = (
@@ -157,11 +160,11 @@ def status_block(section: Section, sheet: Sheet) -> Block:
         (section.trials, "trial", "trial") if len(section.trials) else (section.runs, "lr", "learning rate")
     )
     caption = (
-        f"How runs ended, a cell a {name}: a tick where all ended ok, a letter for each other end, with the number of runs where"
-        " there are several."
+        f"How runs ended, one cell for each {name}: a tick if all ended ok, otherwise a letter for each status, with the number of"
+        " runs if there are several."
     )
     pictures = sheet.pictures(("status", caption, status_figure(runs, column, name)))
-    return Block("status", "How did runs end?", pictures=pictures)
+    return Block("status", "How the runs ended", pictures=pictures)
 
 
 def lists(section: Section, table: pd.DataFrame, shown: list[str]) -> list[Block]:
@@ -169,7 +172,7 @@ def lists(section: Section, table: pd.DataFrame, shown: list[str]) -> list[Block
     blocks = []
     if len(table) > len(shown):
         settings = readable_summary(table)
-        blocks.append(Block("settings", "Every setting", settings, folded=f"{len(settings)} settings"))
+        blocks.append(Block("settings", "All settings", settings, folded=f"{len(settings)} settings"))
     runs = pd.concat([part for part in (section.runs, section.trials) if len(part)])
     order = runs["status"].map({status: i for i, status in enumerate(STATUS_ORDER)})
     runs = runs.assign(_order=order).sort_values(["_order", "series", "seed"], ascending=[False, True, True])
@@ -184,7 +187,7 @@ def lists(section: Section, table: pd.DataFrame, shown: list[str]) -> list[Block
             "command": runs["command"].fillna("").astype(str),
         }
     )
-    blocks.append(Block("runs", "Every run", listed, folded=f"{len(listed)} runs, with the command that repeats each"))
+    blocks.append(Block("runs", "All runs", listed, folded=f"{len(listed)} runs, with the command that repeats each"))
     return blocks
 
 
@@ -198,9 +201,9 @@ def _trajectory(
         x, y, value = lowest_point(grid)
         below = (
             f" Contours: the function, logarithmic above its lowest value on the grid, {value:.3g} at ({x:.3g}, {y:.3g});"
-            " a path may leave what is drawn."
+            " a path may leave the area shown."
         )
-    several = " First seed of each." if runs["seed"].nunique() > 1 else ""
+    several = " First seed of each optimizer." if runs["seed"].nunique() > 1 else ""
     yield (
         "trajectory",
         f"The path of each optimizer from its start: {path_words(paths)}.{below}{several}",

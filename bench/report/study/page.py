@@ -113,7 +113,7 @@ def section_page(found: SectionAnalysis, path: pd.DataFrame, grid: pd.DataFrame 
         summary_block(section, table, shown, curves, found.step_times, path, grid, sheet),
         Block(
             "comparisons",
-            "Can they be told apart?",
+            "Which differences are significant?",
             readable_pairs(pairs, runs) if len(pairs) else None,
             pair_notes(found) if len(pairs) else (),
         ),
@@ -173,7 +173,7 @@ def cost_page(rows: pd.DataFrame, num_older: int, sheet: Sheet) -> CostPage:
     method = [
         f"{first['num_parameters']:,} parameters. Paired and interleaved: {rows['process'].nunique()} fresh processes,"
         f" {len(rows.drop_duplicates(['process', 'build']))} builds in all; medians and quartiles over builds, intervals over processes"
-        f" (Student's t), told apart by Holm's method over the first table; the intervals are not adjusted.",
+        f" (Student's t). Significance is after Holm's correction over the first table; the intervals are not adjusted.",
         f"Environment: {machine}{first['cpu']}; torch {first['torch_version']}; {first['device']}, {first['precision']},"
         f" {first['num_threads']} thread{'s' if first['num_threads'] != 1 else ''}.",
     ]
@@ -182,7 +182,7 @@ def cost_page(rows: pd.DataFrame, num_older: int, sheet: Sheet) -> CostPage:
         share = (
             ""
             if costs["limit_share"].notna().any()
-            else "; parameters, gradients and state fit in four times that, so no share of the limit is given"
+            else "; parameters, gradients and state fit in four times that cache, so no share of the limit is given"
         )
         method.append(
             f"Memory bandwidth, in place: {speed.iloc[0]:.1f} GiB/s; last cache {cache.iloc[0]:,.0f} MiB{share}."
@@ -197,13 +197,13 @@ def cost_page(rows: pd.DataFrame, num_older: int, sheet: Sheet) -> CostPage:
             "rule",
             "The update rule",
             rule if len(rule) else None,
-            [f"Step over the baseline's, in the same implementation. {unadjusted}"],
+            [f"Step time relative to the baseline in the same implementation. {unadjusted}"],
         ),
         Block(
             "implementation",
             "The implementation",
             implementation if len(implementation) else None,
-            [f"Step by for-loop over the same optimizer's in another implementation. {unadjusted}"],
+            [f"Step time of the for-loop relative to the same optimizer in another implementation. {unadjusted}"],
         ),
     ]
     title = f"What one step costs: {first['workload']}, {first['device']}"
@@ -264,22 +264,24 @@ def overall_page(
     )
     caption = (
         f"Performance profiles over {times.shape[1]} workloads: the share of them on which an optimizer needs at most τ times the"
-        f" {unit} of the fastest to reach that workload's target. Lines that run together are drawn a hair apart."
+        f" {unit} of the fastest to reach that workload's target. Lines that coincide are drawn slightly apart."
     )
     by = (
         "time (steps × separately measured step time)"
         if unit == "time"
-        else "steps; time does not enter, as step times were not measured for all of them"
+        else "steps; time is not used, because step times were not measured for all of them"
     )
     note = (
         f"Mean height of the profile from 1 to 4 times the fastest (Dolan and Moré 2002), by {by}; median over seeds. Never"
-        " getting to the target counts as never within 4 times."
+        " reaching the target counts as never within a factor of 4."
     )
     if len(scores) > 2:
-        note += " A profile compares with the best of the field, so the other columns leave out one optimizer each."
+        note += (
+            " A profile compares with the best optimizer that takes part, so each of the other columns leaves one out."
+        )
     block = Block(
         "profile",
-        "Which does best over all workloads?",
+        "Performance over all workloads",
         readable,
         [note],
         sheet.pictures(("profile", caption, profile_figure(profile, sheet.palette))),
@@ -290,7 +292,7 @@ def overall_page(
 
 
 def facts(found: SectionAnalysis) -> list[str]:
-    """What was compared and how fairly, a sentence each."""
+    """Return what was compared and how fairly, a sentence each."""
     section = found.section
     runs = section.runs if len(section.runs) else section.trials
     first = (
@@ -314,7 +316,7 @@ def facts(found: SectionAnalysis) -> list[str]:
     else:
         budget = (
             f"Budget: {first['budget']}{steps} of batch {first['batch_size']} for every run, no early stopping; seeds"
-            f" {_seeds(seeds)} ({each} a setting). The same seed gives every optimizer the same initial weights and batches."
+            f" {_seeds(seeds)} ({each} for each setting). The same seed gives every optimizer the same initial weights and batches."
         )
     facts = [
         f"Compared: {', '.join(optimizers)}; model {first['model']}{parameters}, data {first['data']}{sizes}.",
@@ -327,11 +329,11 @@ def facts(found: SectionAnalysis) -> list[str]:
         facts.append(findings.setting(found))
     elif (runs["settings"] == "default").all():
         facts.append(
-            "Default settings, untuned: each optimizer ran at its library's defaults. That compares defaults; tuned, the order can be another."
+            "Default settings, untuned: each optimizer ran at its library's defaults. This compares defaults; after tuning, the order may differ."
         )
     elif (cells > 1).any():
         counts = ", ".join(f"{name} {count}" for name, count in cells.items())
-        facts.append(f"Settings given by hand, not tuned at equal budget; settings tried: {counts}.")
+        facts.append(f"Settings given by hand, not tuned with equal budgets; settings tried: {counts}.")
     else:
         defaults = sorted(set(runs.loc[runs["settings"] == "default", "optimizer"]))
         rest = f" ({', '.join(defaults)}: default settings)" if defaults else ""
@@ -345,7 +347,7 @@ def facts(found: SectionAnalysis) -> list[str]:
         )
     if section.mixed:
         facts.append(
-            "Runs of several environments are mixed here, because that was asked for: times and memory do not compare."
+            "Runs of several environments are mixed here, as requested: their times and memory are not comparable."
         )
     return facts
 
@@ -358,18 +360,18 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def notes(section: Section, shown: list[str]) -> list[str]:
-    """What limits the comparison, a sentence each."""
+    """Return what limits the comparison, a sentence each."""
     runs = section.runs
     notes = []
     if runs["series"].nunique() > len(shown) and not section.predicted:
         notes.append(
             f"Tables and figures show, for each optimizer, the setting with the lowest mean final validation loss ({', '.join(shown)});"
-            " it was chosen on the seeds it is shown on, which flatters it a little."
+            " it was chosen on the same seeds as it is shown on, which favours it slightly."
         )
     contended = int((runs["timing_quality"] == "contended").sum())
     if contended:
         notes.append(
-            f"Times of {contended} of {len(runs)} runs are contended: something else took the processor. They rank nothing."
+            f"Times of {contended} of {len(runs)} runs are contended (another process used the processor) and are not ranked."
         )
     not_ok = runs[runs["status"] != "ok"]
     if len(not_ok):
@@ -379,6 +381,6 @@ def notes(section: Section, shown: list[str]) -> list[str]:
 
 
 def counted(statuses: pd.Series) -> str:
-    """How runs ended: "3 ok, 1 diverged"."""
+    """Return how runs ended: "3 ok, 1 diverged"."""
     counts = statuses.value_counts()
     return ", ".join(f"{counts[status]} {status}" for status in STATUS_ORDER if status in counts)

@@ -18,7 +18,8 @@ from bench.analysis.targets import SECOND_LOWEST, Goal
 from bench.base.errors import UserError
 from bench.base.metrics import CURVES
 from bench.base.version import __version__
-from bench.plots.style import colors
+from bench.plots.palette import colors
+from bench.plots.style import style
 from bench.report.document import Sheet
 from bench.report.study.page import cost_page, counted, overall_page, section_page
 from bench.tables.frames import Study
@@ -38,6 +39,7 @@ MOST_LEADING = 2
 """Sections that the first screen says all about; of more it says one thing each."""
 
 
+@style()
 def write_report(
     study: Study,
     study_dir: Path,

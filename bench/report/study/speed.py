@@ -32,32 +32,32 @@ class Targets:
     def block(self, sheet: Sheet) -> Block:
         """What steps and time each series needs."""
         resolution = self.targets["resolution"].dropna()
-        spacing = f" Evaluated every {resolution.median():,.0f} steps: no finer than that." if len(resolution) else ""
-        faint = f" At most {MAX_FAINT_RUNS} of each are drawn." if len(self.each) > 2 * MAX_FAINT_RUNS else ""
+        spacing = f" Resolution: evaluated every {resolution.median():,.0f} steps." if len(resolution) else ""
+        faint = f" At most {MAX_FAINT_RUNS} runs of each are drawn." if len(self.each) > 2 * MAX_FAINT_RUNS else ""
         caption = (
-            f"Steps, and time, until the validation loss is at most {self.target.value:.4g}. A dot: a run; an open arrow: a run that"
-            f" did not get there in the steps it had; diamond and bar: geometric mean and 95% interval where all got there.{faint}{spacing}"
+            f"Steps and time until the validation loss is at most {self.target.value:.4g}. Dot: a run; open arrow: a run that did"
+            f" not reach it within its budget; diamond and bar: geometric mean and 95% interval, if all runs reached it.{faint}{spacing}"
         )
         figure = targets_figure(self.each, self.targets, sheet.palette, self.timed)
         return Block(
             "targets",
-            "How fast does it get there?",
+            "Steps and time to target",
             readable_targets(self.targets),
             [_target_notes(f"{self.target.value:.4g}, {self.target.words}", self.timed)],
             sheet.pictures(("targets", caption, figure)),
         )
 
     def pairs_block(self) -> Block:
-        """Which of those can be told apart."""
+        """Return the block that compares speeds pair by pair."""
         readable = readable_target_pairs(self.pairs) if len(self.pairs) else None
         return Block(
             "target-comparisons",
-            "Can the speeds be told apart?",
+            "Which differences in speed are significant?",
             readable,
             [
-                "Steps to the target, paired over seeds. Where a run of a pair did not get there, the one that did wins, and an exact"
-                " sign test over the pairs takes the place of the interval; the ratio is then a bound, or none. p adjusted by Holm's"
-                " method, steps and time apart; intervals not."
+                "Steps to the target, paired over seeds. If one run of a pair does not reach the target, the other wins, and an exact sign"
+                " test over the pairs replaces the interval; the ratio is then a bound or missing. p-values are adjusted by Holm's"
+                " method, separately for steps and time; intervals are not."
             ]
             if readable is not None
             else (),
@@ -79,32 +79,32 @@ def readable_target_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
 
     columns: dict[str, Sequence[str]] = {
         "steps of": list(pairs["a"].astype(str)),
-        "to those of": list(pairs["b"].astype(str)),
+        "relative to": list(pairs["b"].astype(str)),
         "ratio": ratios(""),
         "pairs": list(pairs["num_pairs"].astype(str)),
-        "first won": [f"{row.wins_a} to {row.wins_b}" for row in pairs.itertuples()],
-        "neither got there": list(pairs["num_both_censored"].astype(str)),
+        "wins": [f"{row.wins_a} to {row.wins_b}" for row in pairs.itertuples()],
+        "neither reached it": list(pairs["num_both_censored"].astype(str)),
         "adjusted p": [f"{value:.2g}" for value in pairs["p_holm"]],
-        "told apart": ["yes" if apart else "no" for apart in pairs["significant"]],
+        "significant": ["yes" if apart else "no" for apart in pairs["significant"]],
     }
     if pairs["time_ratio"].notna().any():
         columns |= {
             "ratio of time": ratios("time_"),
             "adjusted p of time": [f"{value:.2g}" for value in pairs["time_p_holm"]],
-            "time told apart": ["yes" if apart else "no" for apart in pairs["time_significant"]],
+            "time significant": ["yes" if apart else "no" for apart in pairs["time_significant"]],
         }
     return pd.DataFrame(columns)
 
 
 def _target_notes(target: str, measured: bool) -> str:
     carried = (
-        " Steps × step time: the step time was measured apart, paired and interleaved; geometric mean, the 95% interval"
-        " carries both uncertainties."
+        " Steps × step time: the step time was measured separately, paired and interleaved; geometric mean with a 95%"
+        " interval that includes both uncertainties."
         if measured
         else ""
     )
     return (
-        f"Until the validation loss is at most {target}; median over seeds, to the spacing of evaluations; runs that never"
-        f" get there count as longer than any.{carried} End to end: training time of these runs, one after the other,"
-        " contended ones left out; it ranks nothing."
+        f"Until the validation loss is at most {target}; median over seeds, at the resolution of the evaluations; runs that"
+        f" never reach it count as longer than all others.{carried} End to end: training time of these runs, one after the other,"
+        " without contended ones; it is not ranked."
     )

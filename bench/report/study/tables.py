@@ -153,7 +153,7 @@ def readable_memory(memory: pd.DataFrame) -> pd.DataFrame:
         {
             "optimizer": [str(name) for name in memory["series"]],
             f"peak {unit}": texts("peak_mib"),
-            "at its": [str(phase) for phase in memory["peak_phase"]],
+            "phase": [str(phase) for phase in memory["peak_phase"]],
             **{part.replace("_", " "): texts(f"{part}_mib") for part in MEMORY_PARTS},
             "extra in step": texts("step_temporaries_mib"),
             "state bytes/parameter": [f"{value:.1f}" for value in memory["state_bytes_per_parameter"]],

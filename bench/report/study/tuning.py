@@ -22,7 +22,7 @@ from bench.report.study.tables import readable_tuned
 def sensitivity_block(runs: pd.DataFrame, metric: tuple[str, str, str], sheet: Sheet) -> Block:
     """Loss against learning rate; how much a rate off the best costs, and how wide the basin is."""
     column, label, name = metric
-    heading = "How sensitive is it to the learning rate?"
+    heading = "Sensitivity to the learning rate"
     table = sensitivity(runs, column)
     if table.empty:
         return Block("sensitivity", heading)
@@ -32,8 +32,8 @@ def sensitivity_block(runs: pd.DataFrame, metric: tuple[str, str, str], sheet: S
     if len(score):
         sheet.write("sensitivity", score)
     caption = (
-        f"{name} against learning rate: median and range over seeds. A cross: a run did not end ok. Bars under the curve: rates"
-        " within which the loss is at most 1.1 times the lowest; an arrow: nothing beyond was tried."
+        f"{name} against learning rate: median and range over seeds. Cross: a run did not end ok. Bars below the curve:"
+        " rates at which the loss is at most 1.1 times the lowest; an arrow means that nothing beyond was tried."
     )
     keys = ["optimizer", "setting"]
     both = basin.merge(score[[*keys, "score", "decades"]], on=keys, suffixes=("", "_covered"), how="left")
@@ -51,7 +51,7 @@ def sensitivity_block(runs: pd.DataFrame, metric: tuple[str, str, str], sheet: S
     note = (
         "Basin: learning rates around the best within which the loss is at most 1.1 times the lowest. Sensitivity: mean excess"
         " over the lowest loss within 1.5 decades on either side of the best rate, as far as that was tried (Wortsman et al. 2023);"
-        " it compares only over the same decades."
+        " values are comparable only over the same decades."
     )
     return Block(
         "sensitivity",
@@ -73,27 +73,29 @@ def tuning_blocks(found: SectionAnalysis, sheet: Sheet) -> list[Block]:
     if len(curves):
         budget_figure = plots_tuning.budget_figure(curves, f"{metric[1]}, lowest of k trials", sheet.palette)
         caption = (
-            f"{metric[2]}, the lowest that k of the trials come to: expected, and the middle 95 %, over all choices of k of them"
-            " (Dodge et al. 2019, without replacement). A cross: all k can be trials that did not end ok."
+            f"{metric[2]}, lowest of k trials: expected value and middle 95 % over all choices of k trials"
+            " (Dodge et al. 2019, without replacement). Cross: all k may be trials that did not end ok."
         )
         pictures = sheet.pictures(("best-of-k", caption, budget_figure))
     else:
         pictures = []
     dumbbell = (
-        "What tuning buys. Left: mean final validation loss at default settings (open) and tuned (filled). Right: their ratio, paired"
+        "Effect of tuning. Left: mean final validation loss at default settings (open) and tuned (filled). Right: their ratio, paired"
         " over the same seeds, with its 95% interval."
     )
     return [
         Block(
             "defaults",
-            "What does tuning buy?",
+            "Effect of tuning",
             readable_tuned(found) if len(section.runs) else None,
-            ["Tuned / default: paired over the same fresh seeds; told apart by Holm's method over the optimizers."]
+            [
+                "Tuned / default: paired over the same fresh seeds; significance is after Holm's correction over the optimizers."
+            ]
             if len(against)
             else (),
             sheet.pictures(("defaults", dumbbell, plots_tuning.defaults_figure(against, sheet.palette))),
         ),
-        Block("tuning", "How were they tuned?", readable_budget(found.budget), budget_words(found), pictures),
+        Block("tuning", "Tuning", readable_budget(found.budget), budget_words(found), pictures),
         sensitivity_block(trials, metric, sheet) if len(trials) else Block("sensitivity", ""),
     ]
 
@@ -111,7 +113,7 @@ def readable_budget(budget: pd.DataFrame) -> pd.DataFrame:
             "optimizer": budget["optimizer"].astype(str),
             "trials": budget["num_trials"].astype(str),
             "ended ok": budget["num_ok"].astype(str),
-            "given up early": budget["num_pruned"].astype(str),
+            "pruned": budget["num_pruned"].astype(str),
             "did not end ok": budget["num_lost"].astype(str),
             "steps": [f"{value:,}" for value in budget["steps"]],
             "fresh seeds": budget["num_seeds"].astype(str),
