@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -130,9 +129,9 @@ def _run(
     from bench import tables
 
     label, study_dir = label_of(config, seed), config.study_dir
-    run_id = f"{known[0]}-{seed}-{known[1]}"
+    run_id = tables.run_id(known[0], seed, known[1])
     with writing(study_dir):
-        row = _done(config, run_id, session)
+        row = _existing(config, run_id, session)
         if row is None:
             import bench.execution.run  # noqa: F401  (seconds; not while a run is claimed)
         claim = None if row else tables.RunLock.take(study_dir, run_id)
@@ -142,7 +141,7 @@ def _run(
         return None
     if claim is not None:
         try:
-            row = _done(config, run_id, session)  # another process may have finished it since
+            row = _existing(config, run_id, session)  # another process may have finished it since
             if row is None:
                 row = session.rows[run_id] = _make(
                     config, seed, known, unavailable_reason, progress.start(label), claim, session
@@ -162,44 +161,15 @@ def _run(
     return row
 
 
-def _done(config: Config, run_id: str, session: Session) -> dict[str, Any] | None:
-    """The row of a run that need not be made again."""
+def _existing(config: Config, run_id: str, session: Session) -> dict[str, Any] | None:
+    """Return the row of a run that is not made again, or None: a reusable one, or one that was abandoned."""
     from bench import tables
+    from bench.execution.reuse import reusable_row
 
     if run_id in session.abandoned:
         abandoned: dict[str, Any] = tables.read_record(tables.run_folder(config.study_dir, run_id))["run"]
         return abandoned
-    row = None if config.force else tables.find(config.study_dir, run_id)
-    if row is not None and row["status"] == "timeout":
-        limit, before = config.train.time_limit_s, row["time_limit_s"]
-        return row if limit is not None and limit <= before else None
-    if row is not None and row["status"] == "ok" and row["stage"] != "predicted" and not _has_all(config, row):
-        return None
-    return row
-
-
-def _has_all(config: Config, row: dict[str, Any]) -> bool:
-    """Whether a run left all that is asked for beside its result: metrics on request, and the best weights."""
-    from bench import tables
-
-    kept = tables.run_folder(config.study_dir, row["run_id"]) / "best.pt"
-    return set(config.metrics) <= _recorded(row) and (kept.is_file() or not config.train.save_best)
-
-
-def _recorded(row: dict[str, Any]) -> set[str]:
-    return set(filter(None, (row.get("metrics") or "").split(",")))
-
-
-def _with_all(config: Config, run_id: str) -> Config:
-    """The same cell, to leave at least what this run left before: it takes its place."""
-    from bench import tables
-
-    row = tables.find(config.study_dir, run_id)
-    if row is None:
-        return config
-    kept = (tables.run_folder(config.study_dir, run_id) / "best.pt").is_file()
-    train = config.train.model_copy(update={"save_best": config.train.save_best or kept})
-    return config.model_copy(update={"train": train, "metrics": sorted({*config.metrics, *_recorded(row)})})
+    return reusable_row(config, run_id)
 
 
 def _make(
@@ -214,11 +184,12 @@ def _make(
     """Make a run, whatever becomes of it, and record it."""
     from bench import tables
     from bench.execution.pruning import pruner
+    from bench.execution.reuse import keep_what_exists
     from bench.execution.row import Result, lost, planned_row, predicted
     from bench.execution.run import run
     from bench.measure.device import Unavailable
 
-    config = _with_all(config, f"{known[0]}-{seed}-{known[1]}")
+    config = keep_what_exists(config, tables.run_id(known[0], seed, known[1]))
     planned = planned_row(config, seed, *known)
     with writing(config.study_dir):
         claim.describe(planned)
@@ -242,8 +213,7 @@ def _make(
                     tables.remove_side(config.study_dir, "memory", session.measured)
             raise UserError(str(error)) from error
         status = "skipped" if isinstance(error, Unavailable) else "failed"
-        details = {"traceback": "".join(traceback.format_exception(error))} if status == "failed" else {}
-        result = Result(planned | {"status": status, "reason": str(error)}, [], details)
+        result = Result(planned | {"status": status, "reason": str(error)}, [], {})
     except (Exception, KeyboardInterrupt) as error:
         result = lost(planned, error)
     with writing(config.study_dir):

@@ -17,6 +17,7 @@ from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.cell import objective, seeds_of
+from bench.execution.reuse import reusable_row
 from bench.measure.environment import device_name, environment, environment_id
 from bench.sweep.search import Search, Trial
 from bench.sweep.tuned import MAX_WIDENED, TunedSweep, tried
@@ -31,11 +32,8 @@ PROBE_STEPS = 5
 PROBE_LIMIT_S = 10.0
 
 
-NEEDED = [
-    "run_id", "stage", "status", "optimizer", "model", "data", "batch_size", "budget", "total_s", "peak_tensors_mib",
-    "final_val_loss", "best_val_loss", "final_val_accuracy",
-]  # fmt: skip
-"""Columns of `runs` that a plan goes by."""
+NEEDED = ["status", "optimizer", "model", "data", "batch_size", "budget", "total_s", "peak_tensors_mib"]
+"""Columns of `runs` from which the cost of a run is estimated."""
 
 
 @dataclass(frozen=True)
@@ -114,27 +112,24 @@ class _Recorded:
     """What is recorded of the runs of some cells, here and now."""
 
     def __init__(self) -> None:
-        self._rows: dict[Path, dict[str, Row]] = {}
+        self._rows: dict[Path, list[Row]] = {}
         self._environments: dict[str, str] = {}
 
-    def rows(self, config: Config) -> dict[str, Row]:
-        """The rows of its study by run_id."""
+    def rows(self, config: Config) -> list[Row]:
+        """Return the rows of its study."""
         path = config.study_dir
         if path not in self._rows:
-            runs = tables.recorded(path)[NEEDED]
-            self._rows[path] = dict(zip(runs["run_id"], runs.to_dict("records"), strict=True))
+            self._rows[path] = tables.recorded(path)[NEEDED].to_dict("records")
         return self._rows[path]
 
     def done(self, config: Config, seeds: Sequence[int]) -> list[Row]:
-        """The rows of its runs that need not be made again."""
-        if config.force:
-            return []
+        """Return the rows of its runs that need not be made again."""
         device, unavailable_reason = device_name(config)
         if device not in self._environments:
             self._environments[device] = environment_id(environment("cpu" if unavailable_reason else device))
-        cell, where, rows = cell_id(config, device), self._environments[device], self.rows(config)
-        found = [rows.get(f"{cell}-{seed}-{where}") for seed in seeds]
-        return [row for row in found if row is not None and row["status"] in tables.DONE]
+        cell, where = cell_id(config, device), self._environments[device]
+        found = [reusable_row(config, tables.run_id(cell, seed, where)) for seed in seeds]
+        return [row for row in found if row is not None]
 
 
 def _product(configs: Sequence[Config], recorded: _Recorded) -> Iterator[Part]:
@@ -181,7 +176,7 @@ def _cost(config: Config, recorded: _Recorded) -> tuple[float, float, str]:
     budget = f"{config.train.steps:,} steps" if config.train.steps else f"{config.train.epochs:,} epoch"
     alike = [
         row
-        for row in recorded.rows(config).values()
+        for row in recorded.rows(config)
         if row["status"] == "ok"
         and (row["optimizer"], row["model"], row["data"])
         == (config.optimizer.name, config.model.name, config.data.name)
