@@ -32,11 +32,8 @@ class LocalLauncher(BasicLauncher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Compose and check every job, then run them."""
-        from bench.compose.nodes import config_of
-
         assert self.hydra_context is not None and self.config is not None
-        compose = Composer(self.hydra_context, self.config)
-        configs = [config_of(compose(job), list(job)) for job in job_overrides]
+        configs = Composer.of_sweep(self.hydra_context, self.config).configs(job_overrides)
         returns = []
         for job, value in zip(job_overrides, self._launcher(configs).run(configs, self.session), strict=True):
             result = JobReturn(overrides=job, status=JobStatus.COMPLETED)

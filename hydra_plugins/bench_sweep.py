@@ -59,11 +59,9 @@ class BenchSweeper(BasicSweeper):
         if self.config.sweep.name == "product" and not self.config.plan:
             return [self._launch(batch) for batch in batches]
 
-        from bench.compose.nodes import config_of
         from bench.sweep.launch import show_plan, tuned
 
-        compose = Composer(self.hydra_context, self.config)
-        configs = [config_of(compose(job), list(job)) for job in chain.from_iterable(batches)]
+        configs = Composer.of_sweep(self.hydra_context, self.config).configs(list(chain.from_iterable(batches)))
         if self.config.plan:
             show_plan(configs)
         else:
@@ -86,9 +84,7 @@ class BenchSweeper(BasicSweeper):
 
     def _collect(self, jobs: Sequence[Sequence[str]]) -> None:
         """Learn from the tables what was done where a launcher not of ours ran the jobs, in whatever processes."""
-        from bench.compose.nodes import config_of
         from bench.execution.cell import collect
 
         assert self.hydra_context is not None and self.config is not None
-        compose = Composer(self.hydra_context, self.config)
-        collect([config_of(compose(job), list(job)) for job in jobs], self._session)
+        collect(Composer.of_sweep(self.hydra_context, self.config).configs(jobs), self._session)

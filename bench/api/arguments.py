@@ -11,10 +11,8 @@ from torch import nn
 
 from bench.api.inline_targets import data_target, dataset_of, name_of, target_of
 from bench.base.errors import UserError
-from bench.base.paths import CONF_DIR
 from bench.build.model import build_model, checked_outputs
 from bench.build.optimizer import build_optimizer
-from bench.compose.nodes import plain
 from bench.config.parse import group_options, parse
 from bench.config.schema import Config
 from bench.execution.workload import check_batch_size, dataset
@@ -96,19 +94,10 @@ def _shown(value: Any) -> str:
 
 
 def _composed(picks: Mapping[str, str]) -> dict[str, Any]:
-    """The configuration that these options of groups give, as plain data; Hydra would take a tenth of a second."""
-    from omegaconf import DictConfig, OmegaConf
+    """Return the configuration that these options of groups give, less what only the command line takes."""
+    from bench.compose.composer import composed
 
-    node = OmegaConf.load(CONF_DIR / "config.yaml")
-    assert isinstance(node, DictConfig)
-    defaults = {
-        str(group): option for entry in node.pop("defaults") if entry != "_self_" for group, option in entry.items()
-    }
-    for group in ("optimizer", "model", "data", "device", *GROUPS):
-        chosen = OmegaConf.load(CONF_DIR / group / f"{picks.get(group, defaults[group])}.yaml")
-        node = OmegaConf.merge(node, {group: chosen})
-    assert isinstance(node, DictConfig)
-    return plain(node)
+    return {key: value for key, value in composed(picks).items() if key not in ("launcher", "sweep")}
 
 
 def _set(node: dict[str, Any], settings: Mapping[str, Any]) -> None:
@@ -127,6 +116,8 @@ def _set(node: dict[str, Any], settings: Mapping[str, Any]) -> None:
 
 def _optimizer(argument: str, entry: Any) -> tuple[dict[str, Any], list[str]]:
     """The node of an optimizer, and what one would type for it; nothing for what lives in this program."""
+    from bench.compose.composer import option
+
     said = entry
     options: dict[str, Any] = {}
     label = None
@@ -140,7 +131,7 @@ def _optimizer(argument: str, entry: Any) -> tuple[dict[str, Any], list[str]]:
     elif isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str) and callable(entry[1]):
         label, entry = entry
     if isinstance(entry, str) and entry in group_options("optimizer") and (entry != "custom" or "_target_" in options):
-        shipped = dict(_composed({"optimizer": entry})["optimizer"])
+        shipped = option("optimizer", entry)
         unknown = [key for key in options if key not in shipped]
         if unknown and entry != "custom":
             known = ", ".join(key for key in shipped if key not in ("_target_", "name", "implementation", "search"))
@@ -150,7 +141,7 @@ def _optimizer(argument: str, entry: Any) -> tuple[dict[str, Any], list[str]]:
         return _listed_tuples(node), [f"optimizer={entry}", *typed]
     if callable(entry) and not isinstance(entry, torch.optim.Optimizer):
         target, given = target_of(entry)
-        base = _composed({"optimizer": "custom"})["optimizer"]
+        base = option("optimizer", "custom")
         return _listed_tuples(base | {"_target_": target, "name": label or name_of(entry)} | given | options), []
     raise UserError(
         f"{argument} must be one of {_listed('optimizer')}, one of these with settings such as"

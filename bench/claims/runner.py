@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from bench.analysis.step_costs import MIN_PROCESSES
 from bench.base.errors import UserError
-from bench.base.paths import CONF_DIR
 from bench.claims.effects.evidence import DEFAULT, TUNED
 from bench.claims.ledger import Ledger
 from bench.claims.needs import STEP_COST_S, WHY, Job, duration, measured_on, timed
@@ -89,23 +88,21 @@ class Overall:
 def runnable_ledger(ledger: Ledger) -> tuple[Ledger, dict[str, str]]:
     """The ledger with the workloads that can be trained on here, and why the others cannot."""
     import torch
-    from hydra import compose, initialize_config_dir
 
-    from bench.compose.nodes import plain
+    from bench.compose.composer import composed
     from bench.config.parse import parse as parse_config
     from bench.execution.workload import dataset
     from bench.measure.device import Unavailable, resolve
 
     used = list(dict.fromkeys(workload for _, _, workload in measured_on(ledger)))
     absent: dict[str, str] = {}
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        for name in used:
-            try:
-                config = parse_config(plain(compose("config", ledger.workloads[name].run)))
-                resolve(config.device.name)
-                dataset(config.data, torch.device("cpu"))
-            except (UserError, Unavailable) as error:
-                absent[name] = str(error)
+    for name in used:
+        try:
+            config = parse_config(composed(ledger.workloads[name].run))
+            resolve(config.device.name)
+            dataset(config.data, torch.device("cpu"))
+        except (UserError, Unavailable) as error:
+            absent[name] = str(error)
     return ledger._replace(
         workloads={k: v for k, v in ledger.workloads.items() if k in used and k not in absent}
     ), absent
@@ -182,7 +179,7 @@ def _time_steps(options: Options, ledger: Ledger) -> None:
     """Time the steps of what is compared by time, where no session of an undisturbed machine has."""
     from bench import tables
     from bench.base.errors import UserError
-    from bench.compose import command_line
+    from bench.compose.command_line import run_command_line
     from bench.step_cost.session import measure
 
     study = tables.load(options.study_dir)
@@ -207,7 +204,7 @@ def _time_steps(options: Options, ledger: Ledger) -> None:
             *own, f"optimizers=[{','.join(entries)}]", f"implementations=[{','.join(kinds)}]", "builds=2",
             f"study={options.study}", f"results_dir={options.results_dir}", "report=false",
         ]  # fmt: skip
-        refusal = command_line.compose("step_cost", lambda node: measure(node), typed)
+        refusal = run_command_line("step_cost", lambda node: measure(node), typed)
         if refusal:
             raise UserError(f"{workload}: {refusal}")
 

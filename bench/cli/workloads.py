@@ -72,18 +72,16 @@ def workloads(names: Sequence[str]) -> Iterator[Workload]:
         names: Options of the config group `experiment`.
     """
     import torch
-    from hydra import compose, initialize_config_dir
 
     from bench.build.model import build_model, checked_outputs
-    from bench.compose.nodes import plain
+    from bench.compose.composer import composed
     from bench.config.parse import parse
     from bench.execution.workload import check_batch_size, dataset
     from bench.measure.device import Unavailable
     from bench.training.step import trained
 
     for name in names:
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = parse(plain(compose("config", [f"experiment={name}"])))
+        config = parse(composed({"experiment": name}))
         num_parameters = num_train = unavailable_reason = None
         try:
             data = dataset(config.data, torch.device("cpu"))

@@ -22,7 +22,7 @@ MULTIRUN = ("-m", "--multirun")
 """Flags of Hydra's command line that ask for a sweep."""
 
 
-def compose(config_name: str, job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> str | None:
+def run_command_line(config_name: str, job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> str | None:
     """Have Hydra compose a command line, and call a job with each configuration.
 
     Args:

@@ -34,7 +34,7 @@ Row = dict[str, Any]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit status (see `bench.base.errors`)."""
     from bench.base.errors import INTERRUPTED, OK, REFUSED
-    from bench.compose.command_line import MULTIRUN, compose
+    from bench.compose.command_line import MULTIRUN, run_command_line
 
     typed = list(sys.argv[1:] if arguments is None else arguments)
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return REFUSED
     statuses: list[int] = []
     try:
-        refusal = compose("step_cost", lambda node: statuses.append(measure(node)), typed)
+        refusal = run_command_line("step_cost", lambda node: statuses.append(measure(node)), typed)
     except KeyboardInterrupt:
         print("bench.step_cost: interrupted; the processes that had finished are kept", file=sys.stderr)
         return INTERRUPTED

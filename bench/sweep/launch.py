@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.base.errors import UserError
-from bench.compose.command_line import compose, typed_overrides
+from bench.compose.command_line import run_command_line, typed_overrides
 from bench.compose.nodes import config_of
 from bench.config.schema import Config, LauncherConfig
 from bench.execution.cell import run_cells
@@ -61,7 +61,7 @@ def sweep(overrides: Sequence[str], pool: Pool | None = None) -> Session:
         KeyboardInterrupt: After the run in flight was recorded.
     """
     session = Session(is_sweep=True, pool=pool)
-    session.refusal = compose("config", hydra_job(session), [*overrides, "-m"])
+    session.refusal = run_command_line("config", hydra_job(session), [*overrides, "-m"])
     return session
 
 
