@@ -1,6 +1,8 @@
 """The command `python -m bench.reproduce`: what it runs, what it keeps, what it refuses."""
 
+import dataclasses
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +14,9 @@ import pytest
 
 from bench import tables
 from bench.claims import needs, publish
+from bench.claims.effects.registry import QUANTITIES
 from bench.claims.ledger import load
+from bench.claims.options import Options
 from bench.cli import reproduce
 from bench.sweep.search_space import shares
 
@@ -201,6 +205,8 @@ def test_interrupted_anywhere_it_goes_on_from_there(tmp_path, done):
         (["articles", "rejudge=yes"], "rejudge must be true or false, got yes"),
         (["articles", "n_jobs=0"], "n_jobs must be a whole number of at least 1, got 0"),
         (["articles", "claim=9.9"], "claim must be one of 1.1, 1.2"),
+        (["articles", "n_jobs=²"], "n_jobs must be a whole number of at least 1, got ²"),
+        (["quantities", "articles"], "one ledger must be named, got quantities articles"),
         (["articles", "publish=true"], "publish must come with a budget"),
         (["list", "nothing"], "the ledger must be one of articles"),
         (["articles", "rejudge=true", "results_dir=/no/such"], "the study must be a folder"),
@@ -210,6 +216,41 @@ def test_a_mistake_is_one_sentence(arguments, said, capsys):
     assert reproduce.main(arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and said in lines[0]
+
+
+def test_help_says_what_each_option_takes(capsys):
+    assert reproduce.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: python -m bench.reproduce <ledger> [key=value ...]")
+    for field in dataclasses.fields(Options):
+        assert field.name == "ledger" or f"\n  {field.name}={field.metadata['shown']} " in out
+    assert all(len(line) <= 100 for line in out.splitlines())
+    assert reproduce.main([]) == 2
+    assert capsys.readouterr().out == out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["articles"], Options("articles")),
+        (["budget=full", "papers", "n_jobs=3"], Options("papers", budget="full", n_jobs=3)),
+        (["articles", "claim=1.2", "plan=true", "rejudge=false"], Options("articles", claim="1.2", plan=True)),
+        (["a/b", "results_dir=x=y", "reports_dir=z"], Options("a/b", results_dir="x=y", reports_dir="z")),
+        (["papers", "publish=true", "budget=full"], Options("papers", budget="full", publish=True)),
+    ],
+)
+def test_options_are_key_value_pairs_in_any_order(arguments, options):
+    assert reproduce.parse(arguments) == options
+    assert reproduce.parse(shlex.split(options.command())[3:]) == options
+
+
+def test_every_quantity_is_listed_with_its_meaning(capsys):
+    assert reproduce.main(["quantities"]) == 0
+    lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines() if line]
+    listed = {words[0]: words[1:] for words in lines}
+    assert len(QUANTITIES) > 20
+    for name, quantity in QUANTITIES.items():
+        assert listed[name] == [quantity.unit, quantity.words]
 
 
 def test_the_list_shows_every_claim(capsys):
