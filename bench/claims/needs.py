@@ -12,6 +12,7 @@ import yaml
 
 from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
+from bench.base.text import duration
 from bench.claims.effects.evidence import DEFAULT, NUM_TRIALS, RATES, TUNED
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.evaluate import ats, made_for, pairs
@@ -157,13 +158,6 @@ def _listed(values: Iterable[object]) -> str:
 
 
 WHY = {DEFAULT: "as given", TUNED: "tuned", RATES: "at every learning rate"}
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words that a person plans by."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def ledger_plan(work: Sequence[Job], n_jobs: int, ledger: Ledger, absent: Mapping[str, str]) -> str:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from bench.analysis.step_costs import MIN_PROCESSES
 from bench.base.errors import UserError
+from bench.base.text import duration
 from bench.claims.effects.evidence import DEFAULT, TUNED
 from bench.claims.ledger import Ledger
-from bench.claims.needs import STEP_COST_S, WHY, Job, duration, measured_on, timed
+from bench.claims.needs import STEP_COST_S, WHY, Job, measured_on, timed
 from bench.claims.options import Options
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import UserError
-from bench.base.text import show_warning
+from bench.base.text import first_line, show_warning
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.session import Outcome, Session, open_study, writing
@@ -239,7 +239,6 @@ def _memory(config: Config, planned: dict[str, Any], session: Session) -> dict[s
         return session.memory.get(part)
     row = None if config.force else tables.find_side(config.study_dir, "memory", part)
     if row is None:
-        from bench.base.text import first_line
         from bench.execution.memory import memory_of
 
         try:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from bench import tables
 from bench.base.errors import UserError
+from bench.base.text import duration, first_line
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.cell import objective, seeds_of
@@ -88,9 +89,9 @@ def plan_text(configs: Sequence[Config]) -> str:
                 "runs": ", ".join(f"{num} {what}" for what, num in kinds.items()),
                 "exist": sum(part.num_done for part in alike),
                 "to make": missing,
-                "a run, s": _shown(each),
+                "a run, s": _rounded(each),
                 "from": source,
-                "peak tensors, MiB": _shown(peak),
+                "peak tensors, MiB": _rounded(peak),
             }
         )
         seconds += each * missing if math.isfinite(each) else 0.0
@@ -102,7 +103,7 @@ def plan_text(configs: Sequence[Config]) -> str:
     beside = f"{launcher.n_jobs} jobs side by side" if launcher.n_jobs > 1 else "one at a time"
     summary = f"{num:,} run{'s' * (num != 1)}, of which {num_done:,} exist and {num - num_done:,} are to be made"
     if num_unknown < num - num_done or not num_unknown:
-        summary += f": about {_duration(seconds / launcher.n_jobs)}, {beside}"
+        summary += f": about {duration(seconds / launcher.n_jobs)}, {beside}"
     if num_unknown:
         summary += f"; of {num_unknown:,} of them the time is not known"
     return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{summary}. Nothing was run."
@@ -200,7 +201,6 @@ def _probe(config: Config) -> tuple[float, float]:
     device, unavailable_reason = device_name(config)
     if unavailable_reason:
         return math.nan, math.nan
-    from bench.base.text import first_line
     from bench.execution.memory import memory_of
     from bench.execution.row import planned_row
     from bench.execution.run import run
@@ -228,13 +228,7 @@ def _probe(config: Config) -> tuple[float, float]:
     return seconds + made["construct_s"] + made["rest_s"], peak
 
 
-def _shown(value: float) -> str:
+def _rounded(value: float) -> str:
     if not math.isfinite(value):
         return "not known"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
