@@ -267,16 +267,16 @@ def test_rates_are_those_of_a_tuned_sweep():
 
 
 def test_what_counts_by_its_times_is_made_first_and_alone():
-    work = needs.jobs(load("articles").chosen(budget="quick"), n_jobs=2)
-    alone = [job.alone for job in work]
+    work = needs.planned_sweeps(load("articles").chosen(budget="quick"), n_jobs=2)
+    alone = [job.exclusive for job in work]
     assert alone == sorted(alone, reverse=True)
     for job in work:
-        assert ("launcher=pool" in job.overrides) == (not job.alone)
+        assert ("launcher=pool" in job.overrides) == (not job.exclusive)
         metrics = [part for part in job.overrides if part.startswith("metrics=")]
-        assert job.alone or not any("latency" in part for part in metrics)
+        assert job.exclusive or not any("latency" in part for part in metrics)
 
 
 def test_no_run_is_asked_for_twice():
-    work = needs.jobs(load("articles").chosen(budget="full"), n_jobs=2)
+    work = needs.planned_sweeps(load("articles").chosen(budget="full"), n_jobs=2)
     asked = [(job.workload, job.at, side) for job in work if not job.times_count for side in job.sides]
     assert len(asked) == len(set(asked))

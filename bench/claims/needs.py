@@ -21,16 +21,16 @@ from bench.sweep.search_space import Range
 
 
 @dataclass
-class Need:
+class Requirement:
     """What the runs of one side have to leave."""
 
     metrics: set[str] = field(default_factory=set)
     memory: bool = False
-    alone: bool = False
+    exclusive: bool = False
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedSweep:
     """One sweep of `python -m bench`.
 
     Attributes:
@@ -40,7 +40,7 @@ class Job:
         overrides: What is typed, but for study and folders.
         num_runs: How many it makes.
         seconds: About how long they take, one after the other.
-        alone: Whether they are made one at a time.
+        exclusive: Whether they are made one at a time.
         times_count: Whether a claim is judged by the times of these very runs.
     """
 
@@ -50,25 +50,25 @@ class Job:
     overrides: tuple[str, ...]
     num_runs: int
     seconds: float
-    alone: bool
+    exclusive: bool
     times_count: bool
 
     def wall_s(self, n_jobs: int) -> float:
         """About how long they take, so many at a time where that may be."""
-        return self.seconds / (1 if self.alone else n_jobs)
+        return self.seconds / (1 if self.exclusive else n_jobs)
 
 
-def needs(ledger: Ledger) -> dict[tuple[str, str, str], Need]:
+def requirements(ledger: Ledger) -> dict[tuple[str, str, str], Requirement]:
     """What the claims of a ledger need: by workload, side and `at`."""
-    wanted: dict[tuple[str, str, str], Need] = {}
+    wanted: dict[tuple[str, str, str], Requirement] = {}
     for claim, measure, workload in measured_on(ledger):
         quantity = QUANTITIES[measure.quantity]
         for at in ats(claim, quantity):
             for side, why in [entry for a, b in pairs(claim, measure, at) for entry in made_for(at, a, b)]:
-                need = wanted.setdefault((workload, side, why), Need())
+                need = wanted.setdefault((workload, side, why), Requirement())
                 need.metrics |= set(quantity.metrics)
                 need.memory |= quantity.memory
-                need.alone |= quantity.alone or ledger.workloads[workload].alone
+                need.exclusive |= quantity.alone or ledger.workloads[workload].alone
     return wanted
 
 
@@ -81,30 +81,36 @@ def measured_on(ledger: Ledger) -> Iterator[tuple[Claim, Any, str]]:
                     yield claim, measure, workload
 
 
-def jobs(ledger: Ledger, n_jobs: int) -> list[Job]:
+def planned_sweeps(ledger: Ledger, n_jobs: int) -> list[PlannedSweep]:
     """The sweeps that give a ledger what it needs, those first whose times count.
 
     Args:
         ledger: With the workloads of a budget.
         n_jobs: Runs side by side.
     """
-    groups: dict[tuple[Any, ...], tuple[list[str], Need]] = {}
-    for (workload, side, at), need in needs(ledger).items():
+    groups: dict[tuple[Any, ...], tuple[list[str], Requirement]] = {}
+    for (workload, side, at), need in requirements(ledger).items():
         own = side if at == RATES or " " in side else ""
-        sides, whole = groups.setdefault((workload, at, own, need.alone), ([], Need(alone=need.alone)))
+        sides, whole = groups.setdefault(
+            (workload, at, own, need.exclusive), ([], Requirement(exclusive=need.exclusive))
+        )
         sides.append(side)
         whole.metrics |= need.metrics
         whole.memory |= need.memory
     made = [
-        _job(ledger.workloads[key[0]], key[0], key[1], sides, need, n_jobs) for key, (sides, need) in groups.items()
+        _planned_sweep(ledger.workloads[key[0]], key[0], key[1], sides, need, n_jobs)
+        for key, (sides, need) in groups.items()
     ]
     order = list(ledger.workloads)
     return sorted(
-        made, key=lambda job: (not job.alone, order.index(job.workload), (DEFAULT, TUNED, RATES).index(job.at))
+        made,
+        key=lambda sweep: (not sweep.exclusive, order.index(sweep.workload), (DEFAULT, TUNED, RATES).index(sweep.at)),
     )
 
 
-def _job(workload: Workload, name: str, at: str, sides: Sequence[str], need: Need, n_jobs: int) -> Job:
+def _planned_sweep(
+    workload: Workload, name: str, at: str, sides: Sequence[str], need: Requirement, n_jobs: int
+) -> PlannedSweep:
     optimizer, _, settings = sides[0].partition(" ")
     num = len(sides)
     typed = [*workload.run, f"optimizer={','.join(side.partition(' ')[0] for side in sides)}", *settings.split()]
@@ -122,17 +128,17 @@ def _job(workload: Workload, name: str, at: str, sides: Sequence[str], need: Nee
     if need.metrics:
         typed.append(f"metrics=[{','.join(sorted(need.metrics))}]")
     typed.append(f"memory={str(need.memory).lower()}")
-    if not need.alone and n_jobs > 1:
+    if not need.exclusive and n_jobs > 1:
         typed += ["launcher=pool", f"launcher.n_jobs={n_jobs}"]
-    return Job(
+    return PlannedSweep(
         name,
         at,
         tuple(sides),
         tuple(typed),
         num_runs,
         num_runs * workload.seconds,
-        need.alone or n_jobs == 1,
-        need.alone,
+        need.exclusive or n_jobs == 1,
+        need.exclusive,
     )
 
 
@@ -160,15 +166,15 @@ def _listed(values: Iterable[object]) -> str:
 WHY = {DEFAULT: "as given", TUNED: "tuned", RATES: "at every learning rate"}
 
 
-def ledger_plan(work: Sequence[Job], n_jobs: int, ledger: Ledger, absent: Mapping[str, str]) -> str:
+def ledger_plan(work: Sequence[PlannedSweep], n_jobs: int, ledger: Ledger, absent: Mapping[str, str]) -> str:
     """Return what would run for a ledger, and for about how long, as text."""
     lines = [
-        f"{job.num_runs:5} runs, about {duration(job.wall_s(n_jobs)):>7}: python -m bench {shlex.join(job.overrides)} -m"
-        for job in work
+        f"{sweep.num_runs:5} runs, about {duration(sweep.wall_s(n_jobs)):>7}: python -m bench {shlex.join(sweep.overrides)} -m"
+        for sweep in work
     ]
-    seconds = sum(job.wall_s(n_jobs) for job in work) + STEP_COST_S * len(timed(ledger))
+    seconds = sum(sweep.wall_s(n_jobs) for sweep in work) + STEP_COST_S * len(timed(ledger))
     lines += [f"not here: {name}: {why}" for name, why in absent.items()]
-    total = sum(job.num_runs for job in work)
+    total = sum(sweep.num_runs for sweep in work)
     return "\n".join(
         [
             *lines,

@@ -4,86 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.analysis.step_costs import MIN_PROCESSES
 from bench.base.errors import UserError
-from bench.base.text import duration
 from bench.claims.effects.evidence import DEFAULT, TUNED
 from bench.claims.ledger import Ledger
-from bench.claims.needs import STEP_COST_S, WHY, Job, measured_on, timed
+from bench.claims.needs import STEP_COST_S, PlannedSweep, measured_on, timed
 from bench.claims.options import Options
+from bench.claims.progress import LedgerProgress
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.execution.session import Session
-
-
-class Overall:
-    """Shows all sweeps of a ledger as one, with the time left.
-
-    Args:
-        jobs: What is to be made.
-        n_jobs: Runs side by side where that may be.
-        more_s: Seconds of what comes after.
-    """
-
-    def __init__(self, jobs: Sequence[Job], n_jobs: int, more_s: float) -> None:
-        from tqdm import tqdm
-
-        self._jobs, self._n_jobs = list(jobs), n_jobs
-        self._left_s = sum(job.wall_s(n_jobs) for job in jobs) + more_s
-        self._expected_s = self._made_s = 0.0  # of runs that were made, not found
-        self._last = time.monotonic()
-        self._each_s = 0.0
-        self._bar = tqdm(
-            total=sum(job.num_runs for job in jobs),
-            unit="run",
-            disable=not sys.stderr.isatty(),
-            leave=False,
-            dynamic_ncols=True,
-        )
-
-    def begin(self, number: int, job: Job) -> None:
-        """A sweep begins."""
-        self._each_s = job.wall_s(self._n_jobs) / job.num_runs
-        line = f"[{number}/{len(self._jobs)}] {job.workload}, {WHY[job.at]}: {', '.join(job.sides)} ({job.num_runs} runs); {self.left()}"
-        if self._bar.disable:
-            print(line, file=sys.stderr, flush=True)
-        else:
-            self._bar.write(line, file=sys.stderr)
-
-    def left(self) -> str:
-        """How long all may still take, from what runs were expected to take and took."""
-        pace = self._made_s / self._expected_s if self._expected_s > 5 else 1.0
-        return f"about {duration(self._left_s * pace)} left"
-
-    def start(self, label: str) -> Callable[[int, int, float], None]:
-        """A run begins."""
-        return lambda step, num_steps, loss: None
-
-    def end(self, label: str, outcome: str) -> None:
-        """A run ended, or was found done."""
-        self._left_s = max(0.0, self._left_s - self._each_s)
-        now, before = time.monotonic(), self._last
-        self._last = now
-        if not outcome.startswith("exists already"):
-            self._expected_s += self._each_s
-            self._made_s += now - before
-        self._bar.set_description(self.left(), refresh=False)
-        self._bar.update()
-
-    def close(self) -> None:
-        """A sweep is over."""
-        self._bar.refresh()
-
-    def finish(self) -> None:
-        """All are."""
-        self._bar.close()
 
 
 def runnable_ledger(ledger: Ledger) -> tuple[Ledger, dict[str, str]]:
@@ -109,7 +45,7 @@ def runnable_ledger(ledger: Ledger) -> tuple[Ledger, dict[str, str]]:
     ), absent
 
 
-def run_ledger(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: int) -> None:
+def run_ledger(options: Options, ledger: Ledger, sweeps: Sequence[PlannedSweep], n_jobs: int) -> None:
     """Make all runs, time steps, carry out the checks of statements of fact.
 
     Raises:
@@ -117,30 +53,27 @@ def run_ledger(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: in
         KeyboardInterrupt: After the run in flight was recorded.
     """
     from bench import tables
-    from bench.base.errors import UserError
     from bench.execution.launchers.forkserver import prepare_pool
     from bench.execution.launchers.pool import Pool
-    from bench.execution.progress import overall
-    from bench.sweep.launch import sweep
+    from bench.sweep.launch import run_sweep
 
     facts = _facts(ledger)
     place = [f"study={options.study}", f"results_dir={options.results_dir}", "report=false"]
-    if any(not job.alone for job in work):
+    if any(not sweep.exclusive for sweep in sweeps):
         prepare_pool()
-    shown = Overall(work, n_jobs, STEP_COST_S * len(timed(ledger)))
-    pool = Pool(n_jobs) if any(not job.alone for job in work) else None
+    progress = LedgerProgress(sweeps, n_jobs, STEP_COST_S * len(timed(ledger)))
+    pool = Pool(n_jobs) if any(not sweep.exclusive for sweep in sweeps) else None
     try:
-        with overall(shown):
-            for number, job in enumerate(work, 1):
-                shown.begin(number, job)
-                session = sweep([*job.overrides, *place], pool)
-                if job.times_count and _contended(session):
-                    session = sweep([*job.overrides, *place, "force=true"], pool)
-                if session.refusal:
-                    raise UserError(f"{job.workload}: {session.refusal}")
-                _record(options.study_dir, job, session)
+        for number, sweep in enumerate(sweeps, 1):
+            progress.begin(number, sweep)
+            session = run_sweep([*sweep.overrides, *place], pool, progress)
+            if sweep.times_count and _contended(session):
+                session = run_sweep([*sweep.overrides, *place, "force=true"], pool, progress)
+            if session.refusal:
+                raise UserError(f"{sweep.workload}: {session.refusal}")
+            _record(options.study_dir, sweep, session)
     finally:
-        shown.finish()
+        progress.finish()
         if pool is not None:
             pool.close()
     tables.build(options.study_dir)
@@ -155,33 +88,32 @@ def _contended(session: Session) -> bool:
     return bool(2 * sum(busy) > len(busy))
 
 
-def _record(study_dir: Path, job: Job, session: Session) -> None:
+def _record(study_dir: Path, sweep: PlannedSweep, session: Session) -> None:
     """Write down which runs are of which side."""
     from bench import tables
     from bench.base.hashing import short_hash
 
-    stage = "final" if job.at == TUNED else "single"
+    stage = "final" if sweep.at == TUNED else "single"
     rows = [
         {
-            "workload": job.workload,
-            "side": job.sides[0] if len(job.sides) == 1 else row["optimizer"],
-            "at": job.at,
+            "workload": sweep.workload,
+            "side": sweep.sides[0] if len(sweep.sides) == 1 else row["optimizer"],
+            "at": sweep.at,
             "run_id": run_id,
         }
         for run_id, row in session.rows.items()
         if row["stage"] == stage
     ]
-    for side in job.sides:
-        part = f"{job.workload}-{job.at}-{short_hash([side], 8)}"
+    for side in sweep.sides:
+        part = f"{sweep.workload}-{sweep.at}-{short_hash([side], 8)}"
         tables.write_side(study_dir, "claim_runs", part, [row for row in rows if row["side"] == side])
 
 
 def _time_steps(options: Options, ledger: Ledger) -> None:
     """Time the steps of what is compared by time, where no session of an undisturbed machine has."""
     from bench import tables
-    from bench.base.errors import UserError
     from bench.compose.command_line import run_command_line
-    from bench.step_cost.session import measure
+    from bench.step_cost.measurement import measure
 
     study = tables.load(options.study_dir)
     for number, (workload, entries) in enumerate(timed(ledger).items(), 1):

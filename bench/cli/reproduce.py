@@ -13,7 +13,7 @@ from bench.claims.effects.evidence import Evidence
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.evaluate import comparisons, verdicts
 from bench.claims.ledger import BUDGETS, Claim, Ledger, ledgers, load
-from bench.claims.needs import jobs, ledger_plan
+from bench.claims.needs import ledger_plan, planned_sweeps
 from bench.claims.options import Commands, Options, options_help, parse
 from bench.claims.publish import publish, tables_of
 from bench.claims.runner import run_ledger, runnable_ledger
@@ -104,13 +104,13 @@ def _carry_out(options: Options, whole: Ledger) -> int:
     if not options.rejudge:
         n_jobs = options.n_jobs or num_cores()
         ledger, absent = runnable_ledger(ledger)
-        work = jobs(ledger, n_jobs)
+        sweeps = planned_sweeps(ledger, n_jobs)
         if options.plan:
-            print(ledger_plan(work, n_jobs, ledger, absent))
+            print(ledger_plan(sweeps, n_jobs, ledger, absent))
             return OK
         for name, why in absent.items():
             print(f"bench.reproduce: {name} is left out: {why}", file=sys.stderr)
-        run_ledger(options, ledger, work, n_jobs)
+        run_ledger(options, ledger, sweeps, n_jobs)
     folder, report = options.study_dir, Path(options.reports_dir) / options.study
     if options.publish:
         folder, report = Path(options.results_dir) / options.name, Path(options.reports_dir) / options.name

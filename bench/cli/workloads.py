@@ -14,7 +14,7 @@ from bench.config.parse import group_options
 
 
 @dataclass(frozen=True)
-class Workload:
+class NamedWorkload:
     """A named workload: an option of the config group `experiment`.
 
     Attributes:
@@ -65,7 +65,7 @@ def main() -> int:
     return 0
 
 
-def workloads(names: Sequence[str]) -> Iterator[Workload]:
+def workloads(names: Sequence[str]) -> Iterator[NamedWorkload]:
     """The named workloads, each tried on this machine.
 
     Args:
@@ -93,7 +93,7 @@ def workloads(names: Sequence[str]) -> Iterator[Workload]:
                 checked_outputs(config, data.spec, model.eval(), data.first(1)[0])
         except (UserError, Unavailable) as error:
             unavailable_reason = str(error)
-        yield Workload(
+        yield NamedWorkload(
             name, about(name), config.model.name, config.data.name, num_parameters, num_train, unavailable_reason
         )
 

@@ -32,9 +32,9 @@ def run_cells(configs: Sequence[Config], session: Session) -> list[float]:
         UserError: A lone cell cannot be built, or results cannot be written.
         KeyboardInterrupt: After the run in flight was recorded.
     """
-    from bench.execution.progress import progress
+    from bench.execution.progress import Progress
 
-    shown = progress(sum(len(seeds_of(config)) for config in configs))
+    shown = session.progress or Progress(sum(len(seeds_of(config)) for config in configs))
     try:
         return [_run_cell(config, session, shown) for config in configs]
     finally:
@@ -133,25 +133,25 @@ def _run(
     with writing(study_dir):
         row = _existing(config, run_id, session)
         if row is None:
-            import bench.execution.run  # noqa: F401  (seconds; not while a run is claimed)
-        claim = None if row else tables.RunLock.take(study_dir, run_id)
-    if claim is None and row is None:
+            import bench.execution.run  # noqa: F401  (seconds; not while a run is locked)
+        lock = None if row else tables.RunLock.take(study_dir, run_id)
+    if lock is None and row is None:
         session.num_elsewhere += 1
         progress.end(label, "left to another process, which is working on it")
         return None
-    if claim is not None:
+    if lock is not None:
         try:
             row = _existing(config, run_id, session)  # another process may have finished it since
             if row is None:
                 row = session.rows[run_id] = _make(
-                    config, seed, known, unavailable_reason, progress.start(label), claim, session
+                    config, seed, known, unavailable_reason, progress.start(label), lock, session
                 )
                 progress.end(label, _outcome(row))
                 if row["status"] == "interrupted":
                     raise KeyboardInterrupt
                 return row
         finally:
-            claim.release()
+            lock.release()
     assert row is not None
     session.rows[run_id] = row
     session.num_found += 1
@@ -178,7 +178,7 @@ def _make(
     known: tuple[str, str, dict[str, Any], str],
     unavailable_reason: str | None,
     tell: Callable[[int, int, float], None],
-    claim: RunLock,
+    lock: RunLock,
     session: Session,
 ) -> dict[str, Any]:
     """Make a run, whatever becomes of it, and record it."""
@@ -192,8 +192,8 @@ def _make(
     config = keep_what_exists(config, tables.run_id(known[0], seed, known[1]))
     planned = planned_row(config, seed, *known)
     with writing(config.study_dir):
-        claim.describe(planned)
-        num_beside = tables.num_in_flight(Path(config.results_dir), planned["run_id"])
+        lock.describe(planned)
+        num_concurrent = tables.num_in_flight(Path(config.results_dir), planned["run_id"])
     try:
         memory = None if unavailable_reason else _memory(config, planned, session)
         if memory is not None:
@@ -205,7 +205,7 @@ def _make(
             result = predicted(config, planned, memory)
         else:
             should_prune = pruner(config.trial.history) if config.trial.history else None
-            result = run(config, planned, tell, num_beside, should_prune)
+            result = run(config, planned, tell, num_concurrent, should_prune)
     except (UserError, Unavailable) as error:
         if not session.is_sweep:
             if not session.rows:

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.base.errors import UserError
 from bench.config.schema import Config
+
+if TYPE_CHECKING:
+    from bench.execution.progress import ProgressReporter
 
 
 class Launcher(Protocol):
@@ -47,6 +50,7 @@ class Session:
         lost: What became of cells of which not even a row could be written, a sentence each.
         abandoned: Runs that are not tried again.
         pool: The processes of launcher=pool, once there are any.
+        progress: Shows the runs of several sweeps as one; None: each sweep shows its own.
     """
 
     is_sweep: bool = False
@@ -61,6 +65,7 @@ class Session:
     lost: list[str] = field(default_factory=list)
     abandoned: frozenset[str] = frozenset()
     pool: Launcher | None = None
+    progress: ProgressReporter | None = None
     interrupted: bool = False
     refusal: str | None = None
 

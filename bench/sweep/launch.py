@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from bench.execution.launchers.pool import Pool
+    from bench.execution.progress import ProgressReporter
 
 
 def hydra_job(session: Session) -> Callable[[DictConfig], float]:
@@ -45,22 +46,23 @@ def hydra_job(session: Session) -> Callable[[DictConfig], float]:
     return job
 
 
-def sweep(overrides: Sequence[str], pool: Pool | None = None) -> Session:
-    """Carry out one sweep of several from within a program: what `python -m bench <overrides> -m` runs.
+def run_sweep(overrides: Sequence[str], pool: Pool | None = None, progress: ProgressReporter | None = None) -> Session:
+    """Carry out one sweep of several from within a program: the one that `python -m bench <overrides> -m` runs.
 
-    Tables and reports are left to the caller, and so are the processes of a pool.
+    The caller builds tables and reports, and ends the processes of a pool.
 
     Args:
-        overrides: What would be typed.
+        overrides: The overrides as on the command line.
         pool: The processes of launcher=pool that an earlier sweep began.
+        progress: Shows the runs of all sweeps; by default each sweep shows its own.
 
     Returns:
-        What it did; `refusal` says why it did nothing, if so.
+        The session of the sweep; its `refusal` says why nothing was run, if so.
 
     Raises:
         KeyboardInterrupt: After the run in flight was recorded.
     """
-    session = Session(is_sweep=True, pool=pool)
+    session = Session(is_sweep=True, pool=pool, progress=progress)
     session.refusal = run_command_line("config", hydra_job(session), [*overrides, "-m"])
     return session
 

@@ -100,10 +100,10 @@ def plan_text(configs: Sequence[Config]) -> str:
         sum(getattr(part, name) for group in together.values() for part in group) for name in ("num", "num_done")
     )
     launcher = configs[0].launcher
-    beside = f"{launcher.n_jobs} jobs side by side" if launcher.n_jobs > 1 else "one at a time"
+    concurrency = f"{launcher.n_jobs} jobs side by side" if launcher.n_jobs > 1 else "one at a time"
     summary = f"{num:,} run{'s' * (num != 1)}, of which {num_done:,} exist and {num - num_done:,} are to be made"
     if num_unknown < num - num_done or not num_unknown:
-        summary += f": about {duration(seconds / launcher.n_jobs)}, {beside}"
+        summary += f": about {duration(seconds / launcher.n_jobs)}, {concurrency}"
     if num_unknown:
         summary += f"; of {num_unknown:,} of them the time is not known"
     return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{summary}. Nothing was run."

@@ -133,7 +133,7 @@ class Search:
         self.space = [other.with_decade(above) if other is axis else other for other in self.space]
         self.num_widened += 1
 
-    def words(self) -> str:
+    def description(self) -> str:
         """The tuning in words, alike for all optimizers of a sweep."""
         sweep = self.config.sweep
         wider = ", widened while a best one lay on an edge" if sweep.extend else ""

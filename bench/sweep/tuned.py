@@ -24,8 +24,8 @@ MAX_WIDENED = 4
 """How often `sweep.extend` widens a range."""
 
 
-Job = list[str]
-"""The overrides of one Hydra job."""
+Overrides = list[str]
+"""The overrides of one job of a sweep."""
 
 
 class TunedSweep:
@@ -57,7 +57,7 @@ class TunedSweep:
                 )
         self.searches = [Search(config) for config in cells]
 
-    def carry_out(self, launch: Callable[[list[Job]], list[float]]) -> None:
+    def carry_out(self, launch: Callable[[list[Overrides]], list[float]]) -> None:
         """Make trials, widen ranges where that is asked for, then repeat the best of each cell on fresh seeds.
 
         Args:
@@ -70,7 +70,7 @@ class TunedSweep:
             self._make_trials(launch)
         launch([job for search in self.searches for job in self.final_jobs(search)])
 
-    def _make_trials(self, launch: Callable[[list[Job]], list[float]]) -> None:
+    def _make_trials(self, launch: Callable[[list[Overrides]], list[float]]) -> None:
         while batch := self._ask():
             values = launch([self.trial_job(search, trial) for search, trial in batch])
             for (search, trial), value in zip(batch, values, strict=True):
@@ -96,16 +96,20 @@ class TunedSweep:
                     search.widen(names[0])
         return wider
 
-    def trial_job(self, search: Search, trial: Trial) -> Job:
+    def trial_job(self, search: Search, trial: Trial) -> Overrides:
         """The job of one trial."""
-        told = [f"+trial.number={trial.number}", *self._told(search), f"seeds=[{search.config.sweep.trial_seed}]"]
+        record = [
+            f"+trial.number={trial.number}",
+            *self._recorded_search(search),
+            f"seeds=[{search.config.sweep.trial_seed}]",
+        ]
         if search.config.sweep.method == "tpe" and (path := self._write_history(search)) is not None:
-            told.append(f"+trial.history={_quoted(str(path))}")
-        return [*_typed(search.config), *search.overrides(trial.setting), "+trial.stage=tune", *told]
+            record.append(f"+trial.history={_quoted(str(path))}")
+        return [*_typed(search.config), *search.overrides(trial.setting), "+trial.stage=tune", *record]
 
-    def final_jobs(self, search: Search) -> list[Job]:
+    def final_jobs(self, search: Search) -> list[Overrides]:
         """The jobs that follow from the trials of a cell: its best setting on fresh seeds, and its own one."""
-        typed, told = _typed(search.config), self._told(search)
+        typed, record = _typed(search.config), self._recorded_search(search)
         seeds = f"seeds={json.dumps(search.config.sweep.fresh_seeds, separators=(',', ':'))}"
         jobs, best = [], search.best
         if best is not None:
@@ -116,13 +120,13 @@ class TunedSweep:
                     *search.overrides(best.setting),
                     "+trial.stage=final",
                     f"+trial.number={best.number}",
-                    *told,
+                    *record,
                     *([f"+trial.edge={_quoted(edge)}"] if edge else []),
                     seeds,
                 ]
             )
         if search.config.sweep.untuned:
-            jobs.append([*typed, *told[:1], seeds])
+            jobs.append([*typed, *record[:1], seeds])
         return jobs
 
     def sentences(self) -> list[str]:
@@ -144,8 +148,8 @@ class TunedSweep:
         return said
 
     @staticmethod
-    def _told(search: Search) -> Job:
-        return [f"+trial.tuning={_quoted(search.words())}", f"+trial.search={_quoted(search.ranges())}"]
+    def _recorded_search(search: Search) -> Overrides:
+        return [f"+trial.tuning={_quoted(search.description())}", f"+trial.search={_quoted(search.ranges())}"]
 
     @staticmethod
     def seen(search: Search, trial: Trial) -> tuple[dict[int, float], bool]:
@@ -171,7 +175,7 @@ class TunedSweep:
         return path
 
 
-def _typed(config: Config) -> Job:
+def _typed(config: Config) -> Overrides:
     """What was typed for a cell, less what each of its jobs has of its own."""
     return [override for override in config.overrides if not override.lstrip("+~").startswith(("plan=", "trial."))]
 

@@ -25,7 +25,7 @@ from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.cell import seeds_of, work
-from bench.execution.progress import ForwardingProgress, ProgressReporter, progress
+from bench.execution.progress import ForwardingProgress, Progress, ProgressReporter
 from bench.execution.session import Outcome, Session, open_study, writing
 from bench.measure.environment import device_name, num_cores
 
@@ -97,7 +97,7 @@ class Pool:
         for config in configs:
             open_study(config, session)
         values = [float("inf")] * len(configs)
-        self._progress = progress(sum(len(seeds_of(config)) for config in configs))
+        self._progress = session.progress or Progress(sum(len(seeds_of(config)) for config in configs))
         waiting = deque(_Task(i, config) for i, config in enumerate(configs))
         going: dict[Future[Outcome], _Task] = {}
         try:

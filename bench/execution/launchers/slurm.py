@@ -25,7 +25,7 @@ from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.cell import label_of, objective, seeds_of, work
-from bench.execution.progress import ForwardingProgress, progress
+from bench.execution.progress import ForwardingProgress, Progress
 from bench.execution.session import Outcome, Session, open_study, writing
 
 RESULT_POLL_S, QUEUE_POLL_S = 1.0, 10.0
@@ -115,7 +115,7 @@ def _run_cells(configs: Sequence[Config], params: Mapping[str, Any], session: Se
     with writing(logs):
         logs.mkdir(parents=True, exist_ok=True)
         logs = Path(tempfile.mkdtemp(prefix="sweep-", dir=logs))
-    shown, lost, refusals = progress(len(runs)), _Lost(session), list[str]()
+    shown, lost, refusals = session.progress or Progress(len(runs)), _Lost(session), list[str]()
     rows: list[list[dict[str, Any] | None]] = [[] for _ in configs]
     try:
         with closing(_outcomes([config for _, config in runs], params, logs)) as outcomes:

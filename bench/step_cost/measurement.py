@@ -80,9 +80,9 @@ def measure(node: DictConfig) -> int:
         tables.check_study(config.study_dir)
     where = environment(device)
     started = datetime.datetime.now(datetime.UTC)
-    session = started.strftime("%Y%m%dT%H%M%S-") + os.urandom(3).hex()
+    session_id = started.strftime("%Y%m%dT%H%M%S-") + os.urandom(3).hex()
     known: Row = {
-        "session_id": session,
+        "session_id": session_id,
         "environment_id": environment_id(where),
         "study": config.study,
         "device": device,
@@ -90,18 +90,18 @@ def measure(node: DictConfig) -> int:
         "command": shlex.join(["python", "-m", "bench.step_cost", *overrides]),
     } | {key: where[key] for key in ("torch_version", "cpu", "gpu")}
     with writing(config.study_dir):
-        claim = tables.RunLock.take(config.study_dir, session)  # so that runs beside it know
+        lock = tables.RunLock.take(config.study_dir, session_id)  # so that runs beside it know
     try:
         rows = _replicate(config, known)
     finally:
-        if claim is not None:
-            claim.release()
+        if lock is not None:
+            lock.release()
         remove_empty(config.study_dir)
         if (config.study_dir / "step_costs").is_dir():
             with writing(config.study_dir):
                 study = tables.build(config.study_dir)
     costs = tables.load_side(config.study_dir, "step_costs")
-    print(f"\n{step_cost_text(costs[costs['session_id'] == session])}\n")
+    print(f"\n{step_cost_text(costs[costs['session_id'] == session_id])}\n")
     print(f"table: {config.study_dir / 'step_costs.csv'}")
     if config.report:
         from bench.report.study.render import write_report
