@@ -33,7 +33,7 @@ GROUPS = ("schedule", "augment")
 def configs_of(
     model: Any, data: Any, optimizers: Sequence[OptimizerLike], device: Any, keys: Mapping[str, Any]
 ) -> list[Config]:
-    """The cell of each optimizer, held to model and data before anything runs."""
+    """Return the cell of each optimizer, checked against model and data before anything runs."""
     if isinstance(optimizers, str | Mapping) or not isinstance(optimizers, Sequence) or not optimizers:
         raise UserError(
             f'optimizers must be a list such as ["adam", "sgd"], got {_shown(optimizers)}; name at least one'
@@ -115,7 +115,7 @@ def _set(node: dict[str, Any], settings: Mapping[str, Any]) -> None:
 
 
 def _optimizer(argument: str, entry: Any) -> tuple[dict[str, Any], list[str]]:
-    """The node of an optimizer, and what one would type for it; nothing for what lives in this program."""
+    """Return the node of an optimizer and its overrides; there are none for a class or function of this program."""
     from bench.compose.composer import option
 
     said = entry
@@ -160,7 +160,7 @@ def _as_typed(value: Any) -> str:
 
 
 def _typed(picks: Mapping[str, str], nodes: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """What one would type for the rest of a cell: `run.repeat_command` and the line about a run are made of it."""
+    """Return the overrides of the rest of a cell, which `repeat_command` and `label_of` show."""
     default = _composed({})
     typed = [
         f"{group}={option}"
@@ -177,7 +177,7 @@ def _typed(picks: Mapping[str, str], nodes: Mapping[str, Any], settings: Mapping
 
 
 def _named_apart(config: Config, others: Sequence[Config], argument: str) -> Config:
-    """The cell, under a name of its own where another optimizer has its name."""
+    """Return the cell, with a number added to its optimizer's name where another has the same."""
     same = [other for other in others if other.optimizer.target == config.optimizer.target]
     if any(other.optimizer == config.optimizer for other in same):
         raise UserError(
@@ -192,14 +192,14 @@ def _named_apart(config: Config, others: Sequence[Config], argument: str) -> Con
 
 
 def in_arguments(sentence: str, argument: str) -> str:
-    """A sentence about keys of the configuration, in the words of `compare`."""
+    """Return a sentence about keys of the configuration with the names of `compare`'s arguments."""
     sentence = re.sub(r"^optimizer(?=[ .=])", argument, sentence)
     sentence = re.sub(rf"\btrain\.({'|'.join(ARGUMENTS)})\b", r"\1", sentence)
     return sentence.replace("model._target_", "model").replace(f"{argument}._target_", argument)
 
 
 def _check(configs: Sequence[Config]) -> None:
-    """Build model and optimizers once: what does not fit is said now, not after half of the runs.
+    """Build model and optimizers once, so that what does not fit is refused now and not after half of the runs.
 
     Raises:
         UserError: Something cannot be built or does not fit, or the model is not fresh each time.
@@ -226,7 +226,7 @@ def _check(configs: Sequence[Config]) -> None:
 
 
 def _check_fresh(first: nn.Module, second: nn.Module) -> None:
-    """Hold two models that one function gave for one seed to being two, and alike.
+    """Check that two models that one function returned for one seed share no weights and start alike.
 
     Raises:
         UserError: They share weights, or start from different ones.

@@ -1,4 +1,4 @@
-"""Which runs the claims of a ledger need, as sweeps of `python -m bench`."""
+"""Plan the runs that the claims of a ledger need, as sweeps of `python -m bench`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.sweep.search_space import Range
 
 @dataclass
 class Requirement:
-    """What the runs of one side have to leave."""
+    """What the runs of one side have to record."""
 
     metrics: set[str] = field(default_factory=set)
     memory: bool = False
@@ -54,12 +54,12 @@ class PlannedSweep:
     times_count: bool
 
     def wall_s(self, n_jobs: int) -> float:
-        """About how long they take, so many at a time where that may be."""
+        """Return about how many seconds the runs take, several at a time where that is allowed."""
         return self.seconds / (1 if self.exclusive else n_jobs)
 
 
 def requirements(ledger: Ledger) -> dict[tuple[str, str, str], Requirement]:
-    """What the claims of a ledger need: by workload, side and `at`."""
+    """Return what the claims of a ledger need, by workload, side and `at`."""
     wanted: dict[tuple[str, str, str], Requirement] = {}
     for claim, measure, workload in measured_on(ledger):
         quantity = QUANTITIES[measure.quantity]
@@ -82,7 +82,7 @@ def measured_on(ledger: Ledger) -> Iterator[tuple[Claim, Any, str]]:
 
 
 def planned_sweeps(ledger: Ledger, n_jobs: int) -> list[PlannedSweep]:
-    """The sweeps that give a ledger what it needs, those first whose times count.
+    """Return the sweeps that a ledger needs, those first whose times count.
 
     Args:
         ledger: With the workloads of a budget.
@@ -143,7 +143,7 @@ def _planned_sweep(
 
 
 def learning_rates(optimizer: str) -> list[float]:
-    """Rates half a decade apart, around the documented one of an optimizer: those of a tuned sweep.
+    """Return learning rates half a decade apart around the documented one of an optimizer: those of a tuned sweep.
 
     Raises:
         UserError: Its config names none.
@@ -173,7 +173,7 @@ def ledger_plan(work: Sequence[PlannedSweep], n_jobs: int, ledger: Ledger, absen
         for sweep in work
     ]
     seconds = sum(sweep.wall_s(n_jobs) for sweep in work) + STEP_COST_S * len(timed(ledger))
-    lines += [f"not here: {name}: {why}" for name, why in absent.items()]
+    lines += [f"{name} is not available on this machine: {why}" for name, why in absent.items()]
     total = sum(sweep.num_runs for sweep in work)
     return "\n".join(
         [
@@ -188,7 +188,7 @@ STEP_COST_S = 30.0
 
 
 def timed(ledger: Ledger) -> dict[str, list[str]]:
-    """Sides whose steps have to be timed, by workload."""
+    """Return the sides whose steps have to be timed, by workload."""
     wanted: dict[str, list[str]] = {}
     for claim, measure, workload in measured_on(ledger):
         if QUANTITIES[measure.quantity].step_costs and not ledger.workloads[workload].alone:
@@ -200,7 +200,7 @@ def timed(ledger: Ledger) -> dict[str, list[str]]:
 
 
 def _entry(side: str) -> str | None:
-    """A side as an element of `optimizers` of `bench.step_cost`; None where its steps are those of another."""
+    """Return a side as an entry of `optimizers` of `bench.step_cost`; None if its steps need not or cannot be timed."""
     name, _, settings = side.partition(" ")
     options = [
         part.removeprefix("optimizer.").split("=", 1) for part in settings.split() if part.startswith("optimizer.")

@@ -41,7 +41,7 @@ class Options:
 
     @property
     def is_published(self) -> bool:
-        """Whether it is about the published tables."""
+        """Whether the published tables are meant."""
         return self.rejudge and not self.budget
 
     @property
@@ -60,7 +60,7 @@ class Options:
         return Path(self.results_dir) / self.study
 
     def command(self, **changes: str | bool) -> str:
-        """What is typed for it, with other values."""
+        """Return the command line of these options, with some of them changed."""
         said = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ledger"} | changes
         defaults = {f.name: f.default for f in fields(self)}
         typed = [
@@ -73,7 +73,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Commands:
-    """What is typed for what a report shows.
+    """The commands that a report shows.
 
     Attributes:
         options: What was typed for the report.
@@ -86,11 +86,11 @@ class Commands:
     published: bool
 
     def repeat(self, claim: str) -> str:
-        """Runs and judges one claim again."""
+        """Return the command that runs and judges one claim again."""
         return self.options.command(budget=self.budget, claim=claim, rejudge=False, publish=False)
 
     def rebuild(self) -> str:
-        """Makes the report anew from its tables."""
+        """Return the command that writes the report again from its tables."""
         budget = "" if self.published else self.budget
         return self.options.command(budget=budget, rejudge=True, publish=False)
 

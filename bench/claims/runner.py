@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def runnable_ledger(ledger: Ledger) -> tuple[Ledger, dict[str, str]]:
-    """The ledger with the workloads that can be trained on here, and why the others cannot."""
+    """Return the ledger with the workloads that can run on this machine, and the reason for each of the others."""
     import torch
 
     from bench.compose.composer import composed
@@ -83,7 +83,7 @@ def run_ledger(options: Options, ledger: Ledger, sweeps: Sequence[PlannedSweep],
 
 
 def _contended(session: Session) -> bool:
-    """Whether the machine was busy in most of the runs."""
+    """Return whether the machine was busy in most of the runs."""
     busy = [row.get("timing_quality") == "contended" for row in session.rows.values()]
     return bool(2 * sum(busy) > len(busy))
 
@@ -156,7 +156,7 @@ def _is_timed(runs: pd.DataFrame, costs: pd.DataFrame, entries: Sequence[str]) -
 
 
 def _facts(ledger: Ledger) -> list[str]:
-    """The checks that its claims name.
+    """Return the names of the checks that its claims need.
 
     Raises:
         UserError: There is no such check.

@@ -86,7 +86,7 @@ def _list(typed: Sequence[str]) -> int:
 
 
 def _how(claim: Claim) -> str:
-    """How a claim is judged, in a line."""
+    """Return how a claim is judged, in a line."""
     if claim.untestable:
         return f"not testable here: {claim.untestable}"
     if claim.fact:
@@ -119,9 +119,9 @@ def _carry_out(options: Options, whole: Ledger) -> int:
 
 
 def judge_and_report(options: Options, ledger: Ledger, folder: Path, report_dir: Path) -> int:
-    """Judge a ledger by the tables of a folder, print the verdicts, write the report and the verdicts as tables.
+    """Judge a ledger by the tables of a folder; print the verdicts, write them as tables, and write the report.
 
-    With one claim chosen, all are judged all the same, since they share a correction; only it is printed.
+    All claims are judged even if one was chosen, since they share a correction; only the chosen one is printed.
     """
     from bench.claims.report.page import write_report
     from bench.claims.report.table import verdict_text
@@ -144,6 +144,6 @@ def judge_and_report(options: Options, ledger: Ledger, folder: Path, report_dir:
 
 
 def budget_of(ledger: Ledger, evidence: Evidence) -> str:
-    """The smallest budget that all workloads belong to that were run."""
+    """Return the smallest budget to which all workloads belong that were run."""
     ran = [ledger.workloads[name].budget for name in set(evidence.claim_runs["workload"]) & set(ledger.workloads)]
     return max(ran, key=BUDGETS.index, default=BUDGETS[0])

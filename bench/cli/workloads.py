@@ -1,4 +1,4 @@
-"""`python -m bench.workloads`: what there is to train on, and what of it can run here now."""
+"""The command `python -m bench.workloads`: list the named workloads and try which can run on this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NamedWorkload:
         about: What it is, and its source.
         model: Name of its model.
         data: Name of its data.
-        num_parameters: Trained parameters; None where they depend on data that is not here.
+        num_parameters: Trained parameters; None if they depend on data that is missing.
         num_train: Training examples; None likewise.
         unavailable_reason: Why it cannot run here now, or None.
     """
@@ -56,7 +56,10 @@ def main() -> int:
         numbers = (f"{n:,}" if n is not None else "" for n in (workload.num_parameters, workload.num_train))
         size, examples = numbers
         print(f"{workload.name:{width}}  {size:>10}  {examples:>9}  {workload.model} on {workload.data}")
-        for text in (workload.about, workload.unavailable_reason and f"not here: {workload.unavailable_reason}"):
+        for text in (
+            workload.about,
+            workload.unavailable_reason and f"not available on this machine: {workload.unavailable_reason}",
+        ):
             if text:
                 print(textwrap.fill(text, 110, initial_indent=" " * 4, subsequent_indent=" " * 4), flush=True)
     if not names:
@@ -66,7 +69,7 @@ def main() -> int:
 
 
 def workloads(names: Sequence[str]) -> Iterator[NamedWorkload]:
-    """The named workloads, each tried on this machine.
+    """Yield the named workloads, each tried on this machine.
 
     Args:
         names: Options of the config group `experiment`.
@@ -99,7 +102,7 @@ def workloads(names: Sequence[str]) -> Iterator[NamedWorkload]:
 
 
 def about(name: str) -> str:
-    """What a workload is: the comment at the head of its config."""
+    """Return the description of a workload: the comment at the head of its config."""
     lines = (CONF_DIR / "experiment" / f"{name}.yaml").read_text().splitlines()
     comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
     return " ".join(line for line in comments if not line.startswith("@package"))

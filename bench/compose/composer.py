@@ -27,7 +27,7 @@ from bench.config.schema import Config
 
 
 class Composer:
-    """Composes configurations: Hydra's for a choice of groups, plain values on top of a copy of it.
+    """Compose configurations: Hydra's for a choice of groups, plain values on top of a copy of it.
 
     Args:
         loader: Reads `conf/`.

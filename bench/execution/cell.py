@@ -23,7 +23,7 @@ def run_cells(configs: Sequence[Config], session: Session) -> list[float]:
 
     Args:
         configs: The cells.
-        session: The command at hand; it is told of every run.
+        session: The session of the command, which records every run.
 
     Returns:
         The objective of each cell, see `objective`.
@@ -42,7 +42,7 @@ def run_cells(configs: Sequence[Config], session: Session) -> list[float]:
 
 
 def collect(configs: Sequence[Config], session: Session) -> None:
-    """Take over what jobs of these cells recorded that a launcher not of ours made, in whatever processes.
+    """Read the runs of these cells from their study, where a launcher of another package made them.
 
     Raises:
         UserError: A study cannot be read.
@@ -56,7 +56,7 @@ def collect(configs: Sequence[Config], session: Session) -> None:
         for seed in seeds_of(config):
             found = tables.latest(config.study_dir, cell, seed)
             if found is None:
-                session.lost.append(f"{label_of(config, seed)} left no row; see what its job printed")
+                session.lost.append(f"{label_of(config, seed)} recorded no row; see the output of its job")
             else:
                 session.rows[found[0]["run_id"]] = found[0]
 
@@ -67,7 +67,7 @@ def work(config: Config, abandoned: frozenset[str], progress: ProgressReporter) 
     Args:
         config: The cell.
         abandoned: Its runs that are not tried again.
-        progress: Told of each run.
+        progress: Shows each run.
     """
     warnings.showwarning = show_warning
     did = Session(is_sweep=True, configs={config.study_dir: config}, abandoned=abandoned)
@@ -94,7 +94,7 @@ def _run_cell(config: Config, session: Session, progress: ProgressReporter) -> f
 
 
 def objective(config: Config, rows: Sequence[Mapping[str, Any] | None]) -> float:
-    """The mean over some runs of a cell of what `sweep.select` names; infinite unless every one ended ok.
+    """Return the mean of the quantity `sweep.select` over some runs of a cell; infinity unless all of them ended ok.
 
     Raises:
         UserError: The data has no classes to be wrong about.
@@ -113,7 +113,7 @@ def objective(config: Config, rows: Sequence[Mapping[str, Any] | None]) -> float
 
 
 def seeds_of(config: Config) -> list[int]:
-    """The seeds to run: one where memory is predicted, which no seed changes."""
+    """Return the seeds to run: only the first where memory is predicted, since no seed changes it."""
     return config.seeds[:1] if config.device.name == "fake" else config.seeds
 
 
@@ -125,7 +125,7 @@ def _run(
     session: Session,
     progress: ProgressReporter,
 ) -> dict[str, Any] | None:
-    """The row of one run: as it stands where it is done, else made now; None where another process is at it."""
+    """Return the row of one run, made now unless it exists; None if another process is making it."""
     from bench import tables
 
     label, study_dir = label_of(config, seed), config.study_dir
@@ -141,7 +141,7 @@ def _run(
         return None
     if lock is not None:
         try:
-            row = _existing(config, run_id, session)  # another process may have finished it since
+            row = _existing(config, run_id, session)  # another process may have finished it meanwhile
             if row is None:
                 row = session.rows[run_id] = _make(
                     config, seed, known, unavailable_reason, progress.start(label), lock, session
@@ -156,7 +156,7 @@ def _run(
     session.rows[run_id] = row
     session.num_found += 1
     if row["status"] == "ok":
-        _memory(config, row, session)  # a study from before there was any has none
+        _memory(config, row, session)  # older studies have none
     progress.end(label, f"exists already ({row['status']})")
     return row
 
@@ -225,9 +225,9 @@ def _make(
 
 
 def _memory(config: Config, planned: dict[str, Any], session: Session) -> dict[str, Any] | None:
-    """The row of `memory` of a cell: as it stands, else measured now; None where it is not wanted or fails.
+    """Return the row of `memory` of a cell, measured now unless it exists; None if it is not wanted or fails.
 
-    A run goes on without it; what is wrong with the cell, the run itself will say.
+    A run does not need it: an error of the memory pass is kept for the end, and the run shows what is wrong with the cell.
     """
     from bench import tables
 
@@ -256,14 +256,15 @@ def _memory(config: Config, planned: dict[str, Any], session: Session) -> dict[s
 
 
 LABELLED = ("optimizer", "model", "data", "schedule", "augment", "loss", "regularization", "device", "train")
+"""Sections of the configuration that the line about a run shows where they were typed."""
 
 
 NOT_LABELLED = ("optimizer", "train.epochs", "train.steps", "train.log_every", "train.eval_every", "train.save_best")
-"""What the line about a run tells, where it was typed: keys of the first, but for the second."""
+"""Keys of these sections that it leaves out."""
 
 
 def label_of(config: Config, seed: int) -> str:
-    """A run in words: its optimizer and what else was chosen on the command line, less the budget."""
+    """Return a short description of a run: its optimizer, what else was chosen on the command line except the budget, its seed."""
     chosen = []
     for override in config.overrides:
         key = override.lstrip("+~").split("=", 1)[0]

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         refusal = run_command_line("step_cost", lambda node: statuses.append(measure(node)), typed)
     except KeyboardInterrupt:
-        print("bench.step_cost: interrupted; the processes that had finished are kept", file=sys.stderr)
+        print("bench.step_cost: interrupted; the results of finished processes are saved", file=sys.stderr)
         return INTERRUPTED
     if refusal:
         print(f"bench.step_cost: {refusal}", file=sys.stderr)
@@ -148,7 +148,7 @@ def _replicate(config: StepCostConfig, known: Row) -> list[Row]:
 
 
 def _one_process(spec: str, environment: dict[str, str], tick: Any) -> tuple[list[Row], str | None]:
-    """What a fresh process finds: its rows, or the sentence that says why it found none."""
+    """Run one fresh process; return its rows, and a sentence on the failure if there are none."""
     with tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen(
             [sys.executable, "-m", "bench.step_cost.worker"],

@@ -1,4 +1,4 @@
-"""Training steps to be timed, phase by phase."""
+"""Make training steps to be timed, phase by phase."""
 
 from __future__ import annotations
 

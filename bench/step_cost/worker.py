@@ -52,7 +52,7 @@ PREFERRED = ("forloop", "foreach", "fused", "compiled", "reference", "own")
 
 @dataclass
 class Candidate:
-    """An optimizer in one implementation, and what is known of it before its times."""
+    """An optimizer in one implementation, with its row before it is timed."""
 
     row: Row
     optimizer: Optimizer
@@ -350,7 +350,7 @@ def _first_steps(build: _Build, optimizer: Optimizer) -> list[float]:
 
 
 def _limit_share(row: Row, parameter_bytes: int) -> float | None:
-    """Share of the time that the memory traffic alone would take; None where the caches may hold all of it."""
+    """Return the share of a step's time that its memory traffic alone would take; None where the caches may hold all of it."""
     working_set = 2 * parameter_bytes / 2**20 + row["state_mib"]
     if row["bandwidth_gib_per_s"] is None or working_set <= 4 * row["last_cache_mib"]:
         return None

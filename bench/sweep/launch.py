@@ -72,8 +72,8 @@ def tuned(configs: Sequence[Config], launch: Callable[[list[list[str]]], list[fl
 
     Args:
         configs: One of each cell.
-        launch: Makes jobs, given by their overrides, and gives the objective of each.
-        session: The command at hand.
+        launch: Makes jobs, given by their overrides, and returns the objective of each.
+        session: The session of the command.
 
     Raises:
         UserError: They cannot be tuned.

@@ -1,4 +1,4 @@
-"""What a sweep would run, what of it exists, and what it may take: `plan=true`."""
+"""Plan a sweep for `plan=true`: what it would run, what of it exists, and about how long the rest takes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NEEDED = ["status", "optimizer", "model", "data", "batch_size", "budget", "total
 
 @dataclass(frozen=True)
 class Part:
-    """Runs of one optimizer that are alike but for what is tried and the seed.
+    """Runs of one optimizer that differ only in the values tried and the seed.
 
     Attributes:
         config: One of their cells.
@@ -55,7 +55,7 @@ class Part:
 
 
 def plan_text(configs: Sequence[Config]) -> str:
-    """The plan of a sweep, for a terminal.
+    """Return the plan of a sweep as text for a terminal.
 
     Args:
         configs: One of each cell that was asked for.
@@ -105,12 +105,12 @@ def plan_text(configs: Sequence[Config]) -> str:
     if num_unknown < num - num_done or not num_unknown:
         summary += f": about {duration(seconds / launcher.n_jobs)}, {concurrency}"
     if num_unknown:
-        summary += f"; of {num_unknown:,} of them the time is not known"
+        summary += f"; for {num_unknown:,} of them the time is unknown"
     return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{summary}. Nothing was run."
 
 
 class _Recorded:
-    """What is recorded of the runs of some cells, here and now."""
+    """The runs of some cells that exist for this environment."""
 
     def __init__(self) -> None:
         self._rows: dict[Path, list[Row]] = {}
@@ -140,7 +140,7 @@ def _product(configs: Sequence[Config], recorded: _Recorded) -> Iterator[Part]:
 
 
 def _tuned(configs: Sequence[Config], recorded: _Recorded) -> Iterator[Part]:
-    """Trials, and what follows from them as far as that is known: wider ranges, and the runs of the best."""
+    """Yield the trials, and as far as they are known what follows from them: wider ranges, and the runs of the best."""
     sweep = TunedSweep(configs)
     for _ in range(MAX_WIDENED):
         known = [_known(sweep, search, recorded) for search in sweep.searches]
@@ -160,7 +160,7 @@ def _tuned(configs: Sequence[Config], recorded: _Recorded) -> Iterator[Part]:
 
 
 def _known(sweep: TunedSweep, search: Search, recorded: _Recorded) -> bool:
-    """Tell a search what is recorded of its trials; whether that is all of them."""
+    """Give a search the results of its trials that exist; return whether all of them do."""
     missing: list[Trial] = []
     while asked := [trial for trial in search.ask() if trial not in missing]:
         for trial in asked:
@@ -173,7 +173,7 @@ def _known(sweep: TunedSweep, search: Search, recorded: _Recorded) -> bool:
 
 
 def _cost(config: Config, recorded: _Recorded) -> tuple[float, float, str]:
-    """Seconds and peak MiB in tensors that a run takes, NaN where not known; and where that is from."""
+    """Return seconds and peak tensor memory (MiB) of a run, NaN where unknown, and the source of the estimate."""
     budget = f"{config.train.steps:,} steps" if config.train.steps else f"{config.train.epochs:,} epoch"
     alike = [
         row
@@ -196,7 +196,7 @@ def _cost(config: Config, recorded: _Recorded) -> tuple[float, float, str]:
 
 
 def _probe(config: Config) -> tuple[float, float]:
-    """Seconds of a run as its first steps go, and its predicted peak of memory; NaN where that cannot be said."""
+    """Return the seconds of a run, extrapolated from its first steps, and its predicted peak memory (MiB); NaN where unknown."""
     train = config.train.model_copy(update={"steps": PROBE_STEPS, "eval_every": None, "time_limit_s": PROBE_LIMIT_S})
     device, unavailable_reason = device_name(config)
     if unavailable_reason:
@@ -210,7 +210,7 @@ def _probe(config: Config) -> tuple[float, float]:
     row = planned_row(short, config.seeds[0], "plan", "plan", where, device)
     peak = math.nan
     fake = config.model_copy(update={"device": config.device.model_copy(update={"name": "fake"})})
-    with suppress(Exception):  # as many reasons as there are models; the plan says "not known"
+    with suppress(Exception):  # as many reasons as there are models; the plan says "unknown"
         peak = float(memory_of(fake, row)["peak_mib"])
     if device == "fake":
         return 0.0, peak
@@ -230,5 +230,5 @@ def _probe(config: Config) -> tuple[float, float]:
 
 def _rounded(value: float) -> str:
     if not math.isfinite(value):
-        return "not known"
+        return "unknown"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"

@@ -1,4 +1,4 @@
-"""A tuned sweep: equal trials for every optimizer, the best again on fresh seeds."""
+"""Carry out a tuned sweep: equal trials for every optimizer, the best again on fresh seeds."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Overrides = list[str]
 
 
 class TunedSweep:
-    """Trials of every cell, the same number each, and what follows from them.
+    """Equally many trials of every cell, and the runs that follow from them.
 
     Args:
-        cells: The configuration of each cell; its `overrides` are what was typed.
+        cells: The configuration of each cell, with the overrides that were typed.
 
     Raises:
         UserError: The cells cannot be tuned.
@@ -61,7 +61,7 @@ class TunedSweep:
         """Make trials, widen ranges where that is asked for, then repeat the best of each cell on fresh seeds.
 
         Args:
-            launch: Makes jobs, and gives the objective of each.
+            launch: Makes jobs and returns the objective of each.
         """
         self._make_trials(launch)
         for _ in range(MAX_WIDENED):
@@ -77,12 +77,12 @@ class TunedSweep:
                 search.tell(trial, value, *self.seen(search, trial))
 
     def _ask(self) -> list[tuple[Search, Trial]]:
-        """Trials to be made now, those of all optimizers in turn, so that an interrupt leaves equal budgets."""
+        """Return the trials to be made now, those of all optimizers in turn, so that an interrupt leaves equal budgets."""
         asked = [[(search, trial) for trial in search.ask()] for search in self.searches]
         return [pair for turn in itertools.zip_longest(*asked) for pair in turn if pair is not None]
 
     def widen(self) -> bool:
-        """Widen the ranges of every workload of which a best trial lies on an edge; whether there was one."""
+        """Widen the ranges of every workload with a best trial on an edge; return whether there was one."""
         workloads: dict[str, list[Search]] = {}
         for search in self.searches:
             left_out = {"optimizer", "overrides"}
@@ -97,7 +97,7 @@ class TunedSweep:
         return wider
 
     def trial_job(self, search: Search, trial: Trial) -> Overrides:
-        """The job of one trial."""
+        """Return the job of one trial."""
         record = [
             f"+trial.number={trial.number}",
             *self._recorded_search(search),
@@ -108,7 +108,7 @@ class TunedSweep:
         return [*_typed(search.config), *search.overrides(trial.setting), "+trial.stage=tune", *record]
 
     def final_jobs(self, search: Search) -> list[Overrides]:
-        """The jobs that follow from the trials of a cell: its best setting on fresh seeds, and its own one."""
+        """Return the jobs that follow from the trials of a cell: its best setting on fresh seeds, and its untuned one."""
         typed, record = _typed(search.config), self._recorded_search(search)
         seeds = f"seeds={json.dumps(search.config.sweep.fresh_seeds, separators=(',', ':'))}"
         jobs, best = [], search.best
@@ -130,7 +130,7 @@ class TunedSweep:
         return jobs
 
     def sentences(self) -> list[str]:
-        """What a person should know of the trials."""
+        """Return what a person should know of the trials, a sentence each."""
         said = []
         workloads = {(search.config.model.name, search.config.data.name) for search in self.searches}
         for search in self.searches:
@@ -153,7 +153,7 @@ class TunedSweep:
 
     @staticmethod
     def seen(search: Search, trial: Trial) -> tuple[dict[int, float], bool]:
-        """Validation loss by step of a trial that was made, where the method goes by it; and whether it was given up."""
+        """Return the validation loss by step of a trial, where the method uses it, and whether the trial was pruned."""
         if search.config.sweep.method != "tpe":
             return {}, False
         found = tables.latest(search.config.study_dir, _tried(search.config, trial), search.config.sweep.trial_seed)
@@ -176,18 +176,18 @@ class TunedSweep:
 
 
 def _typed(config: Config) -> Overrides:
-    """What was typed for a cell, less what each of its jobs has of its own."""
+    """Return the overrides of a cell without those that each of its jobs sets itself."""
     return [override for override in config.overrides if not override.lstrip("+~").startswith(("plan=", "trial."))]
 
 
 def _quoted(text: str) -> str:
-    """A text as Hydra's grammar of overrides takes it."""
+    """Return a text quoted for Hydra's grammar of overrides."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
 def tried(config: Config, setting: Mapping[str, float], stage: str) -> Config:
-    """A cell with other values of what is searched."""
+    """Return a cell with other values of the hyperparameters searched."""
     options = copy.deepcopy(config.optimizer.options)
     for name, value in setting.items():
         key, index = ENTRIES.get(name, (name, None))
