@@ -11,7 +11,7 @@ from typing import NoReturn
 
 
 def command() -> NoReturn:
-    """Carry out the command line and leave: what is to be done at exit, then at once.
+    """Carry out the command line, run the exit handlers, and end the process at once.
 
     To take torch and its compiler apart, piece by piece, takes Python a second.
     """
@@ -26,7 +26,7 @@ def command() -> NoReturn:
 
 
 def main() -> int:
-    """Put our packages in front, then carry out the command line; return the exit status."""
+    """Put the bench's packages first on the import path, then carry out the command line; return the exit status."""
     try:
         from bench.base.bootstrap import find_packages
 

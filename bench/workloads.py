@@ -1,4 +1,4 @@
-"""`python -m bench.workloads`: what there is to train on, and what of it can run here now."""
+"""`python -m bench.workloads`: list the named workloads and try which can run on this machine."""
 
 from __future__ import annotations
 

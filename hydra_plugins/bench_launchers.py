@@ -1,4 +1,4 @@
-"""The bench's own launchers: one run at a time, or several side by side.
+"""Register the bench's own launchers: one run at a time, or several side by side.
 
 Here all jobs are composed and checked before the first of them runs.
 """
@@ -28,15 +28,12 @@ for _name in ("Local", "Pool"):
 
 
 class LocalLauncher(BasicLauncher):
-    """All jobs in this process, in order: the one whose times can be compared."""
+    """Runs all jobs in this process, in order: the launcher whose times can be compared."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Compose and check every job, then run them."""
-        from bench.compose.nodes import config_of
-
         assert self.hydra_context is not None and self.config is not None
-        compose = Composer(self.hydra_context, self.config)
-        configs = [config_of(compose(job), list(job)) for job in job_overrides]
+        configs = Composer.of_sweep(self.hydra_context, self.config).configs(job_overrides)
         returns = []
         for job, value in zip(job_overrides, self._launcher(configs).run(configs, self.session), strict=True):
             result = JobReturn(overrides=job, status=JobStatus.COMPLETED)
@@ -46,7 +43,7 @@ class LocalLauncher(BasicLauncher):
 
     @property
     def session(self) -> Session:
-        """The command at hand, which its job carries."""
+        """The session of the command, which the job carries."""
         session: Session = self.task_function.session  # type: ignore[union-attr]
         return session
 
@@ -57,7 +54,7 @@ class LocalLauncher(BasicLauncher):
 
 
 class PoolLauncher(LocalLauncher):
-    """`launcher.n_jobs` jobs at a time, in processes that live through many of them."""
+    """Runs `launcher.n_jobs` jobs at a time, in long-lived processes."""
 
     def _launcher(self, configs: Sequence[Config]) -> Launcher:
         from bench.execution.launchers.pool import Pool, check

@@ -1,4 +1,4 @@
-"""A sweep on a Slurm cluster: `launcher=slurm`, with the keys of hydra-submitit-launcher."""
+"""Carry out a sweep on a Slurm cluster: `launcher=slurm`, with the keys of hydra-submitit-launcher."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SlurmLauncher(LocalLauncher):
-    """Every run as a task of a job array; composed and checked here, before anything is submitted."""
+    """Runs each run as a task of a job array; all are composed and checked before anything is submitted."""
 
     def __init__(self, **params: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The bench's sweeper: every combination of the values given, or a tuned sweep over them.
+"""Register the bench's sweeper: every combination of the values given, or a tuned sweep over them.
 
 It works with any launcher. What it makes of the values is `sweep` in the configuration.
 """
@@ -32,7 +32,7 @@ ConfigStore.instance().store(
 
 
 class BenchSweeper(BasicSweeper):
-    """Launches what the values given span, once each or as the cells of a tuned sweep."""
+    """Launches every combination of the values given, once each or as the cells of a tuned sweep."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep the session that the job carries."""
@@ -59,11 +59,9 @@ class BenchSweeper(BasicSweeper):
         if self.config.sweep.name == "product" and not self.config.plan:
             return [self._launch(batch) for batch in batches]
 
-        from bench.compose.nodes import config_of
         from bench.sweep.launch import show_plan, tuned
 
-        compose = Composer(self.hydra_context, self.config)
-        configs = [config_of(compose(job), list(job)) for job in chain.from_iterable(batches)]
+        configs = Composer.of_sweep(self.hydra_context, self.config).configs(list(chain.from_iterable(batches)))
         if self.config.plan:
             show_plan(configs)
         else:
@@ -71,7 +69,7 @@ class BenchSweeper(BasicSweeper):
         return []
 
     def _launch(self, jobs: Sequence[Sequence[str]]) -> list[float]:
-        """The objectives of some jobs.
+        """Launch some jobs; return the objective of each.
 
         Raises:
             Exception: What the first job raised that raised anything.
@@ -85,10 +83,8 @@ class BenchSweeper(BasicSweeper):
         return values
 
     def _collect(self, jobs: Sequence[Sequence[str]]) -> None:
-        """Learn from the tables what was done where a launcher not of ours ran the jobs, in whatever processes."""
-        from bench.compose.nodes import config_of
+        """Read from the tables what was done, where a launcher of another package ran the jobs."""
         from bench.execution.cell import collect
 
         assert self.hydra_context is not None and self.config is not None
-        compose = Composer(self.hydra_context, self.config)
-        collect([config_of(compose(job), list(job)) for job in jobs], self._session)
+        collect(Composer.of_sweep(self.hydra_context, self.config).configs(jobs), self._session)

@@ -26,6 +26,13 @@ def study(name: str = "digits-mlp") -> tables.Study:
     return tables.load(Path("results") / name)
 
 
+def record(name: str = "digits-mlp") -> dict[str, Any]:
+    """The run.json of the only run of a study."""
+    (path,) = (Path("results") / name / "runs").glob("*/run.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
 def test_the_main_job(cli: Cli) -> None:
     done = cli("optimizer=adam,sgd", "train.epochs=3", "-m")
     assert done.status == 0
@@ -194,10 +201,8 @@ def test_a_nan_in_the_first_step_is_a_diverged_run_without_numbers(cli: Cli) -> 
 def test_an_error_in_training_keeps_its_traceback(cli: Cli) -> None:
     done = cli(*CUSTOM, "+optimizer.trouble=raise", "seeds=[0]", *SHORT, "study=s")
     assert done.status == 1
-    (path,) = Path("results/s/runs").glob("*/run.json")
-    record = json.loads(path.read_text())
-    assert "mine.py" in record["traceback"]
-    assert record["config"]["train"]["epochs"] == 2
+    assert "mine.py" in record("s")["traceback"]
+    assert record("s")["config"]["train"]["epochs"] == 2
 
 
 def test_what_this_machine_lacks_is_skipped_in_a_sweep_and_refused_alone(cli: Cli) -> None:
@@ -280,6 +285,59 @@ def test_a_timeout_is_tried_again_with_a_higher_limit(cli: Cli) -> None:
     assert "exists already (timeout)" in cli("seeds=[0]", "train.time_limit_s=1e-6", *SHORT).err
     assert cli("seeds=[0]", "train.time_limit_s=100", *SHORT).status == 0
     assert study().runs["status"].tolist() == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "num_to_make"),
+    [
+        (["metrics=[grad_norm]"], ["metrics=[grad_norm]"], 0),
+        (["metrics=[grad_norm,update_ratio]"], ["metrics=[update_ratio]"], 0),
+        ([], ["metrics=[grad_norm]"], 2),
+        (["metrics=[update_ratio]"], ["metrics=[grad_norm,update_ratio]"], 2),
+        (["train.save_best=true"], [], 0),
+        ([], ["train.save_best=true"], 2),
+        (["train.time_limit_s=1e-6"], ["train.time_limit_s=1e-7"], 0),
+        (["train.time_limit_s=1e-6"], ["train.time_limit_s=100"], 2),
+        (["train.time_limit_s=1e-6"], ["train.time_limit_s=null"], 2),
+        ([], ["train.time_limit_s=1e-6"], 0),
+        ([], ["force=true"], 2),
+        (["device=fake"], ["device=fake", "metrics=[grad_norm]"], 0),
+    ],
+)
+def test_a_plan_counts_the_runs_that_will_be_made(
+    cli: Cli, first: list[str], second: list[str], num_to_make: int
+) -> None:
+    """Runs that exist are made again where they left less than is asked for now, and the plan knows."""
+    sweep = ["optimizer=adam,sgd", "seeds=[0]", "memory=false", "-m", *SHORT]
+    cli(*sweep, *first)
+    before = study().runs.set_index("run_id")["started_at"]
+    plan = cli(*sweep, *second, "plan=true")
+    assert plan.status == 0, plan.err
+    assert f"2 runs, of which {2 - num_to_make} exist and {num_to_make} are to be made" in plan.out
+    cli(*sweep, *second)
+    after = study().runs.set_index("run_id")["started_at"]
+    assert (after[before.index] != before).sum() == num_to_make
+
+
+def test_a_plan_of_a_tuned_sweep_counts_trials_that_will_be_made_again(cli: Cli) -> None:
+    sweep = [
+        "sweep=tuned", "sweep.trials=2", "sweep.seeds=1", "optimizer=sgd", "memory=false", "-m", *SHORT
+    ]  # fmt: skip
+    cli(*sweep)
+    num_runs = len(study().runs)
+    assert num_runs == 4
+    assert "4 runs, of which 4 exist and 0 are to be made" in cli(*sweep, "plan=true").out
+    again = [*sweep, "metrics=[grad_norm]"]
+    assert "4 runs, of which 0 exist and 4 are to be made" in cli(*again, "plan=true").out
+    assert "existed already" not in cli(*again).out
+
+
+def test_a_run_with_damaged_curves_is_planned_and_made_again(cli: Cli) -> None:
+    cli("seeds=[0]", *SHORT)
+    (curves,) = Path("results/digits-mlp/runs").glob("*/curves.parquet")
+    curves.write_bytes(b"")
+    assert "1 run, of which 0 exist and 1 are to be made" in cli("seeds=[0]", "plan=true", *SHORT).out
+    assert "exists already" not in cli("seeds=[0]", *SHORT).err
 
 
 def test_the_command_of_a_row_repeats_it(cli: Cli) -> None:
@@ -451,6 +509,31 @@ def test_trouble_before_training_is_a_row_too(cli: Cli, monkeypatch: pytest.Monk
             done = cli("seeds=[0]", *SHORT, f"study={status}")
         assert done.status == (130 if status == "interrupted" else 1)
         assert study(status).runs["status"].tolist() == [status]
+
+
+@pytest.mark.parametrize("arguments", [[], ["-m"]])
+def test_a_fault_before_training_keeps_its_traceback(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """A ValueError is nobody's choice of settings, so whoever mends it needs to know where it came from."""
+
+    def faulty(*_: Any) -> None:
+        raise ValueError("shapes (3,) and (4,) do not match")
+
+    monkeypatch.setattr("bench.execution.workload._dataset", faulty)
+    assert cli("seeds=[0]", "memory=false", *SHORT, *arguments).status == 1
+    assert study().runs["reason"].tolist() == ["ValueError: shapes (3,) and (4,) do not match"]
+    traceback = record()["traceback"]
+    assert traceback.startswith("Traceback (most recent call last)")
+    assert "in faulty" in traceback
+    assert traceback.rstrip().endswith("ValueError: shapes (3,) and (4,) do not match")
+
+
+def test_a_persons_mistake_is_recorded_without_a_traceback(cli: Cli) -> None:
+    done = cli("model=custom", "model._target_=mine.Scalars", "seeds=[0]", "study=s", "-m", *SHORT)
+    assert done.status == 1
+    assert "must be of shape [64, 10], got [64]" in study("s").runs.loc[0, "reason"]
+    assert "traceback" not in record("s")
 
 
 def test_overrides_may_stand_on_both_sides_of_m(cli: Cli) -> None:

@@ -291,7 +291,7 @@ def test_an_interrupt_keeps_what_was_done(tmp_path: Path, capsys: pytest.Capture
     stopped = functools.partial(Sign, at=3, error=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         quick(optimizers=["adam", stopped, "sgd"], results_dir=tmp_path, study="s")
-    assert f"what was done is kept in {tmp_path / 's'}" in capsys.readouterr().err
+    assert f"interrupted; finished runs are saved in {tmp_path / 's'}" in capsys.readouterr().err
     runs = tables.load(tmp_path / "s").runs
     assert runs.groupby("optimizer")["status"].apply(list).to_dict() == {"adam": ["ok", "ok"], "Sign": ["interrupted"]}
     assert pd.read_csv(tmp_path / "s" / "runs.csv").shape[0] == 3

@@ -182,12 +182,12 @@ def test_commands_about_claims_are_taken_and_the_readers_own_claims_are_some(fol
     commands = [shlex.split(command)[3:] for command in pages.all_commands("python -m bench.reproduce ")]
     assert len(commands) >= 6
     for words in commands:
-        if words[0] == "list":
+        if words[0] in ("list", "quantities"):
             assert reproduce.main(words) == 0
             continue
         options = reproduce.parse(words)
         ledger = load(options.ledger).chosen(budget=options.budget or "quick")
-        assert options.rejudge or needs.jobs(ledger, n_jobs=2)
+        assert options.rejudge or needs.planned_sweeps(ledger, n_jobs=2)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The command `python -m bench.reproduce`: what it runs, what it keeps, what it refuses."""
 
+import dataclasses
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 
 from bench import tables
 from bench.claims import needs, publish, runner
+from bench.claims.effects.registry import QUANTITIES
 from bench.claims.ledger import load
 from bench.claims.options import Options
 from bench.cli import reproduce
@@ -203,6 +206,8 @@ def test_interrupted_anywhere_it_goes_on_from_there(tmp_path, done):
         (["articles", "rejudge=yes"], "rejudge must be true or false, got yes"),
         (["articles", "n_jobs=0"], "n_jobs must be a whole number of at least 1, got 0"),
         (["articles", "claim=9.9"], "claim must be one of 1.1, 1.2"),
+        (["articles", "n_jobs=²"], "n_jobs must be a whole number of at least 1, got ²"),
+        (["quantities", "articles"], "one ledger must be named, got quantities articles"),
         (["articles", "publish=true"], "publish must come with a budget"),
         (["list", "nothing"], "the ledger must be one of articles"),
         (["articles", "rejudge=true", "results_dir=/no/such"], "the study must be a folder"),
@@ -212,6 +217,41 @@ def test_a_mistake_is_one_sentence(arguments, said, capsys):
     assert reproduce.main(arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and said in lines[0]
+
+
+def test_help_says_what_each_option_takes(capsys):
+    assert reproduce.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: python -m bench.reproduce <ledger> [key=value ...]")
+    for field in dataclasses.fields(Options):
+        assert field.name == "ledger" or f"\n  {field.name}={field.metadata['shown']} " in out
+    assert all(len(line) <= 100 for line in out.splitlines())
+    assert reproduce.main([]) == 2
+    assert capsys.readouterr().out == out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["articles"], Options("articles")),
+        (["budget=full", "papers", "n_jobs=3"], Options("papers", budget="full", n_jobs=3)),
+        (["articles", "claim=1.2", "plan=true", "rejudge=false"], Options("articles", claim="1.2", plan=True)),
+        (["a/b", "results_dir=x=y", "reports_dir=z"], Options("a/b", results_dir="x=y", reports_dir="z")),
+        (["papers", "publish=true", "budget=full"], Options("papers", budget="full", publish=True)),
+    ],
+)
+def test_options_are_key_value_pairs_in_any_order(arguments, options):
+    assert reproduce.parse(arguments) == options
+    assert reproduce.parse(shlex.split(options.command())[3:]) == options
+
+
+def test_every_quantity_is_listed_with_its_meaning(capsys):
+    assert reproduce.main(["quantities"]) == 0
+    lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines() if line]
+    listed = {words[0]: words[1:] for words in lines}
+    assert len(QUANTITIES) > 20
+    for name, quantity in QUANTITIES.items():
+        assert listed[name] == [quantity.unit, quantity.words]
 
 
 def test_the_list_shows_every_claim(capsys):
@@ -228,17 +268,17 @@ def test_rates_are_those_of_a_tuned_sweep():
 
 
 def test_what_counts_by_its_times_is_made_first_and_alone():
-    work = needs.jobs(load("articles").chosen(budget="quick"), n_jobs=2)
-    alone = [job.alone for job in work]
+    work = needs.planned_sweeps(load("articles").chosen(budget="quick"), n_jobs=2)
+    alone = [job.exclusive for job in work]
     assert alone == sorted(alone, reverse=True)
     for job in work:
-        assert ("launcher=pool" in job.overrides) == (not job.alone)
+        assert ("launcher=pool" in job.overrides) == (not job.exclusive)
         metrics = [part for part in job.overrides if part.startswith("metrics=")]
-        assert job.alone or not any("latency" in part for part in metrics)
+        assert job.exclusive or not any("latency" in part for part in metrics)
 
 
 def test_no_run_is_asked_for_twice():
-    work = needs.jobs(load("articles").chosen(budget="full"), n_jobs=2)
+    work = needs.planned_sweeps(load("articles").chosen(budget="full"), n_jobs=2)
     asked = [(job.workload, job.at, side) for job in work if not job.times_count for side in job.sides]
     assert len(asked) == len(set(asked))
 
@@ -283,7 +323,7 @@ def test_steps_are_timed_unless_one_session_timed_these_very_sides(
             for cost_id in in_session
         ])  # fmt: skip
     asked = []
-    monkeypatch.setattr("bench.compose.command_line.compose", lambda name, job, typed: asked.append(typed))
+    monkeypatch.setattr("bench.compose.command_line.run_command_line", lambda name, job, typed: asked.append(typed))
     runner.run_ledger(options, load(str(ledger_dir)).chosen(budget="quick"), [], n_jobs=1)
     assert len(asked) == is_asked
     assert all("optimizers=[sgd,adam]" in typed for typed in asked)

@@ -20,7 +20,7 @@ from bench import tables
 from bench.base.paths import CONF_DIR
 from bench.config.parse import parse_step_cost
 from bench.execution.workload import dataset
-from bench.step_cost import session, worker
+from bench.step_cost import measurement, worker
 
 FEW = [
     "optimizers=[adam,{name:sgd,momentum:0.9},sgd,rmsprop]",
@@ -114,7 +114,7 @@ def test_what_is_refused(
     sentence: str,
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["step_cost", *arguments])
-    assert session.main() == 2
+    assert measurement.main() == 2
     err = capsys.readouterr().err
     assert sentence in err
     assert err.count("\n") == 1
@@ -220,8 +220,8 @@ def test_a_process_that_dies_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
     def dying(command: list[str], **options: Any) -> Any:
         return real([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], **options)
 
-    monkeypatch.setattr("bench.step_cost.session.subprocess.Popen", dying)
-    rows, failure = session._one_process("", ENVIRONMENT, lambda: None)
+    monkeypatch.setattr("bench.step_cost.measurement.subprocess.Popen", dying)
+    rows, failure = measurement._one_process("", ENVIRONMENT, lambda: None)
     assert rows == []
     assert failure is not None
     assert "killed by signal 9" in failure
@@ -234,19 +234,8 @@ def test_names_of_settings() -> None:
 
 
 def test_a_step_that_needs_a_closure_is_skipped_with_the_reason() -> None:
-    from bench.config.schema import OptimizerConfig
-    from bench.step_cost import worker
-
-    config = OptimizerConfig(target="torch.optim.LBFGS", name="lbfgs", options={"lr": 1.0}, implementation="default")
-    model = torch.nn.Linear(2, 2)
-    model(torch.ones(1, 2)).sum().backward()
-
-    class Session:
-        optimizers = [config]
-        implementations = ["forloop"]
-
-    known = {"workload_id": "w", "device": "cpu", "environment_id": "e"}
-    made, rows = worker._candidates(Session(), model, torch.device("cpu"), known, 0, set(), lambda: None)  # type: ignore[arg-type]
-    assert made == []
-    assert [row["status"] for row in rows] == ["skipped"]
-    assert rows[0]["reason"] == "a step of lbfgs cannot be timed alone: its gradients come from a closure"
+    rows = build("optimizers=[sgd,lbfgs]", "implementations=[forloop]", "rounds=1")
+    statuses = {row["optimizer"]: row["status"] for row in rows}
+    assert statuses == {"sgd": "ok", "lbfgs": "skipped"}
+    (skipped,) = (row for row in rows if row["optimizer"] == "lbfgs")
+    assert skipped["reason"] == "a step of lbfgs cannot be timed alone: its gradients come from a closure"

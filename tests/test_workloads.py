@@ -116,7 +116,7 @@ def test_the_list_says_what_is_here_and_what_is_not(
     for name, key in (("mnist_tutorial", "data.root"), ("imagenet", "BENCH_IMAGE_ROOT")):
         assert found[name].num_train is None
         assert key in str(found[name].unavailable_reason)
-    assert "not here: data.root must hold the MNIST files" in " ".join(out.split())
+    assert "not available on this machine: data.root must hold the MNIST files" in " ".join(out.split())
 
 
 def test_a_workload_that_there_is_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

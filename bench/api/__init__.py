@@ -1,1 +1,1 @@
-"""Comparing from Python."""
+"""Compare optimizers from Python."""

@@ -11,10 +11,8 @@ from torch import nn
 
 from bench.api.inline_targets import data_target, dataset_of, name_of, target_of
 from bench.base.errors import UserError
-from bench.base.paths import CONF_DIR
 from bench.build.model import build_model, checked_outputs
 from bench.build.optimizer import build_optimizer
-from bench.compose.nodes import plain
 from bench.config.capabilities import METADATA
 from bench.config.parse import group_options, parse
 from bench.config.schema import Config
@@ -36,7 +34,7 @@ GROUPS = ("schedule", "augment")
 def configs_of(
     model: Any, data: Any, optimizers: Sequence[OptimizerLike], device: Any, keys: Mapping[str, Any]
 ) -> list[Config]:
-    """The cell of each optimizer, held to model and data before anything runs."""
+    """Return the cell of each optimizer, checked against model and data before anything runs."""
     if isinstance(optimizers, str | Mapping) or not isinstance(optimizers, Sequence) or not optimizers:
         raise UserError(
             f'optimizers must be a list such as ["adam", "sgd"], got {_shown(optimizers)}; name at least one'
@@ -97,19 +95,10 @@ def _shown(value: Any) -> str:
 
 
 def _composed(picks: Mapping[str, str]) -> dict[str, Any]:
-    """The configuration that these options of groups give, as plain data; Hydra would take a tenth of a second."""
-    from omegaconf import DictConfig, OmegaConf
+    """Return the configuration that these options of groups give, less what only the command line takes."""
+    from bench.compose.composer import composed
 
-    node = OmegaConf.load(CONF_DIR / "config.yaml")
-    assert isinstance(node, DictConfig)
-    defaults = {
-        str(group): option for entry in node.pop("defaults") if entry != "_self_" for group, option in entry.items()
-    }
-    for group in ("optimizer", "model", "data", "device", *GROUPS):
-        chosen = OmegaConf.load(CONF_DIR / group / f"{picks.get(group, defaults[group])}.yaml")
-        node = OmegaConf.merge(node, {group: chosen})
-    assert isinstance(node, DictConfig)
-    return plain(node)
+    return {key: value for key, value in composed(picks).items() if key not in ("launcher", "sweep")}
 
 
 def _set(node: dict[str, Any], settings: Mapping[str, Any]) -> None:
@@ -127,7 +116,9 @@ def _set(node: dict[str, Any], settings: Mapping[str, Any]) -> None:
 
 
 def _optimizer(argument: str, entry: Any) -> tuple[dict[str, Any], list[str]]:
-    """The node of an optimizer, and what one would type for it; nothing for what lives in this program."""
+    """Return the node of an optimizer and its overrides; there are none for a class or function of this program."""
+    from bench.compose.composer import option
+
     said = entry
     options: dict[str, Any] = {}
     label = None
@@ -141,7 +132,7 @@ def _optimizer(argument: str, entry: Any) -> tuple[dict[str, Any], list[str]]:
     elif isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str) and callable(entry[1]):
         label, entry = entry
     if isinstance(entry, str) and entry in group_options("optimizer") and (entry != "custom" or "_target_" in options):
-        shipped = dict(_composed({"optimizer": entry})["optimizer"])
+        shipped = option("optimizer", entry)
         unknown = [key for key in options if key not in shipped]
         if unknown and entry != "custom":
             known = ", ".join(key for key in shipped if key not in ("_target_", "name", "implementation", *METADATA))
@@ -151,7 +142,7 @@ def _optimizer(argument: str, entry: Any) -> tuple[dict[str, Any], list[str]]:
         return _listed_tuples(node), [f"optimizer={entry}", *typed]
     if callable(entry) and not isinstance(entry, torch.optim.Optimizer):
         target, given = target_of(entry)
-        base = _composed({"optimizer": "custom"})["optimizer"]
+        base = option("optimizer", "custom")
         return _listed_tuples(base | {"_target_": target, "name": label or name_of(entry)} | given | options), []
     raise UserError(
         f"{argument} must be one of {_listed('optimizer')}, one of these with settings such as"
@@ -170,7 +161,7 @@ def _as_typed(value: Any) -> str:
 
 
 def _typed(picks: Mapping[str, str], nodes: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """What one would type for the rest of a cell: `run.repeat_command` and the line about a run are made of it."""
+    """Return the overrides of the rest of a cell, which `repeat_command` and `label_of` show."""
     default = _composed({})
     typed = [
         f"{group}={option}"
@@ -187,7 +178,7 @@ def _typed(picks: Mapping[str, str], nodes: Mapping[str, Any], settings: Mapping
 
 
 def _named_apart(config: Config, others: Sequence[Config], argument: str) -> Config:
-    """The cell, under a name of its own where another optimizer has its name."""
+    """Return the cell, with a number added to its optimizer's name where another has the same."""
     same = [other for other in others if other.optimizer.target == config.optimizer.target]
     if any(other.optimizer == config.optimizer for other in same):
         raise UserError(
@@ -202,14 +193,14 @@ def _named_apart(config: Config, others: Sequence[Config], argument: str) -> Con
 
 
 def in_arguments(sentence: str, argument: str) -> str:
-    """A sentence about keys of the configuration, in the words of `compare`."""
+    """Return a sentence about keys of the configuration with the names of `compare`'s arguments."""
     sentence = re.sub(r"^optimizer(?=[ .=])", argument, sentence)
     sentence = re.sub(rf"\btrain\.({'|'.join(ARGUMENTS)})\b", r"\1", sentence)
     return sentence.replace("model._target_", "model").replace(f"{argument}._target_", argument)
 
 
 def _check(configs: Sequence[Config]) -> None:
-    """Build model and optimizers once: what does not fit is said now, not after half of the runs.
+    """Build model and optimizers once, so that what does not fit is refused now and not after half of the runs.
 
     Raises:
         UserError: Something cannot be built or does not fit, or the model is not fresh each time.
@@ -236,7 +227,7 @@ def _check(configs: Sequence[Config]) -> None:
 
 
 def _check_fresh(first: nn.Module, second: nn.Module) -> None:
-    """Hold two models that one function gave for one seed to being two, and alike.
+    """Check that two models that one function returned for one seed share no weights and start alike.
 
     Raises:
         UserError: They share weights, or start from different ones.

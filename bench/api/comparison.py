@@ -41,7 +41,7 @@ from bench.report.terminal import summary_text
 
 
 class Comparison:
-    """What `compare` found; printed, it says who wins and whether that is real.
+    """The result of `compare`; printed, it says which optimizer is best and whether the difference is significant.
 
     Attributes:
         runs: Table `runs`, one row a run of this comparison.
@@ -54,7 +54,7 @@ class Comparison:
         self.runs, self.curves, self.path = runs, curves, path
 
     def summary(self) -> pd.DataFrame:
-        """One row an optimizer and setting, the lowest mean final validation loss first; see `bench.analysis.comparisons.summary`.
+        """Return a row for each optimizer and setting, the lowest mean final validation loss first; see `bench.analysis.comparisons.summary`.
 
         Returns:
             Means over seeds, each with the ends of its 95 % interval in columns _low and _high.
@@ -212,7 +212,7 @@ def _run(configs: Sequence[Config]) -> list[str]:
         raise UserError(in_arguments(str(refused), "optimizers")) from None
     except KeyboardInterrupt:
         tables.build(study_dir)
-        print(f"bench: interrupted; what was done is kept in {study_dir}", file=sys.stderr)
+        print(f"bench: interrupted; finished runs are saved in {study_dir}", file=sys.stderr)
         raise
     tables.build(study_dir)
     rows = session.rows.values()
@@ -225,7 +225,7 @@ def _run(configs: Sequence[Config]) -> list[str]:
 
 @contextmanager
 def _left_as_found() -> Iterator[None]:
-    """Every switch and generator that runs set is afterwards what it was."""
+    """Restore every switch and random generator that runs set."""
     python, numpy_state = random.getstate(), np.random.get_state()
     threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
     deterministic, anomaly = torch.are_deterministic_algorithms_enabled(), torch.is_anomaly_enabled()

@@ -1,4 +1,4 @@
-"""Functions, classes and data of a running program as targets of a configuration.
+"""Make functions, classes and data of a running program targets of a configuration.
 
 A configuration names what it calls by a dotted path. What no import finds (a function of a notebook, a
 lambda, tensors) is put into `bench.build.targets.RUNTIME_TARGETS` under a path that ends in a hash of what it is, so that
@@ -45,7 +45,7 @@ def resolvable() -> Iterator[None]:
 
 
 def target_of(thing: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
-    """The dotted path that stands for a callable, and the arguments that a partial adds.
+    """Return the dotted path that stands for a callable, and the arguments that a partial adds.
 
     Args:
         thing: A function, a class, or a `functools.partial` of one.
@@ -62,14 +62,14 @@ def target_of(thing: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
 
 
 def name_of(thing: Callable[..., Any]) -> str:
-    """A name for tables: that of the function or class."""
+    """Return the name for tables: that of the function or class."""
     inner = thing.func if isinstance(thing, functools.partial) else thing
     name = getattr(inner, "__name__", type(inner).__name__)
     return re.sub(r"[^A-Za-z0-9_.+-]+", "", name).lstrip("_.+-")[:80] or "own"
 
 
 def dataset_of(data: Any) -> Dataset:
-    """Three splits as a `bench.data.Dataset`.
+    """Return three splits as a `bench.data.Dataset`.
 
     Args:
         data: (train, val, test), each a pair (inputs, targets) of tensors or arrays, or a
@@ -94,7 +94,7 @@ def _pair(split: Any) -> Any:
 
 
 def data_target(data: Dataset) -> str:
-    """The path of a function that returns this data."""
+    """Return the dotted path of a function that returns this data."""
     return _registered(lambda: data, "__main__", [data.fingerprint, repr(data.spec)], "data")
 
 
@@ -114,7 +114,7 @@ def _module(thing: Any) -> str:
 
 
 def _import_path(thing: Any) -> str | None:
-    """The dotted path under which an import finds this very object; None for what lives in a program only."""
+    """Return the dotted path under which an import finds this very object; None if none does."""
     module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or module == "__main__" or "<" in name:
         return None
@@ -128,7 +128,7 @@ def _import_path(thing: Any) -> str | None:
 
 
 def _written(thing: Any, seen: set[int]) -> Any:
-    """What a callable is made of, as JSON: its source, and that of what it refers to.
+    """Return the contents of a callable as JSON: its source, and that of everything it refers to.
 
     What has no source that can be read is new each time: a result is rather made again than taken from
     another function.
@@ -170,7 +170,7 @@ def _written(thing: Any, seen: set[int]) -> Any:
 
 
 def _refers_to(function: FunctionType, seen: set[int]) -> Any:
-    """Values of the variables outside itself that a function uses, and of its defaults."""
+    """Return the values of the outer variables that a function uses, and of its defaults."""
     try:
         found = inspect.getclosurevars(function)
     except ValueError:  # a variable that has no value yet
@@ -186,7 +186,7 @@ def _refers_to(function: FunctionType, seen: set[int]) -> Any:
 
 
 def _is_installed(thing: Any) -> bool:
-    """Whether a function or class comes with Python or a package, where nobody edits it."""
+    """Return whether a function or class comes with Python or an installed package, which nobody edits."""
     module = str(thing.__module__)
     if module == "__main__":  # what a program defines is its own, whoever started it
         return False

@@ -1,10 +1,12 @@
-"""Small pieces of text: first lines of messages, warnings."""
+"""Small pieces of text: errors on one line, durations, warnings."""
 
 from __future__ import annotations
 
 import sys
 import warnings
 from typing import TextIO
+
+NO_MESSAGE = "(no message)"
 
 
 def show_warning(
@@ -15,7 +17,7 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Say what a loader warns of in a line of ours; all else as Python does."""
+    """Print the warning of a data loader in one line, any other as Python does."""
     if category is UserWarning and str(message).startswith("data"):
         print(f"bench: {message}", file=sys.stderr)
     else:
@@ -23,6 +25,22 @@ def show_warning(
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, for a sentence: its first line."""
+    """Return the first line of an error's message."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else "(no message)"
+    return lines[0] if lines else NO_MESSAGE
+
+
+def one_line(error: BaseException) -> str:
+    """Return the whole message of an error, on one line."""
+    return " ".join(str(error).split()) or NO_MESSAGE
+
+
+def duration(seconds: float) -> str:
+    """Return a duration to plan by, such as "40 s", "12 min" or "3.5 h".
+
+    Args:
+        seconds: At least 0, finite.
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""Claims about optimizers as data: one YAML file a claim, in `conf/claims/<ledger>/` or any folder.
+"""Read claims about optimizers: one YAML file for each claim, in `conf/claims/<ledger>/` or any folder.
 
 A claim says what was said, how its words are made measurable, which optimizers are compared on which
 workloads, by which quantity, and how large a difference has to be to count. `ledger.yaml` in the same
@@ -36,13 +36,13 @@ Side = Annotated[
 
 
 class Strict(BaseModel):
-    """A part of a claim: unknown keys are mistakes."""
+    """A part of a claim; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Workload(Strict):
-    """What is trained, and for how long.
+    """A training task: model, data and budget.
 
     Attributes:
         budget: The smallest budget that it belongs to.
@@ -67,7 +67,7 @@ class Workload(Strict):
 
 
 class Measure(Strict):
-    """How the words of a claim are measured.
+    """A measurement by which a claim is judged.
 
     Attributes:
         quantity: A key of `bench.claims.effects.registry.QUANTITIES`.
@@ -166,16 +166,16 @@ class Claim(Strict):
 
     @property
     def workload_names(self) -> list[str]:
-        """The workloads it is judged on."""
+        """The names of the workloads it is judged on."""
         return [name for entry in self.workloads for name in ([entry] if isinstance(entry, str) else entry)]
 
     def given(self, side: str) -> str:
-        """A side with its optimizer at the source's settings."""
+        """Return a side with its optimizer at the source's settings."""
         return " ".join([side, *self.settings.get(side.partition(" ")[0], [])])
 
 
 class Head(Strict):
-    """Of a ledger: its title, and its sources, by what claims call them."""
+    """The title of a ledger, and its sources by the names that claims give them."""
 
     title: Text
     title_zh: Text | None = None
@@ -194,7 +194,7 @@ class Ledger(NamedTuple):
     workloads: dict[str, Workload]
 
     def chosen(self, claim: str | None = None, budget: str = "full") -> Ledger:
-        """The ledger with one claim only, and with the workloads of a budget.
+        """Return the ledger with one claim only, and with the workloads of a budget.
 
         Raises:
             UserError: There is no such claim, or budget.
@@ -211,7 +211,7 @@ class Ledger(NamedTuple):
 
 
 def ledgers() -> list[str]:
-    """Names of the ledgers that ship."""
+    """Return the names of the ledgers that ship."""
     return sorted(path.parent.name for path in CLAIMS_DIR.glob(f"*/{LEDGER_FILE}"))
 
 
@@ -270,7 +270,7 @@ def load(name: str) -> Ledger:
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
-    """2.9 before 2.10, and 2.1a before 2.1b."""
+    """Return a sort key that puts 2.9 before 2.10, and 2.1a before 2.1b."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text) if part]
 
 
@@ -293,7 +293,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _checked(model: type[Any], node: Mapping[str, Any], path: Path, prefix: str = "") -> Any:
-    """A part of a ledger, or a sentence about the first thing that is wrong with it."""
+    """Return a checked part of a ledger."""
     try:
         return model.model_validate(node)
     except ValidationError as error:
@@ -313,7 +313,7 @@ def _checked(model: type[Any], node: Mapping[str, Any], path: Path, prefix: str 
 
 
 def _description(model: type[BaseModel], location: list[str]) -> str | None:
-    """The words in which a field says what it takes."""
+    """Return the description of a field: what it takes."""
     schema = model.model_json_schema()
     node: Any = schema
     found = None

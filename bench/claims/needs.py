@@ -1,4 +1,4 @@
-"""Find the runs that the claims of a ledger need, as sweeps of `python -m bench`."""
+"""Plan the runs that the claims of a ledger need, as sweeps of `python -m bench`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 
 from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
+from bench.base.text import duration
 from bench.claims.effects.evidence import DEFAULT, NUM_TRIALS, RATES, TUNED
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.evaluate import ats, made_for, pairs
@@ -21,16 +22,16 @@ from bench.sweep.search_space import Range
 
 
 @dataclass
-class Need:
-    """What the runs of one side must record."""
+class Requirement:
+    """What the runs of one side have to record."""
 
     metrics: set[str] = field(default_factory=set)
     memory: bool = False
-    alone: bool = False
+    exclusive: bool = False
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedSweep:
     """One sweep of `python -m bench`.
 
     Attributes:
@@ -40,7 +41,7 @@ class Job:
         overrides: What is typed, but for study and folders.
         num_runs: How many it makes.
         seconds: About how long they take, one after the other.
-        alone: Whether they are made one at a time.
+        exclusive: Whether they are made one at a time.
         times_count: Whether a claim is judged by the times of these very runs.
     """
 
@@ -50,25 +51,25 @@ class Job:
     overrides: tuple[str, ...]
     num_runs: int
     seconds: float
-    alone: bool
+    exclusive: bool
     times_count: bool
 
     def wall_s(self, n_jobs: int) -> float:
-        """Return about how many seconds the runs take, so many at a time where that may be."""
-        return self.seconds / (1 if self.alone else n_jobs)
+        """Return about how many seconds the runs take, several at a time where that is allowed."""
+        return self.seconds / (1 if self.exclusive else n_jobs)
 
 
-def needs(ledger: Ledger) -> dict[tuple[str, str, str], Need]:
-    """Return what the claims of a ledger need: by workload, side and `at`."""
-    wanted: dict[tuple[str, str, str], Need] = {}
+def requirements(ledger: Ledger) -> dict[tuple[str, str, str], Requirement]:
+    """Return what the claims of a ledger need, by workload, side and `at`."""
+    wanted: dict[tuple[str, str, str], Requirement] = {}
     for claim, measure, workload in measured_on(ledger):
         quantity = QUANTITIES[measure.quantity]
         for at in ats(claim, quantity):
             for side, why in [entry for a, b in pairs(claim, measure, at) for entry in made_for(at, a, b)]:
-                need = wanted.setdefault((workload, side, why), Need())
+                need = wanted.setdefault((workload, side, why), Requirement())
                 need.metrics |= set(quantity.metrics)
                 need.memory |= quantity.memory
-                need.alone |= quantity.alone or ledger.workloads[workload].alone
+                need.exclusive |= quantity.alone or ledger.workloads[workload].alone
     return wanted
 
 
@@ -81,30 +82,36 @@ def measured_on(ledger: Ledger) -> Iterator[tuple[Claim, Any, str]]:
                     yield claim, measure, workload
 
 
-def jobs(ledger: Ledger, n_jobs: int) -> list[Job]:
-    """Return the sweeps that give a ledger what it needs, those first whose times count.
+def planned_sweeps(ledger: Ledger, n_jobs: int) -> list[PlannedSweep]:
+    """Return the sweeps that a ledger needs, those first whose times count.
 
     Args:
         ledger: With the workloads of a budget.
         n_jobs: Runs side by side.
     """
-    groups: dict[tuple[Any, ...], tuple[list[str], Need]] = {}
-    for (workload, side, at), need in needs(ledger).items():
+    groups: dict[tuple[Any, ...], tuple[list[str], Requirement]] = {}
+    for (workload, side, at), need in requirements(ledger).items():
         own = side if at == RATES or " " in side else ""
-        sides, whole = groups.setdefault((workload, at, own, need.alone), ([], Need(alone=need.alone)))
+        sides, whole = groups.setdefault(
+            (workload, at, own, need.exclusive), ([], Requirement(exclusive=need.exclusive))
+        )
         sides.append(side)
         whole.metrics |= need.metrics
         whole.memory |= need.memory
     made = [
-        _job(ledger.workloads[key[0]], key[0], key[1], sides, need, n_jobs) for key, (sides, need) in groups.items()
+        _planned_sweep(ledger.workloads[key[0]], key[0], key[1], sides, need, n_jobs)
+        for key, (sides, need) in groups.items()
     ]
     order = list(ledger.workloads)
     return sorted(
-        made, key=lambda job: (not job.alone, order.index(job.workload), (DEFAULT, TUNED, RATES).index(job.at))
+        made,
+        key=lambda sweep: (not sweep.exclusive, order.index(sweep.workload), (DEFAULT, TUNED, RATES).index(sweep.at)),
     )
 
 
-def _job(workload: Workload, name: str, at: str, sides: Sequence[str], need: Need, n_jobs: int) -> Job:
+def _planned_sweep(
+    workload: Workload, name: str, at: str, sides: Sequence[str], need: Requirement, n_jobs: int
+) -> PlannedSweep:
     optimizer, _, settings = sides[0].partition(" ")
     num = len(sides)
     typed = [*workload.run, f"optimizer={','.join(side.partition(' ')[0] for side in sides)}", *settings.split()]
@@ -122,22 +129,22 @@ def _job(workload: Workload, name: str, at: str, sides: Sequence[str], need: Nee
     if need.metrics:
         typed.append(f"metrics=[{','.join(sorted(need.metrics))}]")
     typed.append(f"memory={str(need.memory).lower()}")
-    if not need.alone and n_jobs > 1:
+    if not need.exclusive and n_jobs > 1:
         typed += ["launcher=pool", f"launcher.n_jobs={n_jobs}"]
-    return Job(
+    return PlannedSweep(
         name,
         at,
         tuple(sides),
         tuple(typed),
         num_runs,
         num_runs * workload.seconds,
-        need.alone or n_jobs == 1,
-        need.alone,
+        need.exclusive or n_jobs == 1,
+        need.exclusive,
     )
 
 
 def learning_rates(optimizer: str) -> list[float]:
-    """Return rates half a decade apart, around the documented one of an optimizer: those of a tuned sweep.
+    """Return learning rates half a decade apart around the documented one of an optimizer: those of a tuned sweep.
 
     Raises:
         UserError: Its config names none.
@@ -160,22 +167,15 @@ def _listed(values: Iterable[object]) -> str:
 WHY = {DEFAULT: "as given", TUNED: "tuned", RATES: "at every learning rate"}
 
 
-def duration(seconds: float) -> str:
-    """Return seconds in words that a person plans by."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def ledger_plan(work: Sequence[Job], n_jobs: int, ledger: Ledger, absent: Mapping[str, str]) -> str:
+def ledger_plan(work: Sequence[PlannedSweep], n_jobs: int, ledger: Ledger, absent: Mapping[str, str]) -> str:
     """Return what would run for a ledger, and for about how long, as text."""
     lines = [
-        f"{job.num_runs:5} runs, about {duration(job.wall_s(n_jobs)):>7}: python -m bench {shlex.join(job.overrides)} -m"
-        for job in work
+        f"{sweep.num_runs:5} runs, about {duration(sweep.wall_s(n_jobs)):>7}: python -m bench {shlex.join(sweep.overrides)} -m"
+        for sweep in work
     ]
-    seconds = sum(job.wall_s(n_jobs) for job in work) + STEP_COST_S * len(timed(ledger))
-    lines += [f"not here: {name}: {why}" for name, why in absent.items()]
-    total = sum(job.num_runs for job in work)
+    seconds = sum(sweep.wall_s(n_jobs) for sweep in work) + STEP_COST_S * len(timed(ledger))
+    lines += [f"{name} is not available on this machine: {why}" for name, why in absent.items()]
+    total = sum(sweep.num_runs for sweep in work)
     return "\n".join(
         [
             *lines,
@@ -189,7 +189,7 @@ STEP_COST_S = 30.0
 
 
 def timed(ledger: Ledger) -> dict[str, dict[str, str]]:
-    """Return, by workload, the sides whose steps must be timed, each with its `_entry`."""
+    """Return, by workload, the sides whose steps have to be timed, each with its `_entry`."""
     wanted: dict[str, dict[str, str]] = {}
     for claim, measure, workload in measured_on(ledger):
         if QUANTITIES[measure.quantity].step_costs and not ledger.workloads[workload].alone:
@@ -201,7 +201,7 @@ def timed(ledger: Ledger) -> dict[str, dict[str, str]]:
 
 
 def _entry(side: str) -> str | None:
-    """Return a side as an element of `optimizers` of `bench.step_cost`; None where its steps cannot be timed alone."""
+    """Return a side as an entry of `optimizers` of `bench.step_cost`; None if its steps need not or cannot be timed."""
     name, _, settings = side.partition(" ")
     options = [
         part.removeprefix("optimizer.").split("=", 1) for part in settings.split() if part.startswith("optimizer.")

@@ -18,7 +18,7 @@ TABLES = ("runs", "curves", "step_costs", "claim_runs", "facts")
 
 
 def tables_of(folder: Path) -> tuple[Evidence, pd.DataFrame]:
-    """The tables of a study: those that claims are judged by, and the side table `facts`.
+    """Return the tables of a study by which claims are judged, and its side table `facts`.
 
     Raises:
         FileNotFoundError: There is no such study.
@@ -33,7 +33,7 @@ def tables_of(folder: Path) -> tuple[Evidence, pd.DataFrame]:
 
 
 def publish(folder: Path, evidence: Evidence, facts: pd.DataFrame) -> None:
-    """Write the tables that judging needs, and nothing else, as few bytes as that takes.
+    """Write only the tables and rows that judging needs, in as few bytes as possible.
 
     Runs that no claim is judged by are left out, and so are curves of runs at every learning rate, and what tells of the
     machine but not of its measurements: its name, paths, the state of a checkout. Curves are kept to single precision.
@@ -65,6 +65,6 @@ def publish(folder: Path, evidence: Evidence, facts: pd.DataFrame) -> None:
 
 
 def _without_paths(options: str) -> str:
-    """The arguments of a data set, less where its files lie."""
+    """Return the arguments of a data set without the places of its files."""
     kept = {key: value for key, value in json.loads(options).items() if key not in ("root", "path")}
     return json.dumps(kept, sort_keys=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,105 +13,40 @@ import pandas as pd
 from bench.analysis.quality import enough_undisturbed
 from bench.analysis.step_costs import newest_session
 from bench.base.errors import UserError
-from bench.base.paths import CONF_DIR
 from bench.claims.effects.evidence import DEFAULT, ENDED, TUNED
 from bench.claims.ledger import Ledger
-from bench.claims.needs import STEP_COST_S, WHY, Job, duration, measured_on, timed
+from bench.claims.needs import STEP_COST_S, PlannedSweep, measured_on, timed
 from bench.claims.options import Options
+from bench.claims.progress import LedgerProgress
 
 if TYPE_CHECKING:
     from bench.execution.session import Session
 
 
-class Overall:
-    """Shows all sweeps of a ledger as one, with the time left.
-
-    Args:
-        jobs: What is to be made.
-        n_jobs: Runs side by side where that may be.
-        more_s: Seconds of what comes after.
-    """
-
-    def __init__(self, jobs: Sequence[Job], n_jobs: int, more_s: float) -> None:
-        from tqdm import tqdm
-
-        self._jobs, self._n_jobs = list(jobs), n_jobs
-        self._left_s = sum(job.wall_s(n_jobs) for job in jobs) + more_s
-        self._expected_s = self._made_s = 0.0  # of runs that were made, not found
-        self._last = time.monotonic()
-        self._each_s = 0.0
-        self._bar = tqdm(
-            total=sum(job.num_runs for job in jobs),
-            unit="run",
-            disable=not sys.stderr.isatty(),
-            leave=False,
-            dynamic_ncols=True,
-        )
-
-    def begin(self, number: int, job: Job) -> None:
-        """A sweep begins."""
-        self._each_s = job.wall_s(self._n_jobs) / job.num_runs
-        line = f"[{number}/{len(self._jobs)}] {job.workload}, {WHY[job.at]}: {', '.join(job.sides)} ({job.num_runs} runs); {self.left()}"
-        if self._bar.disable:
-            print(line, file=sys.stderr, flush=True)
-        else:
-            self._bar.write(line, file=sys.stderr)
-
-    def left(self) -> str:
-        """How long all may still take, from what runs were expected to take and took."""
-        pace = self._made_s / self._expected_s if self._expected_s > 5 else 1.0
-        return f"about {duration(self._left_s * pace)} left"
-
-    def start(self, label: str) -> Callable[[int, int, float], None]:
-        """A run begins."""
-        return lambda step, num_steps, loss: None
-
-    def end(self, label: str, outcome: str) -> None:
-        """A run ended, or was found done."""
-        self._left_s = max(0.0, self._left_s - self._each_s)
-        now, before = time.monotonic(), self._last
-        self._last = now
-        if not outcome.startswith("exists already"):
-            self._expected_s += self._each_s
-            self._made_s += now - before
-        self._bar.set_description(self.left(), refresh=False)
-        self._bar.update()
-
-    def close(self) -> None:
-        """A sweep is over."""
-        self._bar.refresh()
-
-    def finish(self) -> None:
-        """All are."""
-        self._bar.close()
-
-
 def runnable_ledger(ledger: Ledger) -> tuple[Ledger, dict[str, str]]:
-    """The ledger with the workloads that can be trained on here, and why the others cannot."""
+    """Return the ledger with the workloads that can run on this machine, and the reason for each of the others."""
     import torch
-    from hydra import compose, initialize_config_dir
 
-    from bench.compose.nodes import plain
+    from bench.compose.composer import composed
     from bench.config.parse import parse as parse_config
     from bench.execution.workload import dataset
     from bench.measure.device import Unavailable, resolve
 
     used = list(dict.fromkeys(workload for _, _, workload in measured_on(ledger)))
     absent: dict[str, str] = {}
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        for name in used:
-            try:
-                config = parse_config(plain(compose("config", ledger.workloads[name].run)))
-                resolve(config.device.name)
-                dataset(config.data, torch.device("cpu"))
-            except (UserError, Unavailable) as error:
-                absent[name] = str(error)
+    for name in used:
+        try:
+            config = parse_config(composed(ledger.workloads[name].run))
+            resolve(config.device.name)
+            dataset(config.data, torch.device("cpu"))
+        except (UserError, Unavailable) as error:
+            absent[name] = str(error)
     return ledger._replace(
         workloads={k: v for k, v in ledger.workloads.items() if k in used and k not in absent}
     ), absent
 
 
-def run_ledger(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: int) -> None:
+def run_ledger(options: Options, ledger: Ledger, sweeps: Sequence[PlannedSweep], n_jobs: int) -> None:
     """Make all runs, time steps, carry out the checks of statements of fact.
 
     Raises:
@@ -120,30 +54,27 @@ def run_ledger(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: in
         KeyboardInterrupt: After the run in flight was recorded.
     """
     from bench import tables
-    from bench.base.errors import UserError
     from bench.execution.launchers.forkserver import prepare_pool
     from bench.execution.launchers.pool import Pool
-    from bench.execution.progress import overall
-    from bench.sweep.launch import sweep
+    from bench.sweep.launch import run_sweep
 
     facts = _facts(ledger)
     place = [f"study={options.study}", f"results_dir={options.results_dir}", "report=false"]
-    if any(not job.alone for job in work):
+    if any(not sweep.exclusive for sweep in sweeps):
         prepare_pool()
-    shown = Overall(work, n_jobs, STEP_COST_S * len(timed(ledger)))
-    pool = Pool(n_jobs) if any(not job.alone for job in work) else None
+    progress = LedgerProgress(sweeps, n_jobs, STEP_COST_S * len(timed(ledger)))
+    pool = Pool(n_jobs) if any(not sweep.exclusive for sweep in sweeps) else None
     try:
-        with overall(shown):
-            for number, job in enumerate(work, 1):
-                shown.begin(number, job)
-                session = sweep([*job.overrides, *place], pool)
-                if job.times_count and _is_disturbed(job, session):
-                    session = sweep([*job.overrides, *place, "force=true"], pool)
-                if session.refusal:
-                    raise UserError(f"{job.workload}: {session.refusal}")
-                _record(options.study_dir, job, session)
+        for number, sweep in enumerate(sweeps, 1):
+            progress.begin(number, sweep)
+            session = run_sweep([*sweep.overrides, *place], pool, progress)
+            if sweep.times_count and _is_disturbed(sweep, session):
+                session = run_sweep([*sweep.overrides, *place, "force=true"], pool, progress)
+            if session.refusal:
+                raise UserError(f"{sweep.workload}: {session.refusal}")
+            _record(options.study_dir, sweep, session)
     finally:
-        shown.finish()
+        progress.finish()
         if pool is not None:
             pool.close()
     tables.build(options.study_dir)
@@ -152,22 +83,22 @@ def run_ledger(options: Options, ledger: Ledger, work: Sequence[Job], n_jobs: in
     tables.build(options.study_dir)
 
 
-def _is_disturbed(job: Job, session: Session) -> bool:
+def _is_disturbed(sweep: PlannedSweep, session: Session) -> bool:
     """Tell whether the times of some side cannot be judged by, see `enough_undisturbed`."""
-    rows = pd.DataFrame([{**row, **more} for row, more in _recorded(job, session) if row["status"] in ENDED])
+    rows = pd.DataFrame([{**row, **more} for row, more in _recorded(sweep, session) if row["status"] in ENDED])
     return bool(len(rows)) and not all(enough_undisturbed(side) for _, side in rows.groupby("side"))
 
 
-def _recorded(job: Job, session: Session) -> list[tuple[Mapping[str, Any], dict[str, str]]]:
-    """Return the rows of a job's runs that are judged, each with its row of the side table `claim_runs`."""
-    stage = "final" if job.at == TUNED else "single"
+def _recorded(sweep: PlannedSweep, session: Session) -> list[tuple[Mapping[str, Any], dict[str, str]]]:
+    """Return the rows of a sweep's runs that are judged, each with its row of the side table `claim_runs`."""
+    stage = "final" if sweep.at == TUNED else "single"
     return [
         (
             row,
             {
-                "workload": job.workload,
-                "side": job.sides[0] if len(job.sides) == 1 else row["optimizer"],
-                "at": job.at,
+                "workload": sweep.workload,
+                "side": sweep.sides[0] if len(sweep.sides) == 1 else row["optimizer"],
+                "at": sweep.at,
                 "run_id": run_id,
             },
         )
@@ -176,23 +107,22 @@ def _recorded(job: Job, session: Session) -> list[tuple[Mapping[str, Any], dict[
     ]
 
 
-def _record(study_dir: Path, job: Job, session: Session) -> None:
+def _record(study_dir: Path, sweep: PlannedSweep, session: Session) -> None:
     """Write down which runs are of which side."""
     from bench import tables
     from bench.base.hashing import short_hash
 
-    rows = [claimed for _, claimed in _recorded(job, session)]
-    for side in job.sides:
-        part = f"{job.workload}-{job.at}-{short_hash([side], 8)}"
+    rows = [claimed for _, claimed in _recorded(sweep, session)]
+    for side in sweep.sides:
+        part = f"{sweep.workload}-{sweep.at}-{short_hash([side], 8)}"
         tables.write_side(study_dir, "claim_runs", part, [row for row in rows if row["side"] == side])
 
 
 def _time_steps(options: Options, ledger: Ledger) -> None:
     """Time the steps of what is compared by time, where no session of an undisturbed machine has."""
     from bench import tables
-    from bench.base.errors import UserError
-    from bench.compose import command_line
-    from bench.step_cost.session import measure
+    from bench.compose.command_line import run_command_line
+    from bench.step_cost.measurement import measure
 
     runs = tables.load(options.study_dir).runs
     for number, (workload, entry_of) in enumerate(timed(ledger).items(), 1):
@@ -216,7 +146,7 @@ def _time_steps(options: Options, ledger: Ledger) -> None:
             *own, f"optimizers=[{','.join(entries)}]", f"implementations=[{','.join(kinds)}]", "builds=2",
             f"study={options.study}", f"results_dir={options.results_dir}", "report=false",
         ]  # fmt: skip
-        refusal = command_line.compose("step_cost", lambda node: measure(node), typed)
+        refusal = run_command_line("step_cost", lambda node: measure(node), typed)
         if refusal:
             raise UserError(f"{workload}: {refusal}")
 
@@ -234,7 +164,7 @@ def _is_timed(runs: pd.DataFrame, costs: pd.DataFrame, sides: Sequence[str]) -> 
 
 
 def _facts(ledger: Ledger) -> list[str]:
-    """The checks that its claims name.
+    """Return the names of the checks that its claims need.
 
     Raises:
         UserError: There is no such check.

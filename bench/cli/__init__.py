@@ -1,1 +1,1 @@
-"""The commands, a few lines each."""
+"""Parse the command lines and print what came out."""

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.compare",
-        description="Did anything get worse from one study to another? Exit status: 0 no, 1 yes, 2 refused.",
+        description="Compare two studies of the same configurations. Exit status: 0 nothing got worse, 1 something did, 2 refused.",
     )
     parser.add_argument(
         "a", metavar="STUDY_A", type=Path, help="folder of the study before, such as results/digits-mlp"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.base.errors import INTERRUPTED, NOT_ALL_OK, OK, REFUSED, UserError
 from bench.base.text import show_warning
-from bench.compose.command_line import MULTIRUN, compose
+from bench.compose.command_line import MULTIRUN, run_command_line
 from bench.execution.launchers.forkserver import prepare_pool
 from bench.execution.session import Session, remove_empty, writing
 from bench.sweep.launch import hydra_job
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "launcher=pool" in typed and session.is_sweep:
         prepare_pool()
     try:
-        session.refusal = compose("config", hydra_job(session), typed)
+        session.refusal = run_command_line("config", hydra_job(session), typed)
     except KeyboardInterrupt:
         session.interrupted = True
     finally:

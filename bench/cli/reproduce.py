@@ -4,48 +4,50 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-from bench.base.errors import UserError
+from bench.base.errors import INTERRUPTED, OK, REFUSED, UserError
 from bench.claims.effects.evidence import Evidence
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.evaluate import comparisons, verdicts
 from bench.claims.ledger import BUDGETS, Claim, Ledger, ledgers, load
-from bench.claims.needs import jobs, ledger_plan
-from bench.claims.options import Commands, Options
+from bench.claims.needs import ledger_plan, planned_sweeps
+from bench.claims.options import Commands, Options, options_help, parse
 from bench.claims.publish import publish, tables_of
 from bench.claims.runner import run_ledger, runnable_ledger
 from bench.measure.environment import num_cores
 
 USAGE = """\
-python -m bench.reproduce <ledger> [key=value ...]     run what its claims need, judge them, write the report
-python -m bench.reproduce list [<ledger>]              the claims
+usage: python -m bench.reproduce <ledger> [key=value ...]
+       python -m bench.reproduce list [<ledger> ...]
+       python -m bench.reproduce quantities
 
-<ledger>: {ledgers}, or a folder of claims of your own. Keys:
-  budget=quick         quick (embedded data, at most 10 minutes on 2 cores) | standard | full
-  claim=<id>           one claim only
-  plan=true            say what would run and for about how long; run nothing
-  rejudge=true         judge what the tables hold, without training: the published ones, or with budget= your own
-  publish=true         put the tables and the report of a budget in place of the published ones
-  n_jobs=<cores>       runs side by side, where their times do not count
-  results_dir=results  reports_dir=reports
+Run what the claims of a ledger need, judge each of them, and write the report.
+`list` prints the claims of ledgers, `quantities` what a claim can measure.
+
+ledgers:
+  {ledgers}, or a folder of claims of your own
+
+options:
+{options}
+
+Exit status: 0 done, whatever the verdicts; 2 the command was refused; 130 interrupted.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit status (see `bench.base.errors`)."""
-    from bench.base.errors import INTERRUPTED, OK, REFUSED, UserError
-
     typed = list(sys.argv[1:] if arguments is None else arguments)
     if not typed or typed[0] in ("-h", "--help"):
-        print(USAGE.format(ledgers=", ".join(ledgers())), end="")
+        print(USAGE.format(ledgers=", ".join(ledgers()), options=options_help()), end="")
         return OK if typed else REFUSED
     try:
         if typed[0] == "list":
             return _list(typed[1:])
+        if typed == ["quantities"]:
+            return _quantities()
         options = parse(typed)
         return _carry_out(options, load(options.ledger))
     except (UserError, FileNotFoundError) as error:
@@ -59,46 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def parse(typed: Sequence[str]) -> Options:
-    """The command line as options.
-
-    Raises:
-        UserError: Something in it is not what it must be.
-    """
-    names = [name for name in typed if "=" not in name]
-    if len(names) != 1:
-        raise UserError(f"one ledger must be named, got {' '.join(names) or 'none'}; choose of {', '.join(ledgers())}")
-    known = {f.name: f for f in fields(Options) if f.name != "ledger"}
-    values: dict[str, Any] = {}
-    for entry in typed:
-        key, equals, value = entry.partition("=")
-        if not equals:
-            continue
-        if key not in known:
-            raise UserError(f"{key} must be one of {', '.join(known)}, got an unknown key; see --help")
-        default = known[key].default
-        if isinstance(default, bool):
-            if value not in ("true", "false"):
-                raise UserError(f"{key} must be true or false, got {value}; leave it out for false")
-            values[key] = value == "true"
-        elif isinstance(default, int):
-            if not value.isdigit() or int(value) < 1:
-                raise UserError(f"{key} must be a whole number of at least 1, got {value}; leave it out for all cores")
-            values[key] = int(value)
-        else:
-            values[key] = value
-    if values.get("budget", "quick") not in BUDGETS:
-        raise UserError(f"budget must be one of {', '.join(BUDGETS)}, got {values['budget']}; choose one of these")
-    if values.get("publish") and (values.get("claim") or not values.get("budget")):
-        raise UserError(
-            "publish must come with a budget and without claim, got it otherwise; the whole ledger is published"
-        )
-    return Options(names[0], **values)
+def _quantities() -> int:
+    """Print what claims can measure."""
+    width = max(map(len, QUANTITIES))
+    print(f"{'quantity':{width}}  {'unit':7}  meaning")
+    for name, quantity in QUANTITIES.items():
+        print(f"{name:{width}}  {quantity.unit:7}  {quantity.words}")
+    print(
+        "\nA ratio is of one side to the other, so delta: 0.05 means a factor of 1.05; other units are of a difference.\n"
+        "measures: [{quantity: val_loss, says: less, delta: 0.05}]"
+    )
+    return OK
 
 
 def _list(typed: Sequence[str]) -> int:
-    import textwrap
-
     for name in typed or ledgers():
         ledger = load(name)
         print(f"{name}: {ledger.head.title}, {len(ledger.claims)} claims\n")
@@ -110,7 +86,7 @@ def _list(typed: Sequence[str]) -> int:
 
 
 def _how(claim: Claim) -> str:
-    """How a claim is judged, in a line."""
+    """Return how a claim is judged, in a line."""
     if claim.untestable:
         return f"not testable here: {claim.untestable}"
     if claim.fact:
@@ -124,19 +100,17 @@ def _how(claim: Claim) -> str:
 
 
 def _carry_out(options: Options, whole: Ledger) -> int:
-    from bench.base.errors import OK
-
     ledger = whole.chosen(options.claim or None, options.budget or BUDGETS[0])
     if not options.rejudge:
         n_jobs = options.n_jobs or num_cores()
         ledger, absent = runnable_ledger(ledger)
-        work = jobs(ledger, n_jobs)
+        sweeps = planned_sweeps(ledger, n_jobs)
         if options.plan:
-            print(ledger_plan(work, n_jobs, ledger, absent))
+            print(ledger_plan(sweeps, n_jobs, ledger, absent))
             return OK
         for name, why in absent.items():
             print(f"bench.reproduce: {name} is left out: {why}", file=sys.stderr)
-        run_ledger(options, ledger, work, n_jobs)
+        run_ledger(options, ledger, sweeps, n_jobs)
     folder, report = options.study_dir, Path(options.reports_dir) / options.study
     if options.publish:
         folder, report = Path(options.results_dir) / options.name, Path(options.reports_dir) / options.name
@@ -145,11 +119,10 @@ def _carry_out(options: Options, whole: Ledger) -> int:
 
 
 def judge_and_report(options: Options, ledger: Ledger, folder: Path, report_dir: Path) -> int:
-    """Judge a ledger by the tables of a folder, print the verdicts, write the report and the verdicts as tables.
+    """Judge a ledger by the tables of a folder; print the verdicts, write them as tables, and write the report.
 
-    With one claim chosen, all are judged all the same, since they share a correction; only it is printed.
+    All claims are judged even if one was chosen, since they share a correction; only the chosen one is printed.
     """
-    from bench.base.errors import OK
     from bench.claims.report.page import write_report
     from bench.claims.report.table import verdict_text
     from bench.execution.session import writing
@@ -171,6 +144,6 @@ def judge_and_report(options: Options, ledger: Ledger, folder: Path, report_dir:
 
 
 def budget_of(ledger: Ledger, evidence: Evidence) -> str:
-    """The smallest budget that all workloads belong to that were run."""
+    """Return the smallest budget to which all workloads belong that were run."""
     ran = [ledger.workloads[name].budget for name in set(evidence.claim_runs["workload"]) & set(ledger.workloads)]
     return max(ran, key=BUDGETS.index, default=BUDGETS[0])

@@ -1,4 +1,4 @@
-"""`python -m bench.workloads`: what there is to train on, and what of it can run here now."""
+"""The command `python -m bench.workloads`: list the named workloads and try which can run on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.config.parse import group_options
 
 
 @dataclass(frozen=True)
-class Workload:
+class NamedWorkload:
     """A named workload: an option of the config group `experiment`.
 
     Attributes:
@@ -22,7 +22,7 @@ class Workload:
         about: What it is, and its source.
         model: Name of its model.
         data: Name of its data.
-        num_parameters: Trained parameters; None where they depend on data that is not here.
+        num_parameters: Trained parameters; None if they depend on data that is missing.
         num_train: Training examples; None likewise.
         unavailable_reason: Why it cannot run here now, or None.
     """
@@ -56,7 +56,10 @@ def main() -> int:
         numbers = (f"{n:,}" if n is not None else "" for n in (workload.num_parameters, workload.num_train))
         size, examples = numbers
         print(f"{workload.name:{width}}  {size:>10}  {examples:>9}  {workload.model} on {workload.data}")
-        for text in (workload.about, workload.unavailable_reason and f"not here: {workload.unavailable_reason}"):
+        for text in (
+            workload.about,
+            workload.unavailable_reason and f"not available on this machine: {workload.unavailable_reason}",
+        ):
             if text:
                 print(textwrap.fill(text, 110, initial_indent=" " * 4, subsequent_indent=" " * 4), flush=True)
     if not names:
@@ -65,25 +68,23 @@ def main() -> int:
     return 0
 
 
-def workloads(names: Sequence[str]) -> Iterator[Workload]:
-    """The named workloads, each tried on this machine.
+def workloads(names: Sequence[str]) -> Iterator[NamedWorkload]:
+    """Yield the named workloads, each tried on this machine.
 
     Args:
         names: Options of the config group `experiment`.
     """
     import torch
-    from hydra import compose, initialize_config_dir
 
     from bench.build.model import build_model, checked_outputs
-    from bench.compose.nodes import plain
+    from bench.compose.composer import composed
     from bench.config.parse import parse
     from bench.execution.workload import check_batch_size, dataset
     from bench.measure.device import Unavailable
     from bench.training.step import trained
 
     for name in names:
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = parse(plain(compose("config", [f"experiment={name}"])))
+        config = parse(composed({"experiment": name}))
         num_parameters = num_train = unavailable_reason = None
         try:
             data = dataset(config.data, torch.device("cpu"))
@@ -95,13 +96,13 @@ def workloads(names: Sequence[str]) -> Iterator[Workload]:
                 checked_outputs(config, data.spec, model.eval(), data.sample_batch(1)[0])
         except (UserError, Unavailable) as error:
             unavailable_reason = str(error)
-        yield Workload(
+        yield NamedWorkload(
             name, about(name), config.model.name, config.data.name, num_parameters, num_train, unavailable_reason
         )
 
 
 def about(name: str) -> str:
-    """What a workload is: the comment at the head of its config."""
+    """Return the description of a workload: the comment at the head of its config."""
     lines = (CONF_DIR / "experiment" / f"{name}.yaml").read_text().splitlines()
     comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
     return " ".join(line for line in comments if not line.startswith("@package"))

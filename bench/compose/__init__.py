@@ -1,1 +1,1 @@
-"""From overrides to a configuration: what knows Hydra."""
+"""Compose configurations from overrides: the only package, with hydra_plugins, that knows Hydra."""

@@ -22,7 +22,7 @@ MULTIRUN = ("-m", "--multirun")
 """Flags of Hydra's command line that ask for a sweep."""
 
 
-def compose(config_name: str, job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> str | None:
+def run_command_line(config_name: str, job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> str | None:
     """Have Hydra compose a command line, and call a job with each configuration.
 
     Args:
@@ -79,7 +79,7 @@ def compose(config_name: str, job: Callable[[DictConfig], Any], arguments: Seque
 
 @contextmanager
 def _claims_are_no_group() -> Iterator[None]:
-    """Keep `conf/claims`, which is data, out of the groups that --help lists."""
+    """Hide `conf/claims`, which is data, from the groups that --help lists."""
     from hydra._internal.hydra import Hydra
 
     listed = Hydra.list_all_config_groups
@@ -95,7 +95,7 @@ def _claims_are_no_group() -> Iterator[None]:
 
 
 def typed_overrides() -> list[str]:
-    """The overrides that led to the configuration Hydra has just composed, as they were typed."""
+    """Return the overrides that led to the configuration Hydra has just composed, as they were typed."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 

@@ -1,4 +1,4 @@
-"""What Hydra finds wrong with a command line, in one sentence of ours."""
+"""Turn Hydra's errors about a command line into one sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.config.parse import group_options
 
 
 def sentence(error: Exception, is_sweep: bool) -> str:
-    """Say what is wrong, where, and what to do.
+    """Return one sentence on what is wrong, where, and what to do.
 
     Args:
         error: A HydraException or an OmegaConfBaseException.
@@ -44,7 +44,7 @@ def sentence(error: Exception, is_sweep: bool) -> str:
             instead = (
                 "name them in a list, such as optimizers=[adam,sgd]" if match[1] == "optimizer" else "leave it out"
             )
-            return f"{match[1]} must be a group of this command, got one that it has not; {instead}"
+            return f"{match[1]} must be left out, got a group that this command does not have; {instead}"
         groups = sorted(path.name for path in CONF_DIR.iterdir() if group_options(path.name))
         return f"{match[1]} must be a group ({', '.join(groups)}), got an unknown one; choose one of these"
 
@@ -71,7 +71,7 @@ def sentence(error: Exception, is_sweep: bool) -> str:
 
 
 def unresolvable(node: DictConfig, parents: str = "") -> str | None:
-    """The sentence about the first value that refers to what is not there, or None."""
+    """Return a sentence about the first value whose interpolation cannot be resolved, or None."""
     for name in map(str, node):
         key = f"{parents}{name}"
         try:

@@ -1,4 +1,4 @@
-"""From Hydra's nodes to typed configurations."""
+"""Turn Hydra's nodes into typed configurations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def config_of(node: DictConfig, overrides: Sequence[str]) -> Config:
-    """A composed configuration as a typed one.
+    """Return a composed configuration as a typed one.
 
     Raises:
         UserError: A value is not what its key takes.
@@ -23,7 +23,7 @@ def config_of(node: DictConfig, overrides: Sequence[str]) -> Config:
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
-    """A composed configuration as plain dicts and lists, without Hydra's own part.
+    """Return a composed configuration as plain dicts and lists, without Hydra's own part.
 
     Raises:
         UserError: A value refers to what is not there.

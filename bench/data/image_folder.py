@@ -20,8 +20,9 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
 from bench.base.errors import UserError
+from bench.base.text import one_line
 from bench.data.dataset import SPLITS, DataSpec, stratified_order
-from bench.data.streaming import StreamingDataset, one_line
+from bench.data.streaming import StreamingDataset
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of red, green and blue from 0 to 1, over ImageNet's training images."""

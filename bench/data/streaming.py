@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapDataset
 
 from bench.base.errors import UserError
+from bench.base.text import one_line
 from bench.data.dataset import SPLITS, Batch, Dataset, DataSpec, batch_order
 
 CPU = torch.device("cpu")
@@ -227,8 +228,3 @@ class _Collate:
 
     def _refused(self, what: str) -> _Unreadable:
         return _Unreadable(f"data: every example of {self.split} must have {what}; mend its loader")
-
-
-def one_line(error: BaseException) -> str:
-    """Return what an error says, on one line."""
-    return " ".join(str(error).split()) or "(no message)"

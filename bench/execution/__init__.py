@@ -1,1 +1,1 @@
-"""Carrying out runs: one run, a configuration, a command."""
+"""Carry out runs: one run, a configuration, a command."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import UserError
-from bench.base.text import show_warning
+from bench.base.text import first_line, show_warning
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.session import Outcome, Session, open_study, writing
@@ -24,7 +23,7 @@ def run_cells(configs: Sequence[Config], session: Session) -> list[float]:
 
     Args:
         configs: The cells.
-        session: The command at hand; it is told of every run.
+        session: The session of the command, which records every run.
 
     Returns:
         The objective of each cell, see `objective`.
@@ -33,9 +32,9 @@ def run_cells(configs: Sequence[Config], session: Session) -> list[float]:
         UserError: A lone cell cannot be built, or results cannot be written.
         KeyboardInterrupt: After the run in flight was recorded.
     """
-    from bench.execution.progress import progress
+    from bench.execution.progress import Progress
 
-    shown = progress(sum(len(seeds_of(config)) for config in configs))
+    shown = session.progress or Progress(sum(len(seeds_of(config)) for config in configs))
     try:
         return [_run_cell(config, session, shown) for config in configs]
     finally:
@@ -43,7 +42,7 @@ def run_cells(configs: Sequence[Config], session: Session) -> list[float]:
 
 
 def collect(configs: Sequence[Config], session: Session) -> None:
-    """Take over what jobs of these cells recorded that a launcher not of ours made, in whatever processes.
+    """Read the runs of these cells from their study, where a launcher of another package made them.
 
     Raises:
         UserError: A study cannot be read.
@@ -57,7 +56,7 @@ def collect(configs: Sequence[Config], session: Session) -> None:
         for seed in seeds_of(config):
             found = tables.latest(config.study_dir, cell, seed)
             if found is None:
-                session.lost.append(f"{label_of(config, seed)} left no row; see what its job printed")
+                session.lost.append(f"{label_of(config, seed)} recorded no row; see the output of its job")
             else:
                 session.rows[found[0]["run_id"]] = found[0]
 
@@ -68,7 +67,7 @@ def work(config: Config, abandoned: frozenset[str], progress: ProgressReporter) 
     Args:
         config: The cell.
         abandoned: Its runs that are not tried again.
-        progress: Told of each run.
+        progress: Shows each run.
     """
     warnings.showwarning = show_warning
     did = Session(is_sweep=True, configs={config.study_dir: config}, abandoned=abandoned)
@@ -95,7 +94,7 @@ def _run_cell(config: Config, session: Session, progress: ProgressReporter) -> f
 
 
 def objective(config: Config, rows: Sequence[Mapping[str, Any] | None]) -> float:
-    """The mean over some runs of a cell of what `sweep.select` names; infinite unless every one ended ok.
+    """Return the mean of the quantity `sweep.select` over some runs of a cell; infinity unless all of them ended ok.
 
     Raises:
         UserError: The data has no classes to be wrong about.
@@ -114,7 +113,7 @@ def objective(config: Config, rows: Sequence[Mapping[str, Any] | None]) -> float
 
 
 def seeds_of(config: Config) -> list[int]:
-    """The seeds to run: one where memory is predicted, which no seed changes."""
+    """Return the seeds to run: only the first where memory is predicted, since no seed changes it."""
     return config.seeds[:1] if config.device.name == "fake" else config.seeds
 
 
@@ -126,80 +125,51 @@ def _run(
     session: Session,
     progress: ProgressReporter,
 ) -> dict[str, Any] | None:
-    """The row of one run: as it stands where it is done, else made now; None where another process is at it."""
+    """Return the row of one run, made now unless it exists; None if another process is making it."""
     from bench import tables
 
     label, study_dir = label_of(config, seed), config.study_dir
-    run_id = f"{known[0]}-{seed}-{known[1]}"
+    run_id = tables.run_id(known[0], seed, known[1])
     with writing(study_dir):
-        row = _done(config, run_id, session)
+        row = _existing(config, run_id, session)
         if row is None:
-            import bench.execution.run  # noqa: F401  (seconds; not while a run is claimed)
-        claim = None if row else tables.RunLock.take(study_dir, run_id)
-    if claim is None and row is None:
+            import bench.execution.run  # noqa: F401  (seconds; not while a run is locked)
+        lock = None if row else tables.RunLock.take(study_dir, run_id)
+    if lock is None and row is None:
         session.num_elsewhere += 1
         progress.end(label, "left to another process, which is working on it")
         return None
-    if claim is not None:
+    if lock is not None:
         try:
-            row = _done(config, run_id, session)  # another process may have finished it since
+            row = _existing(config, run_id, session)  # another process may have finished it meanwhile
             if row is None:
                 row = session.rows[run_id] = _make(
-                    config, seed, known, unavailable_reason, progress.start(label), claim, session
+                    config, seed, known, unavailable_reason, progress.start(label), lock, session
                 )
                 progress.end(label, _outcome(row))
                 if row["status"] == "interrupted":
                     raise KeyboardInterrupt
                 return row
         finally:
-            claim.release()
+            lock.release()
     assert row is not None
     session.rows[run_id] = row
     session.num_found += 1
     if row["status"] == "ok":
-        _memory(config, row, session)  # a study from before there was any has none
+        _memory(config, row, session)  # older studies have none
     progress.end(label, f"exists already ({row['status']})")
     return row
 
 
-def _done(config: Config, run_id: str, session: Session) -> dict[str, Any] | None:
-    """The row of a run that need not be made again."""
+def _existing(config: Config, run_id: str, session: Session) -> dict[str, Any] | None:
+    """Return the row of a run that is not made again, or None: a reusable one, or one that was abandoned."""
     from bench import tables
+    from bench.execution.reuse import reusable_row
 
     if run_id in session.abandoned:
         abandoned: dict[str, Any] = tables.read_record(tables.run_folder(config.study_dir, run_id))["run"]
         return abandoned
-    row = None if config.force else tables.find(config.study_dir, run_id)
-    if row is not None and row["status"] == "timeout":
-        limit, before = config.train.time_limit_s, row["time_limit_s"]
-        return row if limit is not None and limit <= before else None
-    if row is not None and row["status"] == "ok" and row["stage"] != "predicted" and not _has_all(config, row):
-        return None
-    return row
-
-
-def _has_all(config: Config, row: dict[str, Any]) -> bool:
-    """Whether a run left all that is asked for beside its result: metrics on request, and the best weights."""
-    from bench import tables
-
-    kept = tables.run_folder(config.study_dir, row["run_id"]) / "best.pt"
-    return set(config.metrics) <= _recorded(row) and (kept.is_file() or not config.train.save_best)
-
-
-def _recorded(row: dict[str, Any]) -> set[str]:
-    return set(filter(None, (row.get("metrics") or "").split(",")))
-
-
-def _with_all(config: Config, run_id: str) -> Config:
-    """The same cell, to leave at least what this run left before: it takes its place."""
-    from bench import tables
-
-    row = tables.find(config.study_dir, run_id)
-    if row is None:
-        return config
-    kept = (tables.run_folder(config.study_dir, run_id) / "best.pt").is_file()
-    train = config.train.model_copy(update={"save_best": config.train.save_best or kept})
-    return config.model_copy(update={"train": train, "metrics": sorted({*config.metrics, *_recorded(row)})})
+    return reusable_row(config, run_id)
 
 
 def _make(
@@ -208,21 +178,22 @@ def _make(
     known: tuple[str, str, dict[str, Any], str],
     unavailable_reason: str | None,
     tell: Callable[[int, int, float], None],
-    claim: RunLock,
+    lock: RunLock,
     session: Session,
 ) -> dict[str, Any]:
     """Make a run, whatever becomes of it, and record it."""
     from bench import tables
     from bench.execution.pruning import pruner
+    from bench.execution.reuse import keep_what_exists
     from bench.execution.row import Result, lost, planned_row, predicted
     from bench.execution.run import run
     from bench.measure.device import Unavailable
 
-    config = _with_all(config, f"{known[0]}-{seed}-{known[1]}")
+    config = keep_what_exists(config, tables.run_id(known[0], seed, known[1]))
     planned = planned_row(config, seed, *known)
     with writing(config.study_dir):
-        claim.describe(planned)
-        num_beside = tables.num_in_flight(Path(config.results_dir), planned["run_id"])
+        lock.describe(planned)
+        num_concurrent = tables.num_in_flight(Path(config.results_dir), planned["run_id"])
     try:
         memory = None if unavailable_reason else _memory(config, planned, session)
         if memory is not None:
@@ -234,7 +205,7 @@ def _make(
             result = predicted(config, planned, memory)
         else:
             should_prune = pruner(config.trial.history) if config.trial.history else None
-            result = run(config, planned, tell, num_beside, should_prune)
+            result = run(config, planned, tell, num_concurrent, should_prune)
     except (UserError, Unavailable) as error:
         if not session.is_sweep:
             if not session.rows:
@@ -242,8 +213,7 @@ def _make(
                     tables.remove_side(config.study_dir, "memory", session.measured)
             raise UserError(str(error)) from error
         status = "skipped" if isinstance(error, Unavailable) else "failed"
-        details = {"traceback": "".join(traceback.format_exception(error))} if status == "failed" else {}
-        result = Result(planned | {"status": status, "reason": str(error)}, [], details)
+        result = Result(planned | {"status": status, "reason": str(error)}, [], {})
     except (Exception, KeyboardInterrupt) as error:
         result = lost(planned, error)
     with writing(config.study_dir):
@@ -255,9 +225,9 @@ def _make(
 
 
 def _memory(config: Config, planned: dict[str, Any], session: Session) -> dict[str, Any] | None:
-    """The row of `memory` of a cell: as it stands, else measured now; None where it is not wanted or fails.
+    """Return the row of `memory` of a cell, measured now unless it exists; None if it is not wanted or fails.
 
-    A run goes on without it; what is wrong with the cell, the run itself will say.
+    A run does not need it: an error of the memory pass is kept for the end, and the run shows what is wrong with the cell.
     """
     from bench import tables
 
@@ -269,7 +239,6 @@ def _memory(config: Config, planned: dict[str, Any], session: Session) -> dict[s
         return session.memory.get(part)
     row = None if config.force else tables.find_side(config.study_dir, "memory", part)
     if row is None:
-        from bench.base.text import first_line
         from bench.execution.memory import memory_of
 
         try:
@@ -287,14 +256,15 @@ def _memory(config: Config, planned: dict[str, Any], session: Session) -> dict[s
 
 
 LABELLED = ("optimizer", "model", "data", "schedule", "augment", "loss", "regularization", "device", "train")
+"""Sections of the configuration that the line about a run shows where they were typed."""
 
 
 NOT_LABELLED = ("optimizer", "train.epochs", "train.steps", "train.log_every", "train.eval_every", "train.save_best")
-"""What the line about a run tells, where it was typed: keys of the first, but for the second."""
+"""Keys of these sections that it leaves out."""
 
 
 def label_of(config: Config, seed: int) -> str:
-    """A run in words: its optimizer and what else was chosen on the command line, less the budget."""
+    """Return a short description of a run: its optimizer, what else was chosen on the command line except the budget, its seed."""
     chosen = []
     for override in config.overrides:
         key = override.lstrip("+~").split("=", 1)[0]

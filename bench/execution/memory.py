@@ -1,4 +1,4 @@
-"""The row of the table `memory` of a configuration."""
+"""Measure or predict the row of the table `memory` of a configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.measure.device import resolve
 
 
 def memory_of(config: Config, row: Row) -> Row:
-    """The row of `memory` for a cell: measured on its device, or predicted where that is fake.
+    """Return the row of `memory` of a cell: measured on its device, or predicted for device=fake.
 
     Args:
         config: The cell.

@@ -1,4 +1,4 @@
-"""When a trial is stopped early, from the histories of earlier trials."""
+"""Decide when a trial is stopped early, from the histories of earlier trials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUM_BEFORE_PRUNING = 4
 
 
 def write_history(path: Path, trials: Sequence[Mapping[int, float]]) -> None:
-    """Keep what finished trials had on their way: validation loss by step, each."""
+    """Write the histories of finished trials: the validation loss by step of each."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.new")
     aside.write_text(json.dumps([{str(step): value for step, value in seen.items()} for seen in trials]))
@@ -22,7 +22,7 @@ def write_history(path: Path, trials: Sequence[Mapping[int, float]]) -> None:
 
 
 def pruner(path: str) -> Callable[[int, float], bool]:
-    """What says whether to give a trial up: its lowest loss so far is above the median of finished trials there.
+    """Return a function that decides whether to stop a trial: its lowest loss so far is above the median of finished trials.
 
     By Optuna's MedianPruner, once `NUM_BEFORE_PRUNING` trials have finished. It knows only what stood in the
     file before, so that runs side by side are judged as runs in a row.

@@ -23,6 +23,7 @@ from bench.data.dataset import Dataset
 from bench.execution.workload import dataset, init_from, workload_id, workload_words
 from bench.measure.clock import Stopwatch
 from bench.measure.device import is_out_of_memory
+from bench.tables import run_id
 from bench.training.loop import Trace, TrainingPlan
 from bench.training.losses import loss_name
 
@@ -52,7 +53,7 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
     budget = config.train.steps, config.train.epochs
     weights = init_from(config)
     row: Row = {
-        "run_id": f"{cell_id}-{seed}-{environment_id}",
+        "run_id": run_id(cell_id, seed, environment_id),
         "cell_id": cell_id,
         "environment_id": environment_id,
         "study": config.study,

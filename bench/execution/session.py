@@ -1,4 +1,4 @@
-"""What one command has done so far, and the folders it writes to."""
+"""Keep what one command has done so far, and the folders it writes to."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.base.errors import UserError
 from bench.config.schema import Config
+
+if TYPE_CHECKING:
+    from bench.execution.progress import ProgressReporter
 
 
 class Launcher(Protocol):
@@ -21,7 +24,7 @@ class Launcher(Protocol):
 
         Args:
             configs: One a configuration; each is run once for each of its seeds.
-            session: The command at hand; it is told of every run.
+            session: The session of the command, which records every run.
 
         Returns:
             The objective of each configuration, see `bench.execution.cell.objective`.
@@ -37,16 +40,17 @@ class Launcher(Protocol):
 
 @dataclass
 class Session:
-    """What one command did: the rows it recorded, the runs it found done, and where.
+    """What one command has done: the rows it recorded, the runs that existed, the studies.
 
     Attributes:
         rows: By run_id, of runs made and found.
         memory: Rows of `memory` by part; `measured` are those that this command wrote.
-        no_memory: Why there is none, by part.
-        notes: What a person should know of a tuned sweep, a sentence each.
-        lost: What became of cells of which not even a row could be written, a sentence each.
+        no_memory: Why a part of `memory` is missing, by part.
+        notes: Sentences on a tuned sweep that a person should read.
+        lost: Sentences on the cells for which no row could be written.
         abandoned: Runs that are not tried again.
         pool: The processes of launcher=pool, once there are any.
+        progress: Shows the runs of several sweeps as one; None: each sweep shows its own.
     """
 
     is_sweep: bool = False
@@ -61,11 +65,12 @@ class Session:
     lost: list[str] = field(default_factory=list)
     abandoned: frozenset[str] = frozenset()
     pool: Launcher | None = None
+    progress: ProgressReporter | None = None
     interrupted: bool = False
     refusal: str | None = None
 
     def add(self, outcome: Outcome) -> None:
-        """Take over what another process did."""
+        """Add what another process did."""
         self.rows |= outcome.rows
         self.num_found += outcome.num_found
         self.num_elsewhere += outcome.num_elsewhere
@@ -76,7 +81,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a process made of one cell: its objective, and the parts of its session of the same names."""
+    """What a process of a pool did for one cell: the objective, and parts of its session under the same names."""
 
     value: float
     rows: dict[str, dict[str, Any]]
@@ -89,7 +94,7 @@ class Outcome:
 
 
 def open_study(config: Config, session: Session) -> None:
-    """Make the study's folder and look what earlier processes left there, once.
+    """Create the study's folder and record what killed processes left there, once for each study of a command.
 
     Raises:
         UserError: It cannot be written, or is of a newer version.
@@ -108,7 +113,7 @@ def open_study(config: Config, session: Session) -> None:
 
 
 def remove_empty(study_dir: Path) -> None:
-    """Leave nothing behind of a refused command: take away the study's folders that are empty."""
+    """Remove the study's folders that are empty, so that a refused command leaves nothing behind."""
     for folder in (study_dir / "inflight", study_dir, study_dir.parent):
         with suppress(OSError):
             folder.rmdir()

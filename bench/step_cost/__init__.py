@@ -1,1 +1,1 @@
-"""What one step of each optimizer costs."""
+"""Measure what one step of each optimizer costs."""

@@ -8,6 +8,6 @@ from bench.base.bootstrap import find_packages
 
 if __name__ == "__main__":
     find_packages()
-    from bench.step_cost.session import main
+    from bench.step_cost.measurement import main
 
     sys.exit(main())

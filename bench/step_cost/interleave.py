@@ -1,4 +1,4 @@
-"""Paired, interleaved timing of several things in one process.
+"""Time several things in one process, paired and interleaved.
 
 Every round visits all arms, in the order of the round before reversed (A B C, C B A, ...), so that a
 drift of the machine falls on all alike; arms are compared within a round. What is timed runs in blocks
@@ -27,7 +27,7 @@ MIN_BLOCK_S = 1e-3
 
 
 class ArmFailed(Exception):
-    """What an arm did raised; the cause is what it raised.
+    """An arm raised; the cause is its exception.
 
     Attributes:
         index: Which arm.
@@ -55,7 +55,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one arm took.
+    """The times of one arm.
 
     Attributes:
         seconds: Median over the rounds, of one call; on a CUDA GPU between device events.
@@ -114,7 +114,7 @@ def interleaved(arms: Sequence[Arm], baseline: int, num_rounds: int, device: tor
 
 
 def time_block(once: Callable[[], object], num_calls: int, device: torch.device) -> tuple[float, float]:
-    """Seconds of so many calls: of the device, and of the host until the last call came back."""
+    """Return the seconds of some calls: on the device, and on the host until the last call returned."""
     calls = range(num_calls)
     synchronize = synchronizer(device)
     synchronize()
@@ -137,7 +137,7 @@ def time_block(once: Callable[[], object], num_calls: int, device: torch.device)
 
 
 def timer_cost() -> float:
-    """Seconds that reading the clock once takes here."""
+    """Return the seconds that reading the clock once takes on this machine."""
     reads = []
     for _ in range(5):
         started = time.perf_counter()
@@ -156,7 +156,7 @@ def _block(arm: Arm, index: int, num_calls: int, device: torch.device) -> tuple[
 
 
 def _calls_per_block(arm: Arm, index: int, timer_s: float, device: torch.device) -> int:
-    """Calls that make a block long enough."""
+    """Return the number of calls that makes a block long enough."""
     least = max(MIN_BLOCK_S, 2 * timer_s / MAX_TIMER_SHARE)
     num = 1
     while True:
@@ -167,7 +167,7 @@ def _calls_per_block(arm: Arm, index: int, timer_s: float, device: torch.device)
 
 
 def bandwidth(device: torch.device, num_bytes: int, num_passes: int = 5) -> float:
-    """Bytes a second of reading, changing and writing back an array in place: the yardstick of a step.
+    """Measure the memory bandwidth of reading, changing and writing back an array in place, in bytes per second.
 
     Args:
         device: Whose memory.

@@ -1,1 +1,1 @@
-"""Sweeps: search spaces, tuned sweeps, plans."""
+"""Carry out sweeps: search spaces, tuned sweeps, plans."""

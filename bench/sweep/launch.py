@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.base.errors import UserError
-from bench.compose.command_line import compose, typed_overrides
+from bench.compose.command_line import run_command_line, typed_overrides
 from bench.compose.nodes import config_of
 from bench.config.schema import Config, LauncherConfig
 from bench.execution.cell import run_cells
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from bench.execution.launchers.pool import Pool
+    from bench.execution.progress import ProgressReporter
 
 
 def hydra_job(session: Session) -> Callable[[DictConfig], float]:
@@ -45,23 +46,24 @@ def hydra_job(session: Session) -> Callable[[DictConfig], float]:
     return job
 
 
-def sweep(overrides: Sequence[str], pool: Pool | None = None) -> Session:
-    """Carry out one sweep of several from within a program: what `python -m bench <overrides> -m` runs.
+def run_sweep(overrides: Sequence[str], pool: Pool | None = None, progress: ProgressReporter | None = None) -> Session:
+    """Carry out one sweep of several from within a program: the one that `python -m bench <overrides> -m` runs.
 
-    Tables and reports are left to the caller, and so are the processes of a pool.
+    The caller builds tables and reports, and ends the processes of a pool.
 
     Args:
-        overrides: What would be typed.
+        overrides: The overrides as on the command line.
         pool: The processes of launcher=pool that an earlier sweep began.
+        progress: Shows the runs of all sweeps; by default each sweep shows its own.
 
     Returns:
-        What it did; `refusal` says why it did nothing, if so.
+        The session of the sweep; its `refusal` says why nothing was run, if so.
 
     Raises:
         KeyboardInterrupt: After the run in flight was recorded.
     """
-    session = Session(is_sweep=True, pool=pool)
-    session.refusal = compose("config", hydra_job(session), [*overrides, "-m"])
+    session = Session(is_sweep=True, pool=pool, progress=progress)
+    session.refusal = run_command_line("config", hydra_job(session), [*overrides, "-m"])
     return session
 
 
@@ -70,8 +72,8 @@ def tuned(configs: Sequence[Config], launch: Callable[[list[list[str]]], list[fl
 
     Args:
         configs: One of each cell.
-        launch: Makes jobs, given by their overrides, and gives the objective of each.
-        session: The command at hand.
+        launch: Makes jobs, given by their overrides, and returns the objective of each.
+        session: The session of the command.
 
     Raises:
         UserError: They cannot be tuned.

@@ -1,4 +1,4 @@
-"""What a sweep would run, what of it exists, and what it may take: `plan=true`."""
+"""Plan a sweep for `plan=true`: what it would run, what of it exists, and about how long the rest takes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import pandas as pd
 
 from bench import tables
 from bench.base.errors import UserError
+from bench.base.text import duration, first_line
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.cell import objective, seeds_of
+from bench.execution.reuse import reusable_row
 from bench.measure.environment import device_name, environment, environment_id
 from bench.sweep.search import Search, Trial
 from bench.sweep.tuned import MAX_WIDENED, TunedSweep, tried
@@ -31,16 +33,13 @@ PROBE_STEPS = 5
 PROBE_LIMIT_S = 10.0
 
 
-NEEDED = [
-    "run_id", "stage", "status", "optimizer", "model", "data", "batch_size", "budget", "total_s", "peak_tensors_mib",
-    "final_val_loss", "best_val_loss", "final_val_accuracy",
-]  # fmt: skip
-"""Columns of `runs` that a plan goes by."""
+NEEDED = ["status", "optimizer", "model", "data", "batch_size", "budget", "total_s", "peak_tensors_mib"]
+"""Columns of `runs` from which the cost of a run is estimated."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Runs of one optimizer that are alike but for what is tried and the seed.
+    """Runs of one optimizer that differ only in the values tried and the seed.
 
     Attributes:
         config: One of their cells.
@@ -56,7 +55,7 @@ class Part:
 
 
 def plan_text(configs: Sequence[Config]) -> str:
-    """The plan of a sweep, for a terminal.
+    """Return the plan of a sweep as text for a terminal.
 
     Args:
         configs: One of each cell that was asked for.
@@ -90,9 +89,9 @@ def plan_text(configs: Sequence[Config]) -> str:
                 "runs": ", ".join(f"{num} {what}" for what, num in kinds.items()),
                 "exist": sum(part.num_done for part in alike),
                 "to make": missing,
-                "a run, s": _shown(each),
+                "a run, s": _rounded(each),
                 "from": source,
-                "peak tensors, MiB": _shown(peak),
+                "peak tensors, MiB": _rounded(peak),
             }
         )
         seconds += each * missing if math.isfinite(each) else 0.0
@@ -101,40 +100,37 @@ def plan_text(configs: Sequence[Config]) -> str:
         sum(getattr(part, name) for group in together.values() for part in group) for name in ("num", "num_done")
     )
     launcher = configs[0].launcher
-    beside = f"{launcher.n_jobs} jobs side by side" if launcher.n_jobs > 1 else "one at a time"
+    concurrency = f"{launcher.n_jobs} jobs side by side" if launcher.n_jobs > 1 else "one at a time"
     summary = f"{num:,} run{'s' * (num != 1)}, of which {num_done:,} exist and {num - num_done:,} are to be made"
     if num_unknown < num - num_done or not num_unknown:
-        summary += f": about {_duration(seconds / launcher.n_jobs)}, {beside}"
+        summary += f": about {duration(seconds / launcher.n_jobs)}, {concurrency}"
     if num_unknown:
-        summary += f"; of {num_unknown:,} of them the time is not known"
+        summary += f"; for {num_unknown:,} of them the time is unknown"
     return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{summary}. Nothing was run."
 
 
 class _Recorded:
-    """What is recorded of the runs of some cells, here and now."""
+    """The runs of some cells that exist for this environment."""
 
     def __init__(self) -> None:
-        self._rows: dict[Path, dict[str, Row]] = {}
+        self._rows: dict[Path, list[Row]] = {}
         self._environments: dict[str, str] = {}
 
-    def rows(self, config: Config) -> dict[str, Row]:
-        """The rows of its study by run_id."""
+    def rows(self, config: Config) -> list[Row]:
+        """Return the rows of its study."""
         path = config.study_dir
         if path not in self._rows:
-            runs = tables.recorded(path)[NEEDED]
-            self._rows[path] = dict(zip(runs["run_id"], runs.to_dict("records"), strict=True))
+            self._rows[path] = tables.recorded(path)[NEEDED].to_dict("records")
         return self._rows[path]
 
     def done(self, config: Config, seeds: Sequence[int]) -> list[Row]:
-        """The rows of its runs that need not be made again."""
-        if config.force:
-            return []
+        """Return the rows of its runs that need not be made again."""
         device, unavailable_reason = device_name(config)
         if device not in self._environments:
             self._environments[device] = environment_id(environment("cpu" if unavailable_reason else device))
-        cell, where, rows = cell_id(config, device), self._environments[device], self.rows(config)
-        found = [rows.get(f"{cell}-{seed}-{where}") for seed in seeds]
-        return [row for row in found if row is not None and row["status"] in tables.DONE]
+        cell, where = cell_id(config, device), self._environments[device]
+        found = [reusable_row(config, tables.run_id(cell, seed, where)) for seed in seeds]
+        return [row for row in found if row is not None]
 
 
 def _product(configs: Sequence[Config], recorded: _Recorded) -> Iterator[Part]:
@@ -144,7 +140,7 @@ def _product(configs: Sequence[Config], recorded: _Recorded) -> Iterator[Part]:
 
 
 def _tuned(configs: Sequence[Config], recorded: _Recorded) -> Iterator[Part]:
-    """Trials, and what follows from them as far as that is known: wider ranges, and the runs of the best."""
+    """Yield the trials, and as far as they are known what follows from them: wider ranges, and the runs of the best."""
     sweep = TunedSweep(configs)
     for _ in range(MAX_WIDENED):
         known = [_known(sweep, search, recorded) for search in sweep.searches]
@@ -164,7 +160,7 @@ def _tuned(configs: Sequence[Config], recorded: _Recorded) -> Iterator[Part]:
 
 
 def _known(sweep: TunedSweep, search: Search, recorded: _Recorded) -> bool:
-    """Tell a search what is recorded of its trials; whether that is all of them."""
+    """Give a search the results of its trials that exist; return whether all of them do."""
     missing: list[Trial] = []
     while asked := [trial for trial in search.ask() if trial not in missing]:
         for trial in asked:
@@ -177,11 +173,11 @@ def _known(sweep: TunedSweep, search: Search, recorded: _Recorded) -> bool:
 
 
 def _cost(config: Config, recorded: _Recorded) -> tuple[float, float, str]:
-    """Seconds and peak MiB in tensors that a run takes, NaN where not known; and where that is from."""
+    """Return seconds and peak tensor memory (MiB) of a run, NaN where unknown, and the source of the estimate."""
     budget = f"{config.train.steps:,} steps" if config.train.steps else f"{config.train.epochs:,} epoch"
     alike = [
         row
-        for row in recorded.rows(config).values()
+        for row in recorded.rows(config)
         if row["status"] == "ok"
         and (row["optimizer"], row["model"], row["data"])
         == (config.optimizer.name, config.model.name, config.data.name)
@@ -200,12 +196,11 @@ def _cost(config: Config, recorded: _Recorded) -> tuple[float, float, str]:
 
 
 def _probe(config: Config) -> tuple[float, float]:
-    """Seconds of a run as its first steps go, and its predicted peak of memory; NaN where that cannot be said."""
+    """Return the seconds of a run, extrapolated from its first steps, and its predicted peak memory (MiB); NaN where unknown."""
     train = config.train.model_copy(update={"steps": PROBE_STEPS, "eval_every": None, "time_limit_s": PROBE_LIMIT_S})
     device, unavailable_reason = device_name(config)
     if unavailable_reason:
         return math.nan, math.nan
-    from bench.base.text import first_line
     from bench.execution.memory import memory_of
     from bench.execution.row import planned_row
     from bench.execution.run import run
@@ -215,7 +210,7 @@ def _probe(config: Config) -> tuple[float, float]:
     row = planned_row(short, config.seeds[0], "plan", "plan", where, device)
     peak = math.nan
     fake = config.model_copy(update={"device": config.device.model_copy(update={"name": "fake"})})
-    with suppress(Exception):  # as many reasons as there are models; the plan says "not known"
+    with suppress(Exception):  # as many reasons as there are models; the plan says "unknown"
         peak = float(memory_of(fake, row)["peak_mib"])
     if device == "fake":
         return 0.0, peak
@@ -233,13 +228,7 @@ def _probe(config: Config) -> tuple[float, float]:
     return seconds + made["construct_s"] + made["rest_s"], peak
 
 
-def _shown(value: float) -> str:
+def _rounded(value: float) -> str:
     if not math.isfinite(value):
-        return "not known"
+        return "unknown"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""Methods of search: grid, random, Halton and TPE."""
+"""Search settings: grid, random, Halton and TPE."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Trial:
 
 @dataclass
 class Search:
-    """The search of one cell: which trials it gets, and what came of them."""
+    """The search of one cell: its trials and their results."""
 
     config: Config
     trials: list[Trial] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Search:
             self.trials.append(Trial(len(self.trials), setting))
 
     def ask(self) -> list[Trial]:
-        """Trials to be made now: all that are known, or one at a time where each depends on those before."""
+        """Return the trials to be made now: all that are known, or one at a time where each depends on those before."""
         waiting = [trial for trial in self.trials if trial.value is None]
         if waiting or self._optuna is None or len(self.trials) >= self.config.sweep.trials:
             return waiting
@@ -80,7 +80,7 @@ class Search:
         return self.trials[-1:]
 
     def tell(self, trial: Trial, value: float, seen: Mapping[int, float], pruned: bool = False) -> None:
-        """What came of a trial.
+        """Record the result of a trial.
 
         Args:
             trial: One of `trials`.
@@ -94,12 +94,12 @@ class Search:
 
     @property
     def best(self) -> Trial | None:
-        """The trial with the lowest value, of several the first; None where none ended ok."""
+        """The trial with the lowest value, of several the first; None if none ended ok."""
         ended = [t for t in self.trials if t.value is not None and math.isfinite(t.value)]
         return min(ended, key=lambda t: (t.value, t.number), default=None)
 
     def edges(self) -> dict[str, str]:
-        """Hyperparameters whose best value is the lowest or the highest tried, each with which of the two."""
+        """Return the hyperparameters whose best value is the lowest or highest tried, each with "low" or "high"."""
         best = self.best
         if best is None:
             return {}
@@ -133,8 +133,8 @@ class Search:
         self.space = [other.with_decade(above) if other is axis else other for other in self.space]
         self.num_widened += 1
 
-    def words(self) -> str:
-        """The tuning in words, alike for all optimizers of a sweep."""
+    def description(self) -> str:
+        """Return the tuning in words, the same for all optimizers of a sweep."""
         sweep = self.config.sweep
         wider = ", widened while a best one lay on an edge" if sweep.extend else ""
         return (
@@ -143,11 +143,11 @@ class Search:
         )
 
     def ranges(self) -> str:
-        """The ranges searched, JSON."""
+        """Return the ranges searched, as JSON."""
         return json.dumps({axis.name: list(axis.ends) for axis in self.space})
 
     def overrides(self, setting: Mapping[str, float]) -> list[str]:
-        """What sets these values on the command line."""
+        """Return the overrides that set these values."""
         lists: dict[str, list[float]] = {}
         typed = []
         for name, value in setting.items():

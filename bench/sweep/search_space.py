@@ -1,4 +1,4 @@
-"""Ranges of hyperparameters that are searched."""
+"""Define the ranges of hyperparameters that are searched."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENTRIES = {"beta1": ("betas", 0), "beta2": ("betas", 1)}
 
 @dataclass(frozen=True)
 class Range:
-    """Values of a hyperparameter, even on a logarithmic scale.
+    """A range of a hyperparameter, uniform on a logarithmic scale.
 
     Attributes:
         name: As in `optimizer.search`.
@@ -31,7 +31,7 @@ class Range:
     one_minus: bool = False
 
     def at(self, share: float) -> float:
-        """The value at a share of the width from 0 (lowest of what is even) to 1, to four digits."""
+        """Return the value at a share of the width, from 0 (lowest of what is even) to 1, to four digits."""
         even = float(f"{self.low * (self.high / self.low) ** share:.4g}")
         return float(f"{1 - even:.10g}") if self.one_minus else even
 
@@ -42,18 +42,18 @@ class Range:
         return first, last
 
     def decade_beyond(self, above: bool) -> Range:
-        """The decade next to it: above its highest `even` value, or below its lowest."""
+        """Return the decade next to the range: above its highest `even` value, or below its lowest."""
         if above:
             return replace(self, low=self.high, high=self.high * 10)
         return replace(self, low=self.low / 10, high=self.low)
 
     def with_decade(self, above: bool) -> Range:
-        """The range and that decade."""
+        """Return the range with that decade added."""
         return replace(self, high=self.high * 10) if above else replace(self, low=self.low / 10)
 
 
 def space(optimizer: OptimizerConfig, sweep: SweepConfig) -> list[Range]:
-    """What is searched of an optimizer: the entries of `sweep.over` that it has.
+    """Return the ranges to be searched for an optimizer: the entries of `sweep.over` that it has.
 
     An optimizer without a `search` of its own (a person's class) is searched around the learning rate given.
 
@@ -87,7 +87,7 @@ def space(optimizer: OptimizerConfig, sweep: SweepConfig) -> list[Range]:
 
 
 def shares(method: str, num: int, num_axes: int, seed: int = 0) -> np.ndarray:
-    """Points of the unit cube.
+    """Return points of the unit cube.
 
     Args:
         method: grid: even, ends included; random: uniform; halton: the sequence in bases 2, 3, 5, ... after its

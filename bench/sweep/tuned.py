@@ -1,4 +1,4 @@
-"""A tuned sweep: equal trials for every optimizer, the best again on fresh seeds."""
+"""Carry out a tuned sweep: equal trials for every optimizer, the best again on fresh seeds."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ MAX_WIDENED = 4
 """How often `sweep.extend` widens a range."""
 
 
-Job = list[str]
-"""The overrides of one Hydra job."""
+Overrides = list[str]
+"""The overrides of one job of a sweep."""
 
 
 class TunedSweep:
-    """Trials of every cell, the same number each, and what follows from them.
+    """Equally many trials of every cell, and the runs that follow from them.
 
     Args:
-        cells: The configuration of each cell; its `overrides` are what was typed.
+        cells: The configuration of each cell, with the overrides that were typed.
 
     Raises:
         UserError: The cells cannot be tuned.
@@ -57,11 +57,11 @@ class TunedSweep:
                 )
         self.searches = [Search(config) for config in cells]
 
-    def carry_out(self, launch: Callable[[list[Job]], list[float]]) -> None:
+    def carry_out(self, launch: Callable[[list[Overrides]], list[float]]) -> None:
         """Make trials, widen ranges where that is asked for, then repeat the best of each cell on fresh seeds.
 
         Args:
-            launch: Makes jobs, and gives the objective of each.
+            launch: Makes jobs and returns the objective of each.
         """
         self._make_trials(launch)
         for _ in range(MAX_WIDENED):
@@ -70,19 +70,19 @@ class TunedSweep:
             self._make_trials(launch)
         launch([job for search in self.searches for job in self.final_jobs(search)])
 
-    def _make_trials(self, launch: Callable[[list[Job]], list[float]]) -> None:
+    def _make_trials(self, launch: Callable[[list[Overrides]], list[float]]) -> None:
         while batch := self._ask():
             values = launch([self.trial_job(search, trial) for search, trial in batch])
             for (search, trial), value in zip(batch, values, strict=True):
                 search.tell(trial, value, *self.seen(search, trial))
 
     def _ask(self) -> list[tuple[Search, Trial]]:
-        """Trials to be made now, those of all optimizers in turn, so that an interrupt leaves equal budgets."""
+        """Return the trials to be made now, those of all optimizers in turn, so that an interrupt leaves equal budgets."""
         asked = [[(search, trial) for trial in search.ask()] for search in self.searches]
         return [pair for turn in itertools.zip_longest(*asked) for pair in turn if pair is not None]
 
     def widen(self) -> bool:
-        """Widen the ranges of every workload of which a best trial lies on an edge; whether there was one."""
+        """Widen the ranges of every workload with a best trial on an edge; return whether there was one."""
         workloads: dict[str, list[Search]] = {}
         for search in self.searches:
             left_out = {"optimizer", "overrides"}
@@ -96,16 +96,20 @@ class TunedSweep:
                     search.widen(names[0])
         return wider
 
-    def trial_job(self, search: Search, trial: Trial) -> Job:
-        """The job of one trial."""
-        told = [f"+trial.number={trial.number}", *self._told(search), f"seeds=[{search.config.sweep.trial_seed}]"]
+    def trial_job(self, search: Search, trial: Trial) -> Overrides:
+        """Return the job of one trial."""
+        record = [
+            f"+trial.number={trial.number}",
+            *self._recorded_search(search),
+            f"seeds=[{search.config.sweep.trial_seed}]",
+        ]
         if search.config.sweep.method == "tpe" and (path := self._write_history(search)) is not None:
-            told.append(f"+trial.history={_quoted(str(path))}")
-        return [*_typed(search.config), *search.overrides(trial.setting), "+trial.stage=tune", *told]
+            record.append(f"+trial.history={_quoted(str(path))}")
+        return [*_typed(search.config), *search.overrides(trial.setting), "+trial.stage=tune", *record]
 
-    def final_jobs(self, search: Search) -> list[Job]:
-        """The jobs that follow from the trials of a cell: its best setting on fresh seeds, and its own one."""
-        typed, told = _typed(search.config), self._told(search)
+    def final_jobs(self, search: Search) -> list[Overrides]:
+        """Return the jobs that follow from the trials of a cell: its best setting on fresh seeds, and its untuned one."""
+        typed, record = _typed(search.config), self._recorded_search(search)
         seeds = f"seeds={json.dumps(search.config.sweep.fresh_seeds, separators=(',', ':'))}"
         jobs, best = [], search.best
         if best is not None:
@@ -116,17 +120,17 @@ class TunedSweep:
                     *search.overrides(best.setting),
                     "+trial.stage=final",
                     f"+trial.number={best.number}",
-                    *told,
+                    *record,
                     *([f"+trial.edge={_quoted(edge)}"] if edge else []),
                     seeds,
                 ]
             )
         if search.config.sweep.untuned:
-            jobs.append([*typed, *told[:1], seeds])
+            jobs.append([*typed, *record[:1], seeds])
         return jobs
 
     def sentences(self) -> list[str]:
-        """What a person should know of the trials."""
+        """Return what a person should know of the trials, a sentence each."""
         said = []
         workloads = {(search.config.model.name, search.config.data.name) for search in self.searches}
         for search in self.searches:
@@ -144,12 +148,12 @@ class TunedSweep:
         return said
 
     @staticmethod
-    def _told(search: Search) -> Job:
-        return [f"+trial.tuning={_quoted(search.words())}", f"+trial.search={_quoted(search.ranges())}"]
+    def _recorded_search(search: Search) -> Overrides:
+        return [f"+trial.tuning={_quoted(search.description())}", f"+trial.search={_quoted(search.ranges())}"]
 
     @staticmethod
     def seen(search: Search, trial: Trial) -> tuple[dict[int, float], bool]:
-        """Validation loss by step of a trial that was made, where the method goes by it; and whether it was given up."""
+        """Return the validation loss by step of a trial, where the method uses it, and whether the trial was pruned."""
         if search.config.sweep.method != "tpe":
             return {}, False
         found = tables.latest(search.config.study_dir, _tried(search.config, trial), search.config.sweep.trial_seed)
@@ -171,19 +175,19 @@ class TunedSweep:
         return path
 
 
-def _typed(config: Config) -> Job:
-    """What was typed for a cell, less what each of its jobs has of its own."""
+def _typed(config: Config) -> Overrides:
+    """Return the overrides of a cell without those that each of its jobs sets itself."""
     return [override for override in config.overrides if not override.lstrip("+~").startswith(("plan=", "trial."))]
 
 
 def _quoted(text: str) -> str:
-    """A text as Hydra's grammar of overrides takes it."""
+    """Return a text quoted for Hydra's grammar of overrides."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
 def tried(config: Config, setting: Mapping[str, float], stage: str) -> Config:
-    """A cell with other values of what is searched."""
+    """Return a cell with other values of the hyperparameters searched."""
     options = copy.deepcopy(config.optimizer.options)
     for name, value in setting.items():
         key, index = ENTRIES.get(name, (name, None))

@@ -59,6 +59,7 @@ from bench.tables.read import read_folders as read_folders
 from bench.tables.read import read_record as read_record
 from bench.tables.read import recorded as recorded
 from bench.tables.read import run_folder as run_folder
+from bench.tables.read import run_id as run_id
 from bench.tables.write import build as build
 from bench.tables.write import remove_side as remove_side
 from bench.tables.write import write_run as write_run

@@ -26,6 +26,17 @@ from bench.tables.frames import (
 )
 
 
+def run_id(cell_id: str, seed: int | str, environment_id: str) -> str:
+    """Return the id of a run, which is also the name of its folder.
+
+    Args:
+        cell_id: The configuration, see `bench.config.identity.cell_id`.
+        seed: The seed; "*" in a glob pattern.
+        environment_id: The machine and the software, see `bench.measure.environment.environment_id`; "*" in a pattern.
+    """
+    return f"{cell_id}-{seed}-{environment_id}"
+
+
 def run_folder(study_dir: Path, run_id: str) -> Path:
     """Return where the files of a run lie, or would."""
     return study_dir / "runs" / run_id
@@ -171,7 +182,7 @@ def check_study(study_dir: Path) -> None:
 def latest(study_dir: Path, cell_id: str, seed: int) -> tuple[dict[str, Any], pd.DataFrame] | None:
     """Return the row and the curves of the newest run of a cell with a seed, in whichever environment; None: there is none."""
     newest: tuple[dict[str, Any], pd.DataFrame] | None = None
-    for folder in (study_dir / "runs").glob(f"{cell_id}-{seed}-*"):
+    for folder in (study_dir / "runs").glob(run_id(cell_id, seed, "*")):
         try:
             row = read_record(folder)["run"]
             curves = pq.read_table(folder / "curves.parquet", partitioning=None).to_pandas()

@@ -178,7 +178,7 @@ def test_a_job_cancelled_before_it_began_leaves_no_row_and_a_word(person: Person
         person.cluster.ask("scancel", job)
     status, err = person.end(process)
     assert status == 1
-    assert err.count("was not begun: Slurm job") == 2
+    assert err.count("was not started: Slurm job") == 2
     assert not person.folders()
 
 

@@ -1,1 +1,1 @@
-"""Ways to carry out many configurations: one after the other, in a pool, on Slurm."""
+"""Carry out many configurations: one after the other, in a pool of processes, on Slurm."""

@@ -1,4 +1,4 @@
-"""Configurations one after the other in this process: the launcher whose times can be compared."""
+"""Carry out configurations one after the other in this process: the launcher whose times can be compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.execution.session import Session
 
 
 class Local:
-    """Makes one run at a time, here."""
+    """Makes one run at a time, in this process."""
 
     def run(self, configs: Sequence[Config], session: Session) -> list[float]:
         """See `bench.execution.session.Launcher`."""

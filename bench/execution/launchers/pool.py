@@ -1,4 +1,4 @@
-"""Configurations side by side, in long-lived processes that are replaced when they die."""
+"""Carry out configurations side by side, in long-lived processes that are replaced when they die."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.cell import seeds_of, work
-from bench.execution.progress import ForwardingProgress, ProgressReporter, progress
+from bench.execution.progress import ForwardingProgress, Progress, ProgressReporter
 from bench.execution.session import Outcome, Session, open_study, writing
 from bench.measure.environment import device_name, num_cores
 
@@ -38,7 +38,7 @@ _lines: Connection
 
 @dataclass
 class _Task:
-    """A cell on its way.
+    """A cell in the queue of the pool.
 
     Attributes:
         num_deaths: How often its process died between runs.
@@ -54,7 +54,7 @@ class _Task:
 
 
 def check(configs: Sequence[Config]) -> None:
-    """Hold the number of processes to the cores.
+    """Check that the processes fit the cores.
 
     Raises:
         UserError: They would share cores.
@@ -97,7 +97,7 @@ class Pool:
         for config in configs:
             open_study(config, session)
         values = [float("inf")] * len(configs)
-        self._progress = progress(sum(len(seeds_of(config)) for config in configs))
+        self._progress = session.progress or Progress(sum(len(seeds_of(config)) for config in configs))
         waiting = deque(_Task(i, config) for i, config in enumerate(configs))
         going: dict[Future[Outcome], _Task] = {}
         try:
@@ -131,7 +131,7 @@ class Pool:
         return values
 
     def _recorded(self, cell: _Task, how: str, session: Session, has_row: bool) -> bool:
-        """Record the run whose process died, or wrote its row as interrupted; whether to go on with its cell."""
+        """Record the run whose process died, or wrote its row as interrupted; return whether to continue with its cell."""
         time.sleep(0.05)  # the lock of its claim falls with the process
         with writing(cell.config.study_dir):
             lost = tables.recover(cell.config.study_dir, f"its process was ended by {how}")
@@ -144,11 +144,11 @@ class Pool:
         cell.num_deaths += len(self._lost) == cell.num_lost_before  # of two that die at once, one records both
         if cell.num_deaths < MAX_DEATHS_WITHOUT_RUN:
             return True
-        session.lost.append(f"a process was ended by {how} before it came to a run of {cell.config.optimizer.name}")
+        session.lost.append(f"a process was ended by {how} before it began a run of {cell.config.optimizer.name}")
         return False
 
     def _given_up(self, config: Config, why: str) -> list[dict[str, Any]]:
-        """The interrupted run of a cell, its first that is not done, now recorded as failed."""
+        """Record the interrupted run of a cell as failed; return its row in a list, or an empty one."""
         cell = cell_id(config, device_name(config)[0])
         for seed in seeds_of(config):
             found = tables.latest(config.study_dir, cell, seed)
@@ -203,7 +203,7 @@ def _end_with_parent() -> None:
 
 
 def _tell(label: str, outcome: str) -> None:
-    """One write of less than a pipe takes at once, so that no lock is left behind by a process that is killed."""
+    """Send a line to the parent process, in one write short enough that a killed process leaves no lock behind."""
     _lines.send((label[:1000], outcome[:1000]))
 
 

@@ -1,4 +1,4 @@
-"""Imported in the process that those of `launcher=pool` are forked from: what all of them need, once."""
+"""Import once what every process of `launcher=pool` needs; the process that they are forked from imports this module."""
 
 from __future__ import annotations
 

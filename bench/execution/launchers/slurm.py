@@ -1,4 +1,4 @@
-"""Runs on a Slurm cluster: each a task of a job array, submitted by submitit.
+"""Carry out runs on a Slurm cluster: each is a task of a job array, submitted by submitit.
 
 submitit learns from `sacct` that a job has ended, and waits for ever for a killed one where accounting
 is off. Here `squeue` is asked, which answers on every cluster; a job that ended without a result costs
@@ -25,7 +25,7 @@ from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.cell import label_of, objective, seeds_of, work
-from bench.execution.progress import ForwardingProgress, progress
+from bench.execution.progress import ForwardingProgress, Progress
 from bench.execution.session import Outcome, Session, open_study, writing
 
 RESULT_POLL_S, QUEUE_POLL_S = 1.0, 10.0
@@ -55,7 +55,7 @@ NEVER = ("PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints")
 
 @dataclass(frozen=True)
 class Returned:
-    """What a job gives back.
+    """The result of a job.
 
     Attributes:
         outcome: What the session of the command must know.
@@ -115,7 +115,7 @@ def _run_cells(configs: Sequence[Config], params: Mapping[str, Any], session: Se
     with writing(logs):
         logs.mkdir(parents=True, exist_ok=True)
         logs = Path(tempfile.mkdtemp(prefix="sweep-", dir=logs))
-    shown, lost, refusals = progress(len(runs)), _Lost(session), list[str]()
+    shown, lost, refusals = session.progress or Progress(len(runs)), _Lost(session), list[str]()
     rows: list[list[dict[str, Any] | None]] = [[] for _ in configs]
     try:
         with closing(_outcomes([config for _, config in runs], params, logs)) as outcomes:
@@ -166,7 +166,7 @@ class _Lost:
                     tables.write_run(config.study_dir, row, [], {})
                     self._session.rows[row["run_id"]] = row
                     return row
-        self._session.lost.append(f"{label} was not begun: {why}")
+        self._session.lost.append(f"{label} was not started: {why}")
         return None
 
 
@@ -231,7 +231,7 @@ def _submit(runs: Sequence[Config], params: Mapping[str, Any], logs: Path) -> li
 
 
 def _wait(jobs: Sequence[Any], array: str) -> Iterator[tuple[int, Returned | str]]:
-    """Give what becomes of jobs as they end. A job that Slurm has queued again has not ended.
+    """Yield jobs as they end, with their results. A job that Slurm has queued again has not ended.
 
     Raises:
         UserError: They would wait for ever.
@@ -265,7 +265,7 @@ def _wait(jobs: Sequence[Any], array: str) -> Iterator[tuple[int, Returned | str
 
 
 def _returned(job: Any) -> Returned | str:
-    """What a job gave back, or the last line of its traceback."""
+    """Return the result of a job, or the last line of its traceback."""
     error = job.exception()
     if error is None:
         returned: Returned = job.result()
@@ -275,7 +275,7 @@ def _returned(job: Any) -> Returned | str:
 
 
 def _queued(array: str) -> dict[str, str] | None:
-    """Jobs of an array that wait, run or are ending, each with what it waits for; None where Slurm does not say."""
+    """Return the jobs of an array that wait, run or are ending, each with the reason it waits; None if Slurm does not answer."""
     answer = _ask("squeue", "--noheader", "--array", "--format=%i %r", f"--jobs={array}")
     if answer is None:
         return None
@@ -285,7 +285,7 @@ def _queued(array: str) -> dict[str, str] | None:
 
 
 def why_ended(job_id: str) -> str:
-    """How a job without a result ended, in words.
+    """Return how a job without a result ended, in words.
 
     Slurm's controller forgets a job some minutes after its end (`MinJobAge`); accounting, where it is
     on, does not.
@@ -305,7 +305,7 @@ def why_ended(job_id: str) -> str:
     elif killed_by > 0:
         why = f"when its process was killed by signal {killed_by}"
     else:
-        why = f"as {state}, exit status {status}" if state else "without a word, and Slurm no longer knows how"
+        why = f"as {state}, exit status {status}" if state else "without a message, and Slurm has no record of how"
     return f"Slurm job {job_id} ended {why}"
 
 
@@ -316,7 +316,7 @@ def _max_array_size() -> int:
 
 
 def _ask(*command: str) -> subprocess.CompletedProcess[str] | None:
-    """What one of Slurm's commands answers; None where it does not."""
+    """Return the output of one of Slurm's commands; None if it fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):

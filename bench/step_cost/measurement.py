@@ -34,7 +34,7 @@ Row = dict[str, Any]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit status (see `bench.base.errors`)."""
     from bench.base.errors import INTERRUPTED, OK, REFUSED
-    from bench.compose.command_line import MULTIRUN, compose
+    from bench.compose.command_line import MULTIRUN, run_command_line
 
     typed = list(sys.argv[1:] if arguments is None else arguments)
 
@@ -44,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return REFUSED
     statuses: list[int] = []
     try:
-        refusal = compose("step_cost", lambda node: statuses.append(measure(node)), typed)
+        refusal = run_command_line("step_cost", lambda node: statuses.append(measure(node)), typed)
     except KeyboardInterrupt:
-        print("bench.step_cost: interrupted; the processes that had finished are kept", file=sys.stderr)
+        print("bench.step_cost: interrupted; the results of finished processes are saved", file=sys.stderr)
         return INTERRUPTED
     if refusal:
         print(f"bench.step_cost: {refusal}", file=sys.stderr)
@@ -80,9 +80,9 @@ def measure(node: DictConfig) -> int:
         tables.check_study(config.study_dir)
     where = environment(device)
     started = datetime.datetime.now(datetime.UTC)
-    session = started.strftime("%Y%m%dT%H%M%S-") + os.urandom(3).hex()
+    session_id = started.strftime("%Y%m%dT%H%M%S-") + os.urandom(3).hex()
     known: Row = {
-        "session_id": session,
+        "session_id": session_id,
         "environment_id": environment_id(where),
         "study": config.study,
         "device": device,
@@ -90,18 +90,18 @@ def measure(node: DictConfig) -> int:
         "command": shlex.join(["python", "-m", "bench.step_cost", *overrides]),
     } | {key: where[key] for key in ("torch_version", "cpu", "gpu")}
     with writing(config.study_dir):
-        claim = tables.RunLock.take(config.study_dir, session)  # so that runs beside it know
+        lock = tables.RunLock.take(config.study_dir, session_id)  # so that runs beside it know
     try:
         rows = _replicate(config, known)
     finally:
-        if claim is not None:
-            claim.release()
+        if lock is not None:
+            lock.release()
         remove_empty(config.study_dir)
         if (config.study_dir / "step_costs").is_dir():
             with writing(config.study_dir):
                 study = tables.build(config.study_dir)
     costs = tables.load_side(config.study_dir, "step_costs")
-    print(f"\n{step_cost_text(costs[costs['session_id'] == session])}\n")
+    print(f"\n{step_cost_text(costs[costs['session_id'] == session_id])}\n")
     print(f"table: {config.study_dir / 'step_costs.csv'}")
     if config.report:
         from bench.report.study.render import write_report
@@ -148,7 +148,7 @@ def _replicate(config: StepCostConfig, known: Row) -> list[Row]:
 
 
 def _one_process(spec: str, environment: dict[str, str], tick: Any) -> tuple[list[Row], str | None]:
-    """What a fresh process finds: its rows, or the sentence that says why it found none."""
+    """Run one fresh process; return its rows, and a sentence on the failure if there are none."""
     with tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen(
             [sys.executable, "-m", "bench.step_cost.worker"],
