@@ -100,6 +100,18 @@ def two_splits():
 """
 
 
+LONGEST = (
+    "test_readme", "test_sweeps", "test_app", "test_reproduce", "test_processes", "test_examples", "test_report",
+    "test_step_cost", "test_training_options", "test_slurm_launcher", "test_published",
+)  # fmt: skip
+"""Files of tests that take longest; a worker that began one of them last would end long after the others."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 FREEZE_AFTER_S = 1.0
 _frozen_at = time.process_time()
 
