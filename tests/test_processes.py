@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
-import resource
 import signal
 import struct
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from commands import Command
 
 from bench import tables
 from bench.config.parse import group_options
@@ -25,17 +25,12 @@ SWEEP = ["optimizer=adam,sgd", "seeds=[0,1,2]", "train.epochs=4", "report=false"
 CURVE_KEYS = ["optimizer", "seed", "split", "metric", "step"]
 
 
-def start(*arguments: str, cwd: Path, **options: object) -> subprocess.Popen[str]:
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": _hear_ctrl_c}
     return subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments], cwd=cwd, env=environment, **{**pipes, **options}
-    )  # type: ignore[call-overload, no-any-return]
-
-
-def _hear_ctrl_c() -> None:
-    """A shell starts what it puts into the background deaf to Ctrl-C, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
 def losses(study: Path) -> pd.DataFrame:
@@ -51,7 +46,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     return losses(folder / "results" / "digits-mlp")
 
 
-def wait_for_line(process: subprocess.Popen[str], part: str) -> None:
+def wait_for_line(process: Command, part: str) -> None:
     assert process.stderr is not None
     for line in process.stderr:
         if part in line:
@@ -61,7 +56,7 @@ def wait_for_line(process: subprocess.Popen[str], part: str) -> None:
 
 @pytest.mark.parametrize("delay", [0.0, 0.03])
 def test_kill_9_loses_at_most_the_run_in_flight(tmp_path: Path, undisturbed: pd.DataFrame, delay: float) -> None:
-    process = start(*SWEEP, cwd=tmp_path)
+    process = Command("bench", *SWEEP, cwd=tmp_path)
     wait_for_line(process, "[2/6]")
     time.sleep(delay)
     process.kill()
@@ -70,7 +65,7 @@ def test_kill_9_loses_at_most_the_run_in_flight(tmp_path: Path, undisturbed: pd.
     runs = tables.load(study).runs
     assert 2 <= len(runs) <= 6
     assert set(runs["status"]) == {"ok"}
-    again = start(*SWEEP, cwd=tmp_path)
+    again = Command("bench", *SWEEP, cwd=tmp_path)
     _, err = again.communicate()
     assert again.returncode == 0, err
     assert err.count("exists already (ok)") == len(runs)
@@ -90,7 +85,7 @@ def test_ctrl_c_marks_the_run_in_flight(tmp_path: Path) -> None:
         "            time.sleep(60)\n"
         "        return super().step(closure)\n"
     )
-    process = start("optimizer=custom", "optimizer._target_=slow.Slow", "study=s", "-m", cwd=tmp_path)
+    process = Command("bench", "optimizer=custom", "optimizer._target_=slow.Slow", "study=s", "-m", cwd=tmp_path)
     deadline = time.monotonic() + 120
     while not (tmp_path / "at-step-25").exists():
         assert time.monotonic() < deadline
@@ -108,7 +103,7 @@ def test_ctrl_c_marks_the_run_in_flight(tmp_path: Path) -> None:
 
 
 def test_two_sweeps_at_once_into_one_study_lose_nothing(tmp_path: Path, undisturbed: pd.DataFrame) -> None:
-    processes = [start(*SWEEP, cwd=tmp_path) for _ in range(2)]
+    processes = [Command("bench", *SWEEP, cwd=tmp_path) for _ in range(2)]
     for process in processes:
         _, err = process.communicate()
         assert process.returncode == 0, err
@@ -119,9 +114,7 @@ def test_two_sweeps_at_once_into_one_study_lose_nothing(tmp_path: Path, undistur
 
 def test_a_file_system_that_takes_no_more_is_one_sentence(tmp_path: Path) -> None:
     """The limit on file sizes stands for a full disk: run folders fit, the study's tables do not."""
-    limited = start(
-        "seeds=[0]", "train.epochs=1", cwd=tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-    )  # fmt: skip
+    limited = Command("bench", "seeds=[0]", "train.epochs=1", cwd=tmp_path, file_size=20_000)
     _, err = limited.communicate()
     assert limited.returncode == 2
     assert "results_dir must be a folder that can be written" in err
@@ -132,7 +125,7 @@ def test_a_file_system_that_takes_no_more_is_one_sentence(tmp_path: Path) -> Non
 def test_bars_on_a_terminal(tmp_path: Path) -> None:
     outer, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    process = start("seeds=[0,1]", "train.epochs=40", "report=false", cwd=tmp_path, stderr=inner)
+    process = Command("bench", "seeds=[0,1]", "train.epochs=40", "report=false", cwd=tmp_path, stderr=inner)
     os.close(inner)
     shown = b""
     while True:

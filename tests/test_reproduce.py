@@ -12,6 +12,7 @@ from pathlib import Path
 import made_up
 import pandas as pd
 import pytest
+from commands import Command
 
 from bench import tables
 from bench.claims import needs, publish, runner
@@ -67,10 +68,10 @@ found: "{num_convolutions_printed} convolutions."
 """
 
 
-def run(folder, *arguments, **options):
-    command = [sys.executable, "-m", "bench.reproduce", *arguments]
-    environment = {**os.environ, "PYTHONPATH": ROOT}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240, **options)
+def run(folder, *arguments):
+    process = Command("bench.reproduce", *arguments, cwd=folder)
+    out, err = process.communicate(timeout=240)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,9 @@ def done(tmp_path_factory):
     (folder / "mine").mkdir()
     for name, text in (("workloads", WORKLOADS), ("speed", SPEED), ("text", FACT)):
         (folder / "mine" / f"{name}.yaml").write_text(text)
-    result = run(folder, "mine")
+    command = [sys.executable, "-m", "bench.reproduce", "mine"]
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr
     return folder, result
 
@@ -174,17 +177,13 @@ def test_a_plan_makes_nothing(tmp_path, done):
 
 def test_interrupted_anywhere_it_goes_on_from_there(tmp_path, done):
     folder, _ = done
-    command = [sys.executable, "-m", "bench.reproduce", str(folder / "mine"), "claim=speed"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ROOT}, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:  # fmt: skip
-        study = tmp_path / "results" / "mine-quick" / "runs"
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and len(list(study.glob("[!.]*")) if study.is_dir() else []) < 4:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
+    process = Command("bench.reproduce", str(folder / "mine"), "claim=speed", cwd=tmp_path)
+    study = tmp_path / "results" / "mine-quick" / "runs"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list(study.glob("[!.]*")) if study.is_dir() else []) < 4:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
     assert process.returncode == 130, said
     assert "run the same command again to resume" in said
     kept = {path.name for path in study.iterdir()}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from commands import Command
 
 from bench import tables
 from bench.measure.environment import num_cores
@@ -35,20 +36,8 @@ two_cores = pytest.mark.skipif(
 needs_optuna = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="Optuna is not installed")
 
 
-def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-
-
 def done(*arguments: str, cwd: Path, status: int = 0) -> tuple[str, str]:
-    process = start(*arguments, cwd=cwd)
+    process = Command("bench", *arguments, cwd=cwd)
     out, err = process.communicate()
     assert process.returncode == status, err
     assert "Traceback" not in err
@@ -68,8 +57,12 @@ def rows(study: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that an interpreter of its own made, to which those of forked processes are compared."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    done(*SWEEP, cwd=folder)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(
+        [sys.executable, "-m", "bench", *SWEEP], cwd=folder, env=environment, check=True, capture_output=True
+    )
     return folder / "results" / "s"
 
 
@@ -131,7 +124,9 @@ def test_a_killed_worker_costs_its_run_and_is_replaced(tmp_path: Path, number: i
 
 @two_cores
 def test_a_sweep_ends_though_nobody_reads_what_it_says(tmp_path: Path) -> None:
-    process = start("optimizer=adam,sgd", "train.epochs=1", *POOL, "study=s", "report=false", "-m", cwd=tmp_path)
+    process = Command(
+        "bench", "optimizer=adam,sgd", "train.epochs=1", *POOL, "study=s", "report=false", "-m", cwd=tmp_path
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
@@ -156,7 +151,9 @@ def test_without_standard_output_runs_are_made(tmp_path: Path) -> None:
 
 @two_cores
 def test_ctrl_c_in_a_pool_keeps_what_was_done(tmp_path: Path) -> None:
-    process = start("optimizer=adam,sgd", "seeds=[0,1,2,3,4]", "train.epochs=60", *POOL, "study=s", "-m", cwd=tmp_path)
+    process = Command(
+        "bench", "optimizer=adam,sgd", "seeds=[0,1,2,3,4]", "train.epochs=60", *POOL, "study=s", "-m", cwd=tmp_path
+    )
     assert process.stderr is not None
     assert "[1/10]" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
@@ -170,7 +167,7 @@ def test_ctrl_c_in_a_pool_keeps_what_was_done(tmp_path: Path) -> None:
 
 
 def kill_and_resume(folder: Path, undisturbed: Path, moment: float, *more: str) -> None:
-    process = start(*SWEEP, *more, cwd=folder)
+    process = Command("bench", *SWEEP, *more, cwd=folder)
     time.sleep(moment)
     process.kill()
     process.communicate()
