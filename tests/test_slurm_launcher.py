@@ -81,7 +81,7 @@ def test_a_job_that_dies_costs_its_run_and_leaves_its_log(cli: Callable[..., Out
     assert done.status == 1
     runs = tables.load("results/s").runs.sort_values("lr")
     assert runs["status"].tolist() == ["ok", "failed"]
-    assert "Slurm no longer knows how" in runs["reason"].iloc[1]
+    assert "Slurm has no record of how" in runs["reason"].iloc[1]
     assert not list(Path("results/s/inflight").glob("*"))
     assert list(Path("results/.slurm").glob("sweep-*/*/*.err"))
 

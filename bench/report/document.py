@@ -28,6 +28,10 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 PIXELS_PER_INCH = 96
 
 
+NAMES_IN_FILES = {"significant": "told_apart", "time_significant": "time_told_apart"}
+"""Columns that CSV files call otherwise than the code does, so that what reads the files of earlier versions still can."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A figure of the report, its SVG as a data URI; a wide one takes the whole width of the page."""
@@ -148,8 +152,8 @@ class Sheet:
         return made
 
     def write(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Write a table as CSV; return it."""
-        table.to_csv(self.folder / "tables" / f"{self.prefix}{name}.csv", index=False)
+        """Write a table as CSV, its columns by the names that files have always had; return it."""
+        table.rename(columns=NAMES_IN_FILES).to_csv(self.folder / "tables" / f"{self.prefix}{name}.csv", index=False)
         return table
 
     def anchor(self, title: str) -> str:
