@@ -32,7 +32,10 @@ from bench.analysis.inference import mean_interval
 from bench.data import digits, image_folder
 from bench.data.dataset import Dataset, as_dataset
 from bench.measure.clock import Stopwatch
-from bench.training.loop import Trace, TrainingPlan, train
+from bench.training.learner import Learner
+from bench.training.loop import train
+from bench.training.plan import TrainingPlan
+from bench.training.trace import Trace
 from models import torchvision
 from models.cnn import Conv64, MnistCNN
 from models.mlp import MLP
@@ -87,7 +90,7 @@ def ours(make: Build, data: Dataset, num_steps: int) -> float:
     plan = TrainingPlan(num_steps, BATCH, 10, 10**9, 1e4, None, 1, nullcontext())
     watch, trace = Stopwatch(torch.device("cpu")), Trace()
     gc.collect()
-    train(model, optimizer, data, plan, watch, trace)
+    train(Learner(model, optimizer), data, plan, watch, trace)
     watch.switch("rest")
     return watch.seconds["train"] + watch.seconds["log"]
 

@@ -38,7 +38,7 @@ class Layers(FinalMetric):
     """Layers of the model."""
 
     def columns(self, trained):
-        return {"num_modules": float(len(list(trained.model.modules())))}
+        return {"num_modules": float(len(list(trained.learner.model.modules())))}
 ''',
 }
 

@@ -133,17 +133,18 @@ def test_a_cosine_over_the_budget_is_a_bare_loop_with_torchs(cli: Cli) -> None:
     from bench.data import digits
     from bench.data.dataset import as_dataset
     from bench.measure.clock import Stopwatch
-    from bench.training.loop import Trace, TrainingPlan, train
+    from bench.training.learner import Learner
+    from bench.training.loop import train
+    from bench.training.plan import TrainingPlan
+    from bench.training.trace import Trace
     from models.logistic import LogisticRegression
 
     data = as_dataset(digits.load())
     plan = TrainingPlan(34, 64, 10, 1000, 1e4, None, 5, nullcontext())
     ours = LogisticRegression((1, 8, 8), 10)
     optimizer = torch.optim.SGD(ours.parameters(), lr=0.5)
-    train(
-        ours, optimizer, data, plan, Stopwatch(torch.device("cpu")), Trace(),
-        schedule=Schedule("cosine", {"final": 0.0}, 34, optimizer),
-    )  # fmt: skip
+    learner = Learner(ours, optimizer, schedule=Schedule("cosine", {"final": 0.0}, 34, optimizer))
+    train(learner, data, plan, Stopwatch(torch.device("cpu")), Trace())
     bare = LogisticRegression((1, 8, 8), 10)
     optimizer = torch.optim.SGD(bare.parameters(), lr=0.5)
     scheduler = lr_scheduler.CosineAnnealingLR(optimizer, 34)
@@ -164,7 +165,10 @@ def test_plateau_falls_in_training() -> None:
     from bench.data import digits
     from bench.data.dataset import as_dataset
     from bench.measure.clock import Stopwatch
-    from bench.training.loop import Trace, TrainingPlan, train
+    from bench.training.learner import Learner
+    from bench.training.loop import train
+    from bench.training.plan import TrainingPlan
+    from bench.training.trace import Trace
     from models.logistic import LogisticRegression
 
     data = as_dataset(digits.load())
@@ -172,7 +176,7 @@ def test_plateau_falls_in_training() -> None:
     optimizer = torch.optim.SGD([{"params": model.parameters(), "lr": 0.0}, {"params": [torch.zeros(1)], "lr": 1.0}])
     schedule = Schedule("plateau", {"gamma": 0.5, "patience": 0}, 40, optimizer)
     plan = TrainingPlan(40, 64, 10, 10, 1e4, None, 5, nullcontext())
-    train(model, optimizer, data, plan, Stopwatch(torch.device("cpu")), Trace(), schedule=schedule)
+    train(Learner(model, optimizer, schedule=schedule), data, plan, Stopwatch(torch.device("cpu")), Trace())
     assert optimizer.param_groups[1]["lr"] == 0.25, "evaluations at 10, 20, 30; what the last one says comes too late"
 
 

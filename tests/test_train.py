@@ -14,8 +14,12 @@ from bench.data import digits
 from bench.data.dataset import Dataset, as_dataset, batch_order, from_tensors
 from bench.measure.clock import Stopwatch
 from bench.training.diagnostics import TrainingDiagnostics
-from bench.training.loop import Diverged, OutOfTime, Trace, TrainingPlan, evaluate, train
+from bench.training.evaluation import evaluate
+from bench.training.learner import Learner
+from bench.training.loop import OutOfTime, train
+from bench.training.plan import TrainingPlan
 from bench.training.step import StepOptions, trained
+from bench.training.trace import Diverged, Trace
 from models.mlp import MLP
 
 
@@ -42,7 +46,7 @@ def run(data: Dataset, the_plan: TrainingPlan, lr: float = 0.1) -> tuple[Trace, 
     torch.manual_seed(0)
     model = MLP((1, 8, 8), 10)
     trace, watch = Trace(), Stopwatch(torch.device("cpu"))
-    train(model, torch.optim.SGD(model.parameters(), lr=lr), data, the_plan, watch, trace)
+    train(Learner(model, torch.optim.SGD(model.parameters(), lr=lr)), data, the_plan, watch, trace)
     watch.switch("rest")
     return trace, watch, model
 

@@ -24,8 +24,9 @@ from bench.execution.workload import dataset, init_from, workload_id, workload_w
 from bench.measure.clock import Stopwatch
 from bench.measure.device import is_out_of_memory
 from bench.tables import run_id
-from bench.training.loop import Trace, TrainingPlan
 from bench.training.losses import loss_name
+from bench.training.plan import TrainingPlan
+from bench.training.trace import Trace
 
 Row = dict[str, Any]
 

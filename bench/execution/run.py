@@ -27,10 +27,13 @@ from bench.measure.clock import Noise, Stopwatch, synchronizer
 from bench.measure.memory_tracker import PeakMemory
 from bench.training.augmentation import build
 from bench.training.final_metrics import TrainedModel, final_metrics
-from bench.training.loop import Diverged, OutOfTime, Pruned, Trace, TrainingPlan, train
+from bench.training.learner import Learner
+from bench.training.loop import OutOfTime, Pruned, train
 from bench.training.losses import check_log_probabilities, loss_function, loss_name
+from bench.training.plan import TrainingPlan
 from bench.training.schedules import Schedule
 from bench.training.step import NOT_PLAIN, Update, trained
+from bench.training.trace import Diverged, Trace
 
 
 def _schedule(config: Config, plan: TrainingPlan, optimizer: Optimizer) -> Schedule | None:
@@ -69,7 +72,7 @@ def run(
         row: What `planned_row` gave for one seed.
         tell: Called with (step, steps in all, training loss) now and then.
         num_jobs_beside: Other runs known to be in flight on this machine.
-        should_prune: As in `bench.training.loop.TrainingPlan`.
+        should_prune: As in `bench.training.plan.TrainingPlan`.
 
     Returns:
         The result, whatever became of it: divergence, lack of memory, the time limit, an error in
@@ -145,8 +148,7 @@ class _Attempt:
         """
         try:
             self._warm_up(num_jobs_beside)
-            network, optimizer, needs, schedule = self._construct()
-            self._train(network, optimizer, needs, schedule, tell)
+            self._train(self._construct(), tell)
         except (UserError, measure_device.Unavailable) as error:
             if self._memory is None:
                 raise
@@ -172,8 +174,8 @@ class _Attempt:
         num_cores = self._row["num_cores"]
         self._noise = Noise(device.type, config.device.threads, num_cores, num_jobs_beside, self._data.reads_files)
 
-    def _construct(self) -> tuple[nn.Module, Optimizer, frozenset[str], Schedule | None]:
-        """Return the model as it is trained, its optimizer and what that needs, and the schedule."""
+    def _construct(self) -> Learner:
+        """Return the model as it is trained, and its optimizer."""
         config, row, plan, device = self._config, self._row, self._plan, self._device
         self._watch.switch("construct")
         measure_device.reset(device, config.device.threads, config.device.precision, row["seed"])
@@ -195,23 +197,16 @@ class _Attempt:
             self._watch.switch("warmup")
             batches = _batches_of_each_size(self._data, plan)
             network = compiled_model(model, batches, functools.partial(_loss_of, plan))
-        return network, optimizer, needs, schedule
+        return Learner(network, optimizer, needs, schedule)
 
-    def _train(
-        self,
-        network: nn.Module,
-        optimizer: Optimizer,
-        needs: frozenset[str],
-        schedule: Schedule | None,
-        tell: Callable[[int, int, float], None],
-    ) -> None:
+    def _train(self, learner: Learner, tell: Callable[[int, int, float], None]) -> None:
         watch, data, plan = self._watch, self._data, self._plan
         watch.switch("rest")
         torch.manual_seed(self._row["seed"] + 2**32)
         self._memory = PeakMemory(self._device)
-        train(network, optimizer, data, plan, watch, self._trace, tell, schedule, needs)
+        train(learner, data, plan, watch, self._trace, tell)
         watch.switch("rest")
-        trained_model = TrainedModel(network, optimizer, needs, data, plan, synchronizer(self._device))
+        trained_model = TrainedModel(learner, data, plan, synchronizer(self._device))
         for metric in final_metrics(self._config.metrics):
             watch.switch(metric.counter)
             self._row |= metric.columns(trained_model)

@@ -6,12 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import nn
-from torch.optim import Optimizer
-
 from bench.data.dataset import Dataset
 from bench.training.diagnostics import metric_classes
-from bench.training.loop import TrainingPlan
+from bench.training.learner import Learner
+from bench.training.plan import TrainingPlan
 
 
 @dataclass(frozen=True)
@@ -19,17 +17,13 @@ class TrainedModel:
     """A model after its training, and what it was trained with.
 
     Attributes:
-        model: On the device of `data`; to be left in training mode.
-        optimizer: With which it was trained.
-        needs: What that needs beside gradients: some of `bench.training.step.NEEDS`.
+        learner: The model, to be left in training mode, and its optimizer.
         data: On which it was trained.
         plan: How it was trained.
         synchronize: Returns once the device has finished.
     """
 
-    model: nn.Module
-    optimizer: Optimizer
-    needs: frozenset[str]
+    learner: Learner
     data: Dataset
     plan: TrainingPlan
     synchronize: Callable[[], None]

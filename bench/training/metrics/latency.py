@@ -23,7 +23,7 @@ class Latency(FinalMetric):
         """Return latency_ms and latency_batch_ms."""
         inputs, _ = trained.data.sample_batch(trained.plan.batch_size)
         return {
-            name: latency_ms(trained.model, batch, trained.plan.autocast, trained.synchronize)
+            name: latency_ms(trained.learner.model, batch, trained.plan.autocast, trained.synchronize)
             for name, batch in (("latency_ms", inputs[:1]), ("latency_batch_ms", inputs))
         }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bench.base.errors import UserError
 from bench.data.dataset import Dataset
 from bench.training.augmentation import ShiftRotate
+from bench.training.evaluation import evaluate
 from bench.training.final_metrics import FinalMetric, TrainedModel
-from bench.training.loop import evaluate, evaluation_weights
 
 
 class MovedAccuracy(FinalMetric):
@@ -33,6 +33,6 @@ class MovedAccuracy(FinalMetric):
     def columns(self, trained: TrainedModel) -> dict[str, float]:
         """Return moved_test_accuracy."""
         change = ShiftRotate(trained.data.spec.input_shape)
-        with evaluation_weights(trained.optimizer, trained.needs):
-            found = evaluate(trained.model, trained.data, "test", trained.plan, change)
+        with trained.learner.evaluation_weights():
+            found = evaluate(trained.learner.model, trained.data, "test", trained.plan, change)
         return {"moved_test_accuracy": found["accuracy"]}
