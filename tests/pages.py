@@ -20,9 +20,15 @@ class Block(NamedTuple):
 
     @property
     def file(self) -> str | None:
-        """Name of the file that the block shows, from the comment in its first line."""
-        found = re.match(r"# (\S+\.(?:py|yaml))\n", self.text)
+        """Name of the file that the block shows, from the comment in its first line, or below Hydra's."""
+        found = re.match(r"(?:# @package _global_\n)?# (\S+\.(?:py|yaml))\n", self.text)
         return found[1] if found and self.language in ("python", "yaml") else None
+
+    @property
+    def entry(self) -> tuple[str, str, str] | None:
+        """File, place ("before" or "in" a name, or "at the top") and name of lines to be added, from the first line."""
+        found = re.match(r"# (\S+\.py), (before|in|at the top) ?(\w*)\n", self.text)
+        return (found[1], found[2], found[3]) if found else None
 
 
 def blocks(page: str) -> list[Block]:
@@ -54,6 +60,18 @@ def write_files(page: str, folder: Path) -> None:
             (folder / block.file).write_text(block.text, encoding="utf-8")
 
 
+def add_entries(page: str, folder: Path) -> None:
+    """Put the lines that a page tells a reader to add into files that exist."""
+    for block in blocks(page):
+        if block.entry:
+            name, place, anchor = block.entry
+            lines = (folder / name).read_text(encoding="utf-8").splitlines(keepends=True)
+            at = next(i for i, line in enumerate(lines) if re.match(rf"{anchor or 'from bench'}\b", line))
+            lines.insert(at + (place == "in"), block.text.partition("\n")[2])
+            (folder / name).write_text("".join(lines), encoding="utf-8")
+
+
 def script(page: str) -> str:
     """The Python of a page that is no file, as one program."""
-    return "\n\n".join(block.text for block in blocks(page) if block.language == "python" and not block.file)
+    parts = [block for block in blocks(page) if block.language == "python" and not block.file and not block.entry]
+    return "\n\n".join(block.text for block in parts)
