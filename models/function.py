@@ -20,7 +20,7 @@ class _Problem(NamedTuple):
 
 
 def rosenbrock(x: Tensor, y: Tensor) -> Tensor:
-    """(1 - x)^2 + 100 (y - x^2)^2: a long, flat, bent valley; minimum 0 at (1, 1).
+    """Return (1 - x)^2 + 100 (y - x^2)^2: a long, flat, bent valley; minimum 0 at (1, 1).
 
     References:
         Rosenbrock, "An automatic method for finding the greatest or least value of a function", 1960.
@@ -29,7 +29,7 @@ def rosenbrock(x: Tensor, y: Tensor) -> Tensor:
 
 
 def beale(x: Tensor, y: Tensor) -> Tensor:
-    """(1.5 - x + x y)^2 + (2.25 - x + x y^2)^2 + (2.625 - x + x y^3)^2: minimum 0 at (3, 0.5).
+    """Return (1.5 - x + x y)^2 + (2.25 - x + x y^2)^2 + (2.625 - x + x y^3)^2: minimum 0 at (3, 0.5).
 
     References:
         Beale, "On an iterative method for finding a local minimum of a function of more than one
@@ -39,7 +39,7 @@ def beale(x: Tensor, y: Tensor) -> Tensor:
 
 
 def rastrigin(x: Tensor, y: Tensor) -> Tensor:
-    """20 + x^2 - 10 cos(2 pi x) + y^2 - 10 cos(2 pi y): a lattice of local minima; the lowest is 0 at (0, 0).
+    """Return 20 + x^2 - 10 cos(2 pi x) + y^2 - 10 cos(2 pi y): a lattice of local minima; the lowest is 0 at (0, 0).
 
     References:
         Rastrigin, "Systems of extremal control", 1974.
@@ -103,7 +103,7 @@ class Function(nn.Module):
         self.minimum = self._problem.minimum
 
     def values(self, points: Tensor) -> Tensor:
-        """The function at some points.
+        """Return the function at some points.
 
         Args:
             points: Shape (..., 2).

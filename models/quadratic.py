@@ -49,7 +49,7 @@ class Quadratic(nn.Module):
 
 
 def eigenvalues(random: np.random.RandomState) -> np.ndarray:
-    """90 eigenvalues uniform on (0, 1), then 10 uniform on (30, 60), unsorted.
+    """Draw 90 eigenvalues uniform on (0, 1), then 10 uniform on (30, 60), unsorted.
 
     Args:
         random: A generator with nothing drawn from it yet.
@@ -58,7 +58,7 @@ def eigenvalues(random: np.random.RandomState) -> np.ndarray:
 
 
 def rotation(random: np.random.RandomState, dimension: int) -> np.ndarray:
-    """An orthogonal matrix with determinant 1, uniform by the Haar measure.
+    """Return an orthogonal matrix with determinant 1, uniform by the Haar measure.
 
     From a uniform rotation of the plane, each round adds a dimension in front and reflects its axis onto a
     uniform point v of the sphere: R <- (I - 2 u u') diag(1, R), where u = (e_1 - v) / |e_1 - v|.
@@ -91,7 +91,7 @@ def rotation(random: np.random.RandomState, dimension: int) -> np.ndarray:
 
 
 def hessian(seed: int = 42) -> np.ndarray:
-    """The matrix Q = R' diag(eigenvalues) R, in double precision.
+    """Return the matrix Q = R' diag(eigenvalues) R, in double precision.
 
     Args:
         seed: Of the stream that eigenvalues and rotation come from, in this order; 42 is DeepOBS's.

@@ -10,7 +10,7 @@ from torch import nn
 
 
 def build(architecture: str, input_shape: Sequence[int], num_outputs: int, small_images: bool = False) -> nn.Module:
-    """A classifier of `torchvision.models` with fresh weights.
+    """Return a classifier of `torchvision.models` with fresh weights.
 
     inception_v3 and googlenet come without their auxiliary classifiers, vision transformers for the
     size of the images.

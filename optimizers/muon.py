@@ -268,6 +268,6 @@ def _adjustment(rows: int, columns: int, rule: str | None) -> float:
 
 
 def _tensor(param: Any) -> Tensor:
-    """The parameter itself, of one that comes as (name, parameter)."""
+    """Return the parameter itself where it comes as (name, parameter)."""
     found: Tensor = param[1] if isinstance(param, tuple) else param
     return found

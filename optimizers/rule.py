@@ -68,12 +68,12 @@ class Rule(Optimizer):
 
 
 def new_step() -> Tensor:
-    """A step counter as torch keeps it: a scalar tensor on the CPU, of the default dtype."""
+    """Return a step counter as torch keeps it: a scalar tensor on the CPU, of the default dtype."""
     return torch.tensor(0.0, dtype=scalar_dtype())
 
 
 def scalar_dtype() -> torch.dtype:
-    """Torch's dtype for scalar state (`step`, `mu_product`): float32, or float64 where that is the default."""
+    """Return torch's dtype for scalar state (`step`, `mu_product`): float32, or float64 where that is the default."""
     return torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
 
 

@@ -57,7 +57,7 @@ def test_no_claim_holds_and_torch_is_left_as_it_was(name: str) -> None:
     assert finding.holds is False
     assert all(type(value) in (int, float, str) for value in finding.numbers.values())
     json.dumps(finding.numbers, allow_nan=False)
-    assert (FACTS[name].__doc__ or "").startswith("Whether "), "says what is checked"
+    assert (FACTS[name].__doc__ or "").startswith("Tell whether "), "says what is checked"
 
 
 @pytest.mark.parametrize("name", sorted(set(FACTS) - {"printed_update_ignores_gradient", "printed_cross_entropy"}))

@@ -15,7 +15,7 @@ from bench.base.errors import UserError
 
 
 def weights_hash(path: str) -> str:
-    """SHA-256 of a file of weights to start from.
+    """Return the SHA-256 of a file of weights to start from.
 
     Raises:
         UserError: It cannot be read.
@@ -66,7 +66,7 @@ def content_of(path: str) -> str | None:
 
 
 def short_hash(value: Any, length: int) -> str:
-    """The first digits of the SHA-256 of a value's canonical JSON.
+    """Return the first digits of the SHA-256 of a value's canonical JSON.
 
     Example:
         >>> short_hash({"b": 1, "a": 2}, 8) == short_hash({"a": 2, "b": 1}, 8)

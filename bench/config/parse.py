@@ -26,7 +26,7 @@ def has_default_hyperparameters(config: Config) -> bool:
 
 @functools.cache
 def _shipped_options() -> dict[str, list[dict[str, Any]]]:
-    """Hyperparameters of the optimizers that ship, by target; several configs may share one."""
+    """Return the hyperparameters of the optimizers that ship, by target; several configs may share one."""
     shipped: dict[str, list[dict[str, Any]]] = {}
     for node in shipped_optimizers().values():
         if node["_target_"] != "???":

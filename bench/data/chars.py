@@ -23,7 +23,7 @@ def load(
     test_share: float = 0.05,
     max_chars: int | None = None,
 ) -> Dataset:
-    """Windows of a text; at each place the character that comes next is to be told.
+    """Load windows of a text; at each place the next character is to be predicted.
 
     The text is cut into train, val and test in this order, by default after 90 % and 95 %, and each of
     them into windows of context + 1 characters that do not overlap; what is left over at an end is not

@@ -17,7 +17,7 @@ def load(
     reconstruct: bool = False,
     normalize: bool = False,
 ) -> Splits:
-    """60,000 colour images 32x32 of ten kinds of animals and vehicles.
+    """Load 60,000 colour images 32x32 of ten kinds of animals and vehicles.
 
     The 10,000 test images are CIFAR-10's own; of the 50,000 others, 5,000 stratified by class are val.
 
@@ -51,7 +51,7 @@ def load_100(
     reconstruct: bool = False,
     normalize: bool = False,
 ) -> Splits:
-    """60,000 colour images 32x32 of a hundred kinds of things, 600 of each.
+    """Load 60,000 colour images 32x32 of a hundred kinds of things, 600 of each.
 
     The 10,000 test images are CIFAR-100's own; of the 50,000 others, 5,000 stratified by class are val.
     The classes are the hundred fine ones.

@@ -84,7 +84,7 @@ class Dataset:
     reads_files: bool = False
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Batches that go once through the training set."""
+        """Return the number of batches that go once through the training set."""
         return math.ceil(self.size("train") / batch_size)
 
     def size(self, split: str) -> int:
@@ -102,7 +102,7 @@ class Dataset:
         return inputs, targets
 
     def shuffled(self, batch_size: int, seed: int, frozen: bool = False) -> Iterator[Batch]:
-        """Training batches without end, gathered on the device of the data.
+        """Yield training batches without end, gathered on the device of the data.
 
         Args:
             batch_size: Examples in each; the last of an epoch holds what is left.
@@ -122,12 +122,12 @@ class Dataset:
             yield batch.clone(), wanted
 
     def class_counts(self) -> list[int] | None:
-        """Training examples of each class; None where an example has no single class."""
+        """Return the number of training examples of each class; None where an example has no single class."""
         classes = self.train_classes()
         return None if classes is None else np.bincount(classes, minlength=self.spec.num_outputs).tolist()
 
     def train_classes(self) -> np.ndarray | None:
-        """Class of each training example, shape (N,); None where an example has no single class."""
+        """Return the class of each training example, shape (N,); None where an example has no single class."""
         if self.spec.task != "classification" or self.spec.target_shape or self.shapes_only:
             return None
         return self.splits["train"][1].numpy(force=True)
@@ -175,7 +175,7 @@ class Dataset:
 
 
 def batch_order(num: int, batch_size: int, seed: int, frozen: bool = False) -> Iterator[Tensor]:
-    """Indices of training batches without end, each epoch a permutation; on the CPU.
+    """Yield the indices of training batches without end, each epoch a permutation; on the CPU.
 
     Args:
         num: Training examples.

@@ -15,7 +15,7 @@ NUM_VAL = NUM_TEST = 360
 
 
 def load(resize: int | None = None, channels: int | None = None, reconstruct: bool = False) -> Splits:
-    """1,797 grey images 8x8 of the digits 0 to 9, from the test set of the UCI data set.
+    """Load 1,797 grey images 8x8 of the digits 0 to 9, from the test set of the UCI data set.
 
     Split once and for all, stratified by class: 1,077 train, 360 val, 360 test.
 
@@ -45,7 +45,7 @@ def load(resize: int | None = None, channels: int | None = None, reconstruct: bo
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (N, 64) from 0 to 16 and classes (N,): `sklearn.datasets.load_digits`, whose import takes most of a second.
+    """Return pixels (N, 64) from 0 to 16 and classes (N,): `sklearn.datasets.load_digits`, whose import takes most of a second.
 
     So the file is read that lies with it; if it ever moves, the import does.
     """

@@ -278,7 +278,7 @@ def _scanned(folder: Path, split: str) -> _Scan:
 
 
 def _images(where: str, prefix: str) -> Iterator[tuple[bytes, int]]:
-    """Path from the root and length of the images of a folder, and of the folders in it."""
+    """Return path from the root and length of the images of a folder, and of the folders in it."""
     with os.scandir(where) as entries:
         for entry in entries:
             if entry.name.startswith("."):

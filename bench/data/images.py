@@ -111,7 +111,7 @@ def three_splits(
 
 
 def normalized(splits: Splits) -> Splits:
-    """Inputs (N, C, H, W) less the mean of train, over its standard deviation, each channel by itself."""
+    """Return inputs (N, C, H, W) less the mean of train, over its standard deviation, each channel by itself."""
     std, mean = torch.std_mean(splits[0][0], dim=(0, 2, 3), keepdim=True)
     (train, one), (val, two), (test, three) = splits
     return ((train - mean) / std, one), ((val - mean) / std, two), ((test - mean) / std, three)
@@ -142,7 +142,7 @@ def resized(images: Tensor, side: int | None) -> Tensor:
 
 
 def with_channels(images: Tensor, channels: int | None) -> Tensor:
-    """Grey images (N, 1, H, W) as they are for None or 1; for 3, the grey channel three times.
+    """Return grey images (N, 1, H, W) as they are for None or 1; for 3, the grey channel three times.
 
     Raises:
         UserError: Another number of channels.

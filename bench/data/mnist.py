@@ -21,7 +21,7 @@ def load(
     reconstruct: bool = False,
     normalize: bool = False,
 ) -> Splits:
-    """70,000 grey images 28x28 of the digits 0 to 9.
+    """Load 70,000 grey images 28x28 of the digits 0 to 9.
 
     The 10,000 test images are MNIST's own; of the 60,000 others, 5,000 stratified by class are val.
 
@@ -57,7 +57,7 @@ def load_fashion(
     reconstruct: bool = False,
     normalize: bool = False,
 ) -> Splits:
-    """70,000 grey images 28x28 of ten kinds of clothes, shoes and bags: as many as MNIST, and harder.
+    """Load 70,000 grey images 28x28 of ten kinds of clothes, shoes and bags: as many as MNIST, and harder.
 
     The 10,000 test images are the set's own; of the 60,000 others, 5,000 stratified by class are val.
 

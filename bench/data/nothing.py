@@ -9,7 +9,7 @@ from bench.data.dataset import Dataset, from_tensors
 
 
 def load(examples: int = 1) -> Dataset:
-    """Rows of zeros, the same in all three splits: they say how often the loss is wanted, and nothing else.
+    """Return rows of zeros, the same in all three splits: they say how often the loss is wanted, and nothing else.
 
     With as many as a batch holds, an epoch is one step.
 

@@ -25,11 +25,11 @@ class WholeBatches(Dataset):
     """A data set whose epochs end with their last whole batch."""
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Whole batches of the training set."""
+        """Return the number of whole batches of the training set."""
         return self.size("train") // batch_size
 
     def shuffled(self, batch_size: int, seed: int, frozen: bool = False) -> Iterator[Batch]:
-        """Training batches without end; each epoch leaves out others of the examples that are left over.
+        """Yield training batches without end; each epoch leaves out others of the examples that are left over.
 
         Args:
             batch_size: Examples in each, 1 to the number of training examples.
@@ -40,7 +40,7 @@ class WholeBatches(Dataset):
 
 
 def load(drop_last: bool = True) -> Dataset:
-    """Points of 100 dimensions from the normal distribution with mean 0 and standard deviation 0.6.
+    """Draw points of 100 dimensions from the normal distribution with mean 0 and standard deviation 0.6.
 
     Train holds 1,000, test the first 896 of another 1,000, both as DeepOBS draws them; val holds 1,000 of
     its own. The targets are zeros: model=quadratic returns the loss itself. The optimum is that of all

@@ -75,7 +75,7 @@ class StreamingDataset(Dataset):
         return batch
 
     def shuffled(self, batch_size: int, seed: int, frozen: bool = False) -> Iterator[Batch]:
-        """Training batches without end, on the device. Workers stop when the generator is closed.
+        """Yield training batches without end, on the device. Workers stop when the generator is closed.
 
         Args:
             batch_size: Examples in each; the last of an epoch holds what is left.
@@ -89,7 +89,7 @@ class StreamingDataset(Dataset):
         return self._batches(split, _Sequence(self.size(split), batch_size), self.workers)
 
     def train_classes(self) -> np.ndarray | None:
-        """Class of each training example, shape (N,); None where the training split has no `targets` that say so."""
+        """Return the class of each training example, shape (N,); None where the training split has no `targets` that say so."""
         if self.spec.task != "classification" or self.spec.target_shape:
             return None
         try:

@@ -89,7 +89,7 @@ def stdlib_folder() -> Path:
 
 
 def stdlib_lines() -> Part:
-    """Lines of source code from ten packages of the standard library, equally many of each.
+    """Return lines of source code from ten packages of the standard library, equally many of each.
 
     Raises:
         UserError: The sources are not there.
@@ -193,7 +193,7 @@ def _part(key: str, path: Path, encoding: str, skip: bool, parse: Callable[[str]
 
 
 def known_files(source: str, root: str | None, encoding: str, skip: bool) -> dict[str, Part]:
-    """TREC or SST."""
+    """Load TREC or SST."""
     names = FILES[source]
     if root is None:
         raise UserError(

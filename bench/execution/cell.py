@@ -177,7 +177,7 @@ def _make(
     seed: int,
     known: tuple[str, str, dict[str, Any], str],
     unavailable_reason: str | None,
-    tell: Callable[[int, int, float], None],
+    on_progress: Callable[[int, int, float], None],
     lock: RunLock,
     session: Session,
 ) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def _make(
             result = predicted(config, planned, memory)
         else:
             should_prune = pruner(config.trial.history) if config.trial.history else None
-            result = run(config, planned, tell, num_concurrent, should_prune)
+            result = run(config, planned, on_progress, num_concurrent, should_prune)
     except (UserError, Unavailable) as error:
         if not session.is_sweep:
             if not session.rows:

@@ -27,7 +27,7 @@ NUM_STEPS = 3
 
 
 def profile_memory(config: Config, data: Dataset, device: torch.device, fake: bool) -> dict[str, Any]:
-    """Peak memory of training, from a few steps on one batch of the size `train.batch_size`.
+    """Measure the peak memory of training, from a few steps on one batch of the size `train.batch_size`.
 
     What a run draws from the global generators it must seed again afterwards.
 

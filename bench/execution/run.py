@@ -61,8 +61,8 @@ def _schedule(config: Config, plan: TrainingPlan, optimizer: Optimizer) -> Sched
 def run(
     config: Config,
     row: Row,
-    tell: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
-    num_jobs_beside: int = 0,
+    on_progress: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+    num_concurrent: int = 0,
     should_prune: Callable[[int, float], bool] | None = None,
 ) -> Result:
     """Make one run on this machine, now.
@@ -70,8 +70,8 @@ def run(
     Args:
         config: The cell.
         row: What `planned_row` gave for one seed.
-        tell: Called with (step, steps in all, training loss) now and then.
-        num_jobs_beside: Other runs known to be in flight on this machine.
+        on_progress: Called with (step, steps in all, training loss) now and then.
+        num_concurrent: Other runs known to be in flight on this machine.
         should_prune: As in `bench.training.plan.TrainingPlan`.
 
     Returns:
@@ -89,7 +89,7 @@ def run(
     data = learnable(config, device)
     plan = _training_plan(config, data, device, row["seed"], should_prune)
     attempt = _Attempt(config, row | data_columns(config, data, plan), data, plan, device)
-    status, reason = attempt.outcome(tell, num_jobs_beside)
+    status, reason = attempt.outcome(on_progress, num_concurrent)
     return attempt.result(status, reason)
 
 
@@ -140,15 +140,15 @@ class _Attempt:
         self._memory: PeakMemory | None = None
         self._model: nn.Module | None = None
 
-    def outcome(self, tell: Callable[[int, int, float], None], num_jobs_beside: int) -> tuple[str, str | None]:
+    def outcome(self, on_progress: Callable[[int, int, float], None], num_concurrent: int) -> tuple[str, str | None]:
         """Make the run, and return its status and the reason where it did not end ok.
 
         Raises:
             UserError, Unavailable: It cannot be built; once training has begun, such an error is a failed run.
         """
         try:
-            self._warm_up(num_jobs_beside)
-            self._train(self._construct(), tell)
+            self._warm_up(num_concurrent)
+            self._train(self._construct(), on_progress)
         except (UserError, measure_device.Unavailable) as error:
             if self._memory is None:
                 raise
@@ -166,13 +166,13 @@ class _Attempt:
             return status, failure_reason(error, self._details)
         return "ok", None
 
-    def _warm_up(self, num_jobs_beside: int) -> None:
+    def _warm_up(self, num_concurrent: int) -> None:
         config, device = self._config, self._device
         self._watch.switch("warmup")
         _warm_up(config, self._data, self._plan, device, self._row["seed"])
         quiet_collector()
         num_cores = self._row["num_cores"]
-        self._noise = Noise(device.type, config.device.threads, num_cores, num_jobs_beside, self._data.reads_files)
+        self._noise = Noise(device.type, config.device.threads, num_cores, num_concurrent, self._data.reads_files)
 
     def _construct(self) -> Learner:
         """Return the model as it is trained, and its optimizer."""
@@ -199,12 +199,12 @@ class _Attempt:
             network = compiled_model(model, batches, functools.partial(_loss_of, plan))
         return Learner(network, optimizer, needs, schedule)
 
-    def _train(self, learner: Learner, tell: Callable[[int, int, float], None]) -> None:
+    def _train(self, learner: Learner, on_progress: Callable[[int, int, float], None]) -> None:
         watch, data, plan = self._watch, self._data, self._plan
         watch.switch("rest")
         torch.manual_seed(self._row["seed"] + 2**32)
         self._memory = PeakMemory(self._device)
-        train(learner, data, plan, watch, self._trace, tell)
+        train(learner, data, plan, watch, self._trace, on_progress)
         watch.switch("rest")
         trained_model = TrainedModel(learner, data, plan, synchronizer(self._device))
         for metric in final_metrics(self._config.metrics):

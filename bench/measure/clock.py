@@ -65,7 +65,7 @@ class Yardstick:
         self.best = math.inf
 
     def seconds(self) -> float:
-        """Seconds of the work, now or up to a second ago."""
+        """Return the seconds of the work, now or up to a second ago."""
         if time.perf_counter() - self._read_at > self.MAX_AGE_S:
             readings = []
             for _ in range(7):

@@ -55,7 +55,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory of a device that nothing uses; 0 where the machine does not say."""
+    """Return the memory of a device that nothing uses; 0 where the machine does not say."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:

@@ -43,7 +43,7 @@ def device_name(config: Config) -> tuple[str, str | None]:
 
 
 def environment_id(columns: dict[str, str | int | None]) -> str:
-    """Six hexadecimal digits: the same hardware and the same Python and torch give the same ones.
+    """Return six hexadecimal digits: the same hardware and the same Python and torch give the same ones.
 
     The machine's name, the commit and our own version do not count.
     """
@@ -67,7 +67,7 @@ def _host() -> dict[str, str | int | None]:
 
 
 def num_cores() -> int:
-    """CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -92,7 +92,7 @@ def _gpu() -> str:
 
 @functools.cache
 def last_cache_bytes() -> int | None:
-    """Size of the CPU's last cache before memory, bytes; None where the machine does not say."""
+    """Return the size of the CPU's last cache before memory, bytes; None where the machine does not say."""
     sizes = []
     for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         with suppress(OSError, ValueError, KeyError):

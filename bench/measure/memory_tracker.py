@@ -143,7 +143,7 @@ class StorageTracker(TorchDispatchMode):
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Until it ends, peaks count for that phase of the step; phases may be nested (a closure)."""
+        """Attribute peaks to that phase of the step until the context ends; phases may be nested (a closure)."""
         outer, self._phase = self._phase, name
         self._note_peak()
         try:

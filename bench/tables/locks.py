@@ -29,7 +29,7 @@ class RunLock:
 
     @classmethod
     def take(cls, study_dir: Path, run_id: str) -> RunLock | None:
-        """Claim a run; None where another living process has it.
+        """Claim a run; return None where another living process has it.
 
         Raises:
             OSError: The study's folder cannot be written.
@@ -109,7 +109,7 @@ def recover(study_dir: Path, reason: str = LOST) -> list[dict[str, Any]]:
 
 
 def num_in_flight(results_dir: Path, run_id: str) -> int:
-    """Runs that living processes are working on in any study of a folder, less one's own."""
+    """Return the runs that living processes are working on in any study of a folder, less one's own."""
     num = 0
     for path in results_dir.glob("*/inflight/*.json"):
         if path.stem == run_id:

@@ -43,7 +43,7 @@ def run_folder(study_dir: Path, run_id: str) -> Path:
 
 
 def file_stamp(study_dir: Path) -> str:
-    """Changes whenever a run folder comes, goes or is replaced."""
+    """Return a value that changes whenever a run folder comes, goes or is replaced."""
     runs_dir = study_dir / "runs"
     if not runs_dir.is_dir():
         return "none"

@@ -228,7 +228,7 @@ def _padding(chosen: int | None, image_shape: Sequence[int]) -> int:
 
 
 def _usual_padding(image_shape: Sequence[int]) -> int:
-    """Pixels: an eighth of the shorter side, at least 1, less than the side."""
+    """Return a number of pixels: an eighth of the shorter side, at least 1, less than the side."""
     side = min(image_shape[1:])
     return min(max(1, side // 8), side - 1)
 

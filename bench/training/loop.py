@@ -35,7 +35,7 @@ def train(
     plan: TrainingPlan,
     watch: Stopwatch,
     trace: Trace,
-    tell: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+    on_progress: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
 ) -> None:
     """Train for the budget, and leave points in `trace`. The clock runs only while steps are made.
 
@@ -45,7 +45,7 @@ def train(
         plan: How to train.
         watch: Books on its counters "train", "eval" and "log".
         trace: Where the points go, also when this raises.
-        tell: Called with (step, steps in all, training loss) at every stop.
+        on_progress: Called with (step, steps in all, training loss) at every stop.
 
     Raises:
         Diverged: A loss left the finite numbers or the limit.
@@ -66,7 +66,7 @@ def train(
         for metric, value in {"loss": mean_loss, **diagnostics.values()}.items():
             trace.record("train", metric, value, plan)
         _record_point(learner.model, trace)
-        tell(stop, plan.num_steps, mean_loss)
+        on_progress(stop, plan.num_steps, mean_loss)
         if stop % plan.eval_every == 0 or stop == plan.num_steps:
             _evaluate_all(learner, data, plan, watch, trace)
 

@@ -39,7 +39,7 @@ from models.textcnn import TextCNN
 
 
 def printed_adam_ignores_gradient() -> Finding:
-    """Whether the three steps that article 1 prints as Adam (`PredictionAsPrinted`) train a model at all.
+    """Tell whether the three steps that article 1 prints as Adam (`PredictionAsPrinted`) train a model at all.
 
     The MLP is trained on the digits from the same start, on the same batches, once to lower its loss and once to raise
     it. A rule that looks at gradients ends at other weights; one that ends at the same weights to the bit learns
@@ -53,7 +53,7 @@ def printed_adam_ignores_gradient() -> Finding:
 
 
 def printed_update_ignores_gradient() -> Finding:
-    """Whether the update that article 2 prints as Adam's (`ThetasAsPrinted`) trains the article's linear model at all.
+    """Tell whether the update that article 2 prints as Adam's (`ThetasAsPrinted`) trains the article's linear model at all.
 
     As `printed_adam_ignores_gradient`, with Linear(10, 1), mean squared error, 100 epochs and, for torch's Adam, the
     learning rate 0.01 of the article's listing. The printed rule moves all weights to nearly 0, whatever the targets
@@ -67,7 +67,7 @@ def printed_update_ignores_gradient() -> Finding:
 
 
 def moments_kept() -> Finding:
-    """Whether Adam keeps three moments, and combines L-BFGS with RMSprop.
+    """Tell whether Adam keeps three moments, and combines L-BFGS with RMSprop.
 
     Moments are tensors of a parameter's shape in the state of torch's Adam: they are counted, with their bytes.
 
@@ -113,7 +113,7 @@ def moments_kept() -> Finding:
 
 
 def gradient_is_output_minus_target() -> Finding:
-    """Whether the gradient that an optimizer is given is the output minus the target.
+    """Tell whether the gradient that an optimizer is given is the output minus the target.
 
     For the mean squared error of a linear model on n examples X, autograd's gradient with respect to the weights is
     (2/n) X^T (output - target). Output minus target has a number an example, not one a weight; the reading that fits
@@ -176,7 +176,7 @@ def gradient_is_output_minus_target() -> Finding:
 
 
 def printed_cross_entropy() -> Finding:
-    """Whether what article 4 prints as cross-entropy, sum(outputs * labels) / (2 max(outputs)), is a usable loss.
+    """Tell whether what article 4 prints as cross-entropy, sum(outputs * labels) / (2 max(outputs)), is a usable loss.
 
     The MLP is trained on the digits by Adam for the article's 20 epochs with the printed loss, its negative, and
     cross-entropy, each at the article's two learning rates, of which the better is taken, by mean test accuracy over
@@ -223,7 +223,7 @@ def printed_cross_entropy() -> Finding:
 
 
 def combines_sarsa() -> Finding:
-    """Whether there is anything of SARSA, a reinforcement-learning algorithm, in Adam's update.
+    """Tell whether there is anything of SARSA, a reinforcement-learning algorithm, in Adam's update.
 
     On the same gradients, Adam's steps are the momentum buffer of torch's SGD over the root of the mean square of
     torch's RMSprop, both corrected for their start at 0. That accounts for all of it, so nothing is left over. And
@@ -267,7 +267,7 @@ def combines_sarsa() -> Finding:
 
 
 def printed_textcnn() -> Finding:
-    """Whether the network 100 -> 256 -> 10 that article 5 prints is a TextCNN.
+    """Tell whether the network 100 -> 256 -> 10 that article 5 prints is a TextCNN.
 
     Kim's TextCNN is convolutions over the words of a text: they are counted in both networks. And it sees the order
     of words: the words of random texts are shuffled, and the largest change of an output is set beside the largest

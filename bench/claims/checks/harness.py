@@ -48,7 +48,7 @@ class Finding:
 
 @contextmanager
 def fresh_model(seed: int) -> Iterator[None]:
-    """Initial weights of that seed; the global generator is afterwards what it was."""
+    """Return initial weights of that seed; leave the global generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' generators too
         yield
@@ -56,7 +56,7 @@ def fresh_model(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Two threads add in another order, and the printed losses make much of the last digit."""
+    """Use one thread: two add in another order, and the printed losses amplify the last digit."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -74,7 +74,7 @@ def trained_model(
     num_epochs: int,
     seed: int,
 ) -> nn.Module:
-    """A model of that kind, trained; at 0 epochs as it begins."""
+    """Return a model of that kind, trained; with 0 epochs, as it was initialized."""
     with fresh_model(seed):
         model = kind(data.spec.input_shape, data.spec.num_outputs)
     optimizer = rule(model.parameters(), **settings)
@@ -96,7 +96,7 @@ def model_learns(
     constant: Tensor,
     num_epochs: int,
 ) -> Finding:
-    """Whether a printed rule is moved by gradients, and gets below half the loss of the best constant output.
+    """Tell whether a printed rule is moved by gradients, and whether it gets below half the loss of the best constant output.
 
     Args:
         printed: The rule, at its own settings.
@@ -140,14 +140,14 @@ def model_learns(
 
 
 def pushed_down(model: nn.Module, inputs: Tensor, targets: Tensor) -> float:
-    """Share of examples whose output of the right class falls as the printed loss of all of them is lowered."""
+    """Return the share of examples whose output of the right class falls as the printed loss of all of them is lowered."""
     outputs = model(inputs)
     (gradient,) = torch.autograd.grad(as_printed(outputs, targets), [outputs])
     return float((gradient.gather(1, targets.unsqueeze(1)) > 0).float().mean())
 
 
 def decay_coupling(make: Callable[[list[nn.Parameter]], Optimizer]) -> tuple[float, int]:
-    """How far x goes elsewhere on x^2 + c y^2 when c changes from 1 to 10, and how many curvature pairs are kept."""
+    """Return how far x goes elsewhere on x^2 + c y^2 when c changes from 1 to 10, and how many curvature pairs are kept."""
 
     def end(c: float) -> tuple[float, int]:
         point = nn.Parameter(torch.ones(2, dtype=torch.float64))
@@ -173,14 +173,14 @@ def flat_vector(size: int, dtype: torch.dtype = torch.float64) -> nn.Parameter:
 
 
 def gradients_of(num_steps: int = 200, size: int = 100) -> Tensor:
-    """Random gradients of three orders of magnitude, (num_steps, size), in double precision."""
+    """Return random gradients of three orders of magnitude, (num_steps, size), in double precision."""
     random = torch.Generator().manual_seed(SEEDS[1])
     scale = 10.0 ** torch.randint(-1, 2, (num_steps, 1), generator=random)
     return scale * torch.randn(num_steps, size, generator=random, dtype=torch.float64)
 
 
 def longest_step(gradients: Tensor, beta2: float = BETA2) -> float:
-    """The longest step of torch's AdaMax over its learning rate, of gradients (num_steps, size)."""
+    """Return the longest step of torch's AdaMax over its learning rate, of gradients (num_steps, size)."""
     param = nn.Parameter(torch.zeros_like(gradients[0]))
     adamax = torch.optim.Adamax([param], lr=LR, betas=(BETA1, beta2), eps=EPS)
     longest = 0.0
@@ -193,10 +193,10 @@ def longest_step(gradients: Tensor, beta2: float = BETA2) -> float:
 
 
 def shrinking(factor: float, num_steps: int) -> Tensor:
-    """Gradients factor^t, (num_steps, 1), the last of them 1: far above eps."""
+    """Return gradients factor^t, (num_steps, 1), the last of them 1: far above eps."""
     return (factor ** torch.arange(1.0 - num_steps, 1.0, dtype=torch.float64)).unsqueeze(1)
 
 
 def largest_difference(ours: Tensor, theirs: Tensor) -> float:
-    """Distance of two tensors relative to the norm of the second."""
+    """Return the distance of two tensors relative to the norm of the second."""
     return float((ours - theirs).detach().norm() / theirs.detach().norm())

@@ -6,7 +6,7 @@ from bench.claims.checks.harness import BETA1, BETA2, ROUNDING, Finding, gradien
 
 
 def adamax_step_bound() -> Finding:
-    """Whether no step of torch's AdaMax is longer than lr, as its paper says: |Delta_t| <= alpha.
+    """Tell whether no step of torch's AdaMax is longer than lr, as its paper says: |Delta_t| <= alpha.
 
     Every number of a vector is a gradient sequence of its own. It holds where no sequence has a step above lr but for
     rounding. Random gradients come with scales of three orders of magnitude; the worst shrink as beta2^t.

@@ -130,7 +130,7 @@ class ThetasAsPrinted(WithoutGradient):
 
 
 def as_printed(outputs: Tensor, targets: Tensor) -> Tensor:
-    """sum(outputs * labels) / (2 max(outputs)), labels one-hot: what an article prints as cross-entropy.
+    """Return sum(outputs * labels) / (2 max(outputs)), labels one-hot: what an article prints as cross-entropy.
 
     It is none: lowering it lowers the output of the right class. Nor is it a mean: it grows with the batch,
     and means of it over batches of one size compare with no others.
