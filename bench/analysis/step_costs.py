@@ -51,58 +51,78 @@ def step_costs(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=["session_id", "step_cost_id"])
 
 
+_KEPT = (
+    "session_id", "started_at", "study", "workload", "optimizer", "optimizer_options", "implementation", "model", "data",
+    "baseline", "num_parameters", "batch_size", "torch_version", "cpu", "gpu", "command", *STEP_COST_KEYS,
+)  # fmt: skip
+"""Columns that all rows of an optimizer and implementation share."""
+
+
+_MEDIANS = (
+    "step_host_us", "data_us", "zero_grad_us", "forward_us", "backward_us", "optimizer_us", "timer_share", "construct_ms",
+    "first_step_ms", "state_mib", "least_traffic_mib", "bandwidth_gib_per_s", "last_cache_mib", "limit_share",
+)  # fmt: skip
+
+
 def _step_cost(group: pd.DataFrame) -> dict[str, object]:
+    """Summarise the rows of one optimizer and implementation of a session."""
     first = group.iloc[0]
-    kept = [
-        "session_id", "started_at", "study", "workload", "optimizer", "optimizer_options", "implementation", "model", "data",
-        "baseline", "num_parameters", "batch_size", "torch_version", "cpu", "gpu", "command", *STEP_COST_KEYS,
-    ]  # fmt: skip
-    row: dict[str, object] = {key: first[key] for key in kept}
     measured = group[group["status"] == "ok"]
     used = measured[is_undisturbed(measured)]
-    clean = (used["timing_quality"] == "clean").mean() if len(used) else 0.0
     num_processes = used["process"].nunique()
-    if len(measured) == 0:
-        quality = None
-    elif num_processes < MIN_PROCESSES:
-        quality = "contended" if len(used) < len(measured) else "noisy"
-    else:
-        quality = "clean" if clean >= 0.5 else "noisy"
-    row |= {
+    is_baseline = len(measured) > 0 and first["baseline"] == f"{first['optimizer']}/{first['implementation']}"
+    compared = not is_baseline and num_processes >= MIN_PROCESSES
+    return {
+        **{key: first[key] for key in _KEPT},
         "status": "ok" if len(measured) else first["status"],
         "reason": None if len(measured) else first["reason"],
         "step_cost_id": measured["step_cost_id"].iloc[0] if len(measured) else None,
         "num_processes": num_processes,
         "num_replicates": len(used),
         "num_contended": len(measured) - len(used),
-        "quality": quality,
+        "quality": _quality(measured, used),
+        **_times(used if len(used) else measured),
+        "compile_s": measured["compile_s"].astype(float).max() if measured["compile_s"].notna().any() else math.nan,
+        **_ratios(used, compared),
+        "is_baseline": is_baseline,
+        "ranked": compared,
     }
-    shown = used if len(used) else measured
+
+
+def _quality(measured: pd.DataFrame, used: pd.DataFrame) -> str | None:
+    """Return how far the times of an optimizer can be trusted: clean, noisy or contended; None: nothing was measured."""
+    if measured.empty:
+        return None
+    if used["process"].nunique() < MIN_PROCESSES:
+        return "contended" if len(used) < len(measured) else "noisy"
+    return "clean" if (used["timing_quality"] == "clean").mean() >= 0.5 else "noisy"
+
+
+def _times(shown: pd.DataFrame) -> dict[str, object]:
+    """Return the median and the quartiles of a step, the medians of its parts, and the mean of a training step."""
     times = shown["step_us"].astype(float)
-    row |= {"step_us": times.median(), "step_us_q1": times.quantile(0.25), "step_us_q3": times.quantile(0.75)}
-    columns = (
-        "step_host_us", "data_us", "zero_grad_us", "forward_us", "backward_us", "optimizer_us", "timer_share",
-        "construct_ms", "first_step_ms", "state_mib", "least_traffic_mib", "bandwidth_gib_per_s", "last_cache_mib",
-        "limit_share",
-    )  # fmt: skip
-    row |= {name: shown[name].astype(float).median() for name in columns}
-    row["compile_s"] = measured["compile_s"].astype(float).max() if measured["compile_s"].notna().any() else math.nan
     by_process = np.log(shown.astype({"train_step_us": float}).groupby("process")["train_step_us"].median())
-    row |= dict(
-        zip(("train_step_us", "train_step_us_low", "train_step_us_high"), _exp(mean_interval(by_process)), strict=True)
-    )
-    is_baseline = len(measured) > 0 and first["baseline"] == f"{first['optimizer']}/{first['implementation']}"
+    names = ("train_step_us", "train_step_us_low", "train_step_us_high")
+    return {
+        "step_us": times.median(),
+        "step_us_q1": times.quantile(0.25),
+        "step_us_q3": times.quantile(0.75),
+        **{name: shown[name].astype(float).median() for name in _MEDIANS},
+        **dict(zip(names, _exp(mean_interval(by_process)), strict=True)),
+    }
+
+
+def _ratios(used: pd.DataFrame, compared: bool) -> dict[str, object]:
+    """Return the ratios to the baseline, of a step alone and of a training step, and, where it is compared, p."""
+    row: dict[str, object] = {}
     for name, column in (("ratio", "step_ratio"), ("train_ratio", "train_step_ratio")):
-        logs = _by_process(used, column)
-        mean, low, high = mean_interval(logs)
-        row |= dict(zip((name, f"{name}_low", f"{name}_high"), _exp((mean, low, high)), strict=True))
-        if name == "ratio":
-            compared = not is_baseline and num_processes >= MIN_PROCESSES
-            row |= {
-                "p": p_value(logs) if compared else math.nan,
-                "log_sd": float(logs.std(ddof=1)) if compared else math.nan,
-            }
-    return row | {"is_baseline": is_baseline, "ranked": not is_baseline and num_processes >= MIN_PROCESSES}
+        interval = mean_interval(_by_process(used, column))
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), _exp(interval), strict=True))
+    logs = _by_process(used, "step_ratio")
+    return row | {
+        "p": p_value(logs) if compared else math.nan,
+        "log_sd": float(logs.std(ddof=1)) if compared else math.nan,
+    }
 
 
 def _by_process(rows: pd.DataFrame, column: str) -> np.ndarray:

@@ -83,21 +83,8 @@ def compare_studies(a: tables.Study, b: tables.Study, tolerance: float) -> TwoSt
             "STUDY_B must share at least one cell (a configuration without its seed) with STUDY_A, got none in common;"
             " run the same commands for both"
         )
-    notes = []
-    for name, runs, kept in (("A", a.runs, first), ("B", b.runs, second)):
-        if doubled := int((~runs["status"].isin(NO_RESULT) & (runs["stage"] != "predicted")).sum()) - len(kept):
-            notes.append(f"{name} holds {doubled} runs made again in another environment; the newest of each counts.")
     both = pd.concat([first.assign(side="a"), second.assign(side="b")], ignore_index=True)
-    only: tuple[list[str], list[str]] = ([], [])
-    rows: list[dict[str, object]] = []
-    for section in sections(both, mix_environments=True):
-        for (series, _), cell in section.runs.groupby(["series", "cell_id"], sort=False):
-            sides = set(cell["side"])
-            if len(sides) == 2:
-                rows += _cell(section.title, str(series), cell, tolerance)
-            else:
-                seeds = f"{len(cell)} seed{'s' * (len(cell) > 1)}"
-                only["ab".index(sides.pop())].append(f"{section.title}: {series} ({seeds})")
+    rows, only = _cells(both, tolerance)
     if both.loc[both["cell_id"].isin(shared), "stage"].eq("tune").all():
         raise UserError(
             "STUDY_B must share more than trials with STUDY_A, got trials of a sweep only; finish both sweeps with the"
@@ -108,22 +95,52 @@ def compare_studies(a: tables.Study, b: tables.Study, tolerance: float) -> TwoSt
             "STUDY_B must hold runs on the data of STUDY_A, got other data under every cell that both have; run both on"
             " the same"
         )
-    table = pd.DataFrame(rows, columns=_NAMES)
-    for _, group in table.groupby("quantity"):
-        table.loc[group.index, "p_holm"] = with_holm(group)["p_holm"]
-    table["verdict"] = [_verdict(row, tolerance) for row in table.itertuples()]
     pairs = first.merge(second, on=["cell_id", "seed"], suffixes=("_a", "_b"))
     if pairs.empty:
         raise UserError(
             "STUDY_B must share at least one seed of a cell with STUDY_A, got none in common; run the same seeds for both"
         )
     return TwoStudies(
-        comparisons=table,
+        comparisons=_judged(rows, tolerance),
         num_paired=len(pairs),
         num_identical=int(_identical(pairs, a.curves, b.curves).sum()),
         only=only,
         environments=(_environments(first), _environments(second)),
-        notes=notes,
+        notes=[*_doubled("A", a.runs, first), *_doubled("B", b.runs, second)],
+    )
+
+
+def _cells(both: pd.DataFrame, tolerance: float) -> tuple[list[dict[str, object]], tuple[list[str], list[str]]]:
+    """Compare cell by cell; return the rows of `TwoStudies.comparisons` so far, and what only one study has."""
+    only: tuple[list[str], list[str]] = ([], [])
+    rows: list[dict[str, object]] = []
+    for section in sections(both, mix_environments=True):
+        for (series, _), cell in section.runs.groupby(["series", "cell_id"], sort=False):
+            sides = set(cell["side"])
+            if len(sides) == 2:
+                rows += _cell(section.title, str(series), cell, tolerance)
+            else:
+                seeds = f"{len(cell)} seed{'s' * (len(cell) > 1)}"
+                only["ab".index(sides.pop())].append(f"{section.title}: {series} ({seeds})")
+    return rows, only
+
+
+def _judged(rows: list[dict[str, object]], tolerance: float) -> pd.DataFrame:
+    """Return the comparisons as a table, with p after Holm's correction, a quantity at a time, and verdicts."""
+    table = pd.DataFrame(rows, columns=_NAMES)
+    for _, group in table.groupby("quantity"):
+        table.loc[group.index, "p_holm"] = with_holm(group)["p_holm"]
+    table["verdict"] = [_verdict(row, tolerance) for row in table.itertuples()]
+    return table
+
+
+def _doubled(name: str, runs: pd.DataFrame, kept: pd.DataFrame) -> list[str]:
+    """Return a note where a study holds several results of one cell and seed."""
+    doubled = int((~runs["status"].isin(NO_RESULT) & (runs["stage"] != "predicted")).sum()) - len(kept)
+    return (
+        [f"{name} holds {doubled} runs made again in another environment; the newest of each counts."]
+        if doubled
+        else []
     )
 
 

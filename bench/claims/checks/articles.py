@@ -31,7 +31,7 @@ from bench.claims.checks.harness import (
 from bench.claims.checks.papers import adamax_step_bound
 from bench.claims.checks.printed import PredictionAsPrinted, TextCNNAsPrinted, ThetasAsPrinted, as_printed
 from bench.data import digits, regression
-from bench.data.dataset import as_dataset
+from bench.data.dataset import Dataset, as_dataset
 from bench.training.losses import Loss
 from models.linear import LinearRegression
 from models.mlp import MLP
@@ -136,20 +136,7 @@ def gradient_is_output_minus_target() -> Finding:
     read = residual.mean().expand_as(by_weight)
     cosine = float(functional.cosine_similarity(by_weight.flatten(), read.flatten(), dim=0))
 
-    ends = {}
-    for name in ("gradient", "residual"):
-        with fresh_model(SEEDS[0]):
-            model = LinearRegression(data.spec.input_shape, data.spec.num_outputs)
-        sgd = torch.optim.SGD(model.parameters(), lr=0.1)
-        for _ in range(100):
-            sgd.zero_grad()
-            outputs = model(inputs)
-            functional.mse_loss(outputs, targets).backward()
-            if name == "residual":
-                for param in model.parameters():
-                    param.grad = (outputs - targets).detach().mean().expand_as(param).clone()
-            sgd.step()
-        ends[name] = float(functional.mse_loss(model(inputs), targets).detach())
+    ends = {name: _descended(data, by_residual=name == "residual") for name in ("gradient", "residual")}
 
     images = as_dataset(digits.load())
     pixels, classes = images.splits["train"]
@@ -173,6 +160,28 @@ def gradient_is_output_minus_target() -> Finding:
             "logit_difference": largest_difference(by_logit, logits - one_hot),
         },
     )
+
+
+def _descended(data: Dataset, by_residual: bool) -> float:
+    """Return the training loss of a linear model after 100 steps of SGD.
+
+    Args:
+        data: What is fitted.
+        by_residual: Whether every parameter is given the mean of output minus target, in place of its gradient.
+    """
+    inputs, targets = data.splits["train"]
+    with fresh_model(SEEDS[0]):
+        model = LinearRegression(data.spec.input_shape, data.spec.num_outputs)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(100):
+        sgd.zero_grad()
+        outputs = model(inputs)
+        functional.mse_loss(outputs, targets).backward()
+        if by_residual:
+            for param in model.parameters():
+                param.grad = (outputs - targets).detach().mean().expand_as(param).clone()
+        sgd.step()
+    return float(functional.mse_loss(model(inputs), targets).detach())
 
 
 def printed_cross_entropy() -> Finding:
