@@ -24,6 +24,8 @@ POINTS = [(0, 0.0, "val", "loss", 2.3, 0.0), (1, 0.5, "train", "loss", 2.2, 0.01
 def row(run_id: str = "c0ffee-0-abc", **extra: Any) -> dict[str, Any]:
     cell, seed, place = run_id.split("-")
     required = {"cell_id": cell, "environment_id": place, "study": "s", "stage": "single", "status": "ok"}
+    required |= {"workload": "m on d", "budget": "2 steps", "model": "m", "data": "d", "optimizer": "adam"}
+    required |= {"model_options": "{}", "data_options": "{}", "device": "cpu", "precision": "fp32", "num_threads": 1}
     return {"run_id": run_id, **required, "seed": int(seed), "lr": 0.1, **extra}
 
 
@@ -60,7 +62,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_dtypes_are_the_documented_ones(tmp_path: Path) -> None:
     write(tmp_path, "a-0-e")
     tables.build(tmp_path)
-    kinds = {"string": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
+    kinds = {"string": "string", "json": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
     runs, curves = tables.load(tmp_path)
     for frame, columns in ((runs, tables.RUNS), (curves, tables.CURVES)):
         for column in columns:
@@ -126,7 +128,7 @@ def test_columns_are_documented() -> None:
         assert len(set(names)) == len(names)
         for column in columns:
             assert column.meaning
-            assert column.kind in ("string", "int", "float", "bool")
+            assert column.kind in ("string", "json", "int", "float", "bool")
             if column.name.endswith(("_s", "_ms", "_mib")):
                 assert column.kind == "float"
             if column.name.startswith("num_") and column.name != "num_epochs":
@@ -257,7 +259,7 @@ def test_a_claim_is_exclusive_until_released(tmp_path: Path) -> None:
 
 def test_a_living_process_is_not_recovered(tmp_path: Path) -> None:
     claim = tables.RunLock.take(tmp_path, "c0ffee-0-abc")
-    assert tables.recover(tmp_path) == []
+    assert tables.recover(tmp_path).rows == []
     assert claim is not None
 
 
@@ -272,12 +274,12 @@ def test_the_run_of_a_killed_process_is_recorded_as_failed(tmp_path: Path) -> No
     process = multiprocessing.get_context("fork").Process(target=_claim_and_die, args=(tmp_path,))
     process.start()
     process.join()
-    lost = tables.recover(tmp_path)
+    lost = tables.recover(tmp_path).rows
     assert [r["run_id"] for r in lost] == ["c0ffee-0-abc"]
     runs = tables.load(tmp_path).runs
     assert runs["status"].tolist() == ["failed"]
     assert "without a word" in runs.loc[0, "reason"]
-    assert tables.recover(tmp_path) == []
+    assert tables.recover(tmp_path).rows == []
     assert tables.find(tmp_path, "c0ffee-0-abc") is None, "a failed run is tried again"
 
 
@@ -286,7 +288,7 @@ def test_a_run_killed_after_it_was_written_stays_as_it_is(tmp_path: Path) -> Non
     (tmp_path / "inflight").mkdir()
     (tmp_path / "inflight" / "c0ffee-0-abc.json").write_text(json.dumps({"run": row(status="failed")}))
     (tmp_path / "inflight" / "torn.json").write_text('{"run": {"ru')
-    assert tables.recover(tmp_path) == []
+    assert tables.recover(tmp_path).rows == []
     assert tables.load(tmp_path).runs["status"].tolist() == ["ok"]
     assert list((tmp_path / "inflight").iterdir()) == []
 
@@ -296,7 +298,7 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     (tmp_path / "runs" / "a-0-e").rename(tmp_path / "runs" / ".old-a-0-e")
     (tmp_path / "inflight").mkdir()
     (tmp_path / "inflight" / "a-0-e.json").write_text(json.dumps({"run": row("a-0-e", status="failed")}))
-    assert tables.recover(tmp_path) == []
+    assert tables.recover(tmp_path).rows == []
     assert tables.load(tmp_path).runs["status"].tolist() == ["ok"]
 
 

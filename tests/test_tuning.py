@@ -352,7 +352,9 @@ def test_the_newest_run_of_a_cell_is_found(tmp_path: Path) -> None:
     def row(environment: str, started: str) -> dict[str, Any]:
         return {
             "run_id": f"c-0-{environment}", "cell_id": "c", "environment_id": environment, "study": "s", "stage": "tune",
-            "status": "ok", "started_at": started,
+            "status": "ok", "started_at": started, "seed": 0, "workload": "m on d", "budget": "1 step", "model": "m",
+            "model_options": "{}", "data": "d", "data_options": "{}", "optimizer": "adam", "device": "cpu", "precision": "fp32",
+            "num_threads": 1,
         }  # fmt: skip
 
     tables.write_run(tmp_path, row("a", "2026-01-02"), [(1, 0.1, "val", "loss", 2.0, 0.1)], {})

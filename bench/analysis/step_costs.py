@@ -70,7 +70,7 @@ def _step_cost(group: pd.DataFrame) -> dict[str, object]:
     measured = group[group["status"] == "ok"]
     used = measured[is_undisturbed(measured)]
     num_processes = used["process"].nunique()
-    is_baseline = len(measured) > 0 and first["baseline"] == f"{first['optimizer']}/{first['implementation']}"
+    is_baseline = len(measured) > 0 and str(first["baseline"]) == f"{first['optimizer']}/{first['implementation']}"
     compared = not is_baseline and num_processes >= MIN_PROCESSES
     return {
         **{key: first[key] for key in _KEPT},

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import UserError
+from bench.base.files import OddFile
 from bench.base.text import first_line, show_warning
 from bench.config.identity import cell_id
 from bench.config.schema import Config
@@ -134,7 +135,12 @@ def _run(
         row = _existing(config, run_id, session)
         if row is None:
             import bench.execution.run  # noqa: F401  (seconds; not while a run is locked)
-        lock = None if row else tables.RunLock.take(study_dir, run_id)
+        try:
+            lock = None if row else tables.RunLock.take(study_dir, run_id)
+        except OddFile as error:
+            session.lost.append(f"{label} was not made: {error}")
+            progress.end(label, f"not made: {error}")
+            return None
     if lock is None and row is None:
         session.num_elsewhere += 1
         progress.end(label, "left to another process, which is working on it")

@@ -108,8 +108,11 @@ def open_study(config: Config, session: Session) -> None:
     with writing(study_dir):
         study_dir.mkdir(parents=True, exist_ok=True)
         tables.check_study(study_dir)
-        for row in tables.recover(study_dir):
-            print(f"bench: run {row['run_id']} is recorded as failed: {row['reason']}", file=sys.stderr)
+        found = tables.recover(study_dir)
+    for row in found.rows:
+        print(f"bench: run {row['run_id']} is recorded as failed: {row['reason']}", file=sys.stderr)
+    for problem in found.problems:
+        print(f"bench: {problem}", file=sys.stderr)
 
 
 def remove_empty(study_dir: Path) -> None:

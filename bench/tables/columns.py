@@ -31,7 +31,9 @@ DONE = ("ok", "diverged", "oom", "timeout", "pruned")
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, its kind (string, int, float, bool) and what it says.
+    """A column: its name, its kind (string, json, int, float, bool) and what it says.
+
+    A value of kind json is the text of a JSON object.
 
     Units are suffixes of names: `_s` seconds, `_ms` milliseconds, `_mib` MiB (2^20 bytes), `_per_s`;
     counts begin with `num_`. A value that is not known is missing, never 0.
@@ -89,35 +91,47 @@ _ALWAYS: tuple[Column, ...] = (
     Column("study", "string", "name of the study", required=True),
     Column("stage", "string", "why the run was made", STAGES, required=True),
     Column("status", "string", "how it ended", STATUSES, required=True),
+    Column("reason", "string", "why it did not end ok"),
+    Column("workload", "string", "model, data and batch size in words", required=True),
+    Column("workload_id", "string", "hash of model, data, loss, batch size and their options"),
+    Column("budget", "string", "what every run of the comparison may spend, in words", required=True),
+    Column("model", "string", "name of the model", required=True),
+    Column("model_options", "json", "its arguments, JSON", required=True),
+    Column("data", "string", "name of the data set", required=True),
+    Column("data_options", "json", "its arguments, JSON", required=True),
+    Column("data_fingerprint", "string", "hash of all inputs and targets of the three splits"),
+    Column("loss", "string", "what is minimised"),
+    Column("optimizer", "string", "name of the optimizer", required=True),
     *_columns(
         "string",
-        ("reason", "why it did not end ok"),
-        ("workload", "model, data and batch size in words"),
-        ("workload_id", "hash of model, data, loss, batch size and their options"),
-        ("budget", "what every run of the comparison may spend, in words"),
-        ("model", "name of the model"),
-        ("model_options", "its arguments, JSON"),
-        ("data", "name of the data set"),
-        ("data_options", "its arguments, JSON"),
-        ("data_fingerprint", "hash of all inputs and targets of the three splits"),
-        ("loss", "what is minimised"),
-        ("optimizer", "name of the optimizer"),
         ("optimizer_target", "its class"),
         ("implementation", "which form of the step ran: forloop, foreach, fused, compiled, reference, own"),
         ("settings", "default: every hyperparameter as in its config; given: some set by hand or by a sweep"),
         ("tuning", "how its hyperparameters were searched, in words: alike for all optimizers of a tuned sweep"),
-        ("search", "the ranges searched, JSON: lowest and highest value of each hyperparameter"),
+    ),
+    Column("search", "json", "the ranges searched, JSON: lowest and highest value of each hyperparameter"),
+    *_columns(
+        "string",
         ("edge", "of a final run: hyperparameters whose best value is the lowest or highest tried, such as lr high"),
         ("schedule", "learning-rate schedule"),
-        ("schedule_options", "its settings, JSON"),
+    ),
+    Column("schedule_options", "json", "its settings, JSON"),
+    *_columns(
+        "string",
         ("augment", "what is done to the images of training batches"),
-        ("augment_options", "its settings, JSON"),
+    ),
+    Column("augment_options", "json", "its settings, JSON"),
+    *_columns(
+        "string",
         ("order", "of training batches: reshuffled every epoch, or frozen"),
         ("init_from", "name of the file of weights that training started from, and digits of its hash"),
         ("metrics", "metrics on request that were recorded, with commas"),
         ("class_counts", "training examples of each class, JSON"),
-        ("device", "cpu, cuda, mps or fake"),
-        ("precision", "fp32, tf32 or bf16"),
+    ),
+    Column("device", "string", "cpu, cuda, mps or fake", required=True),
+    Column("precision", "string", "fp32, tf32 or bf16", required=True),
+    *_columns(
+        "string",
         ("step_cost_id", "what the cost of a step depends on; joins with step_costs"),
     ),
     *_columns(
@@ -135,9 +149,15 @@ _ALWAYS: tuple[Column, ...] = (
     *_columns(
         "int",
         ("trial", "number of the trial from 0 (stage tune), or of the trial that was best (stage final)"),
-        ("seed", "seed of initial weights and batch order"),
+    ),
+    Column("seed", "int", "seed of initial weights and batch order", required=True),
+    *_columns(
+        "int",
         ("batch_size", "examples a step"),
-        ("num_threads", "torch threads on the CPU"),
+    ),
+    Column("num_threads", "int", "torch threads on the CPU", required=True),
+    *_columns(
+        "int",
         ("num_parameters", "trained parameters"),
         ("num_train", "training examples"),
         ("num_val", "validation examples"),
@@ -252,10 +272,10 @@ STEP_COSTS: tuple[Column, ...] = (
         ("step_cost_id", "what the cost of a step depends on; joins with runs"),
         ("baseline", "optimizer and implementation that ratios are taken to"),
     ),
+    Column("process", "int", "which of the fresh processes, from 0", required=True),
+    Column("build", "int", "which build in that process, from 0", required=True),
     *_columns(
         "int",
-        ("process", "which of the fresh processes, from 0"),
-        ("build", "which build in that process, from 0"),
         ("num_rounds", "interleaved rounds that the medians are over"),
         ("batch_size", "examples a training step"),
         ("num_threads", "torch threads on the CPU"),
@@ -360,7 +380,7 @@ CLAIM_RUNS: tuple[Column, ...] = (
 FACTS: tuple[Column, ...] = (
     Column("fact", "string", "an executable check", required=True),
     Column("holds", "bool", "whether the statement that it checks is true", required=True),
-    Column("numbers", "string", "what it found, JSON", required=True),
+    Column("numbers", "json", "what it found, JSON", required=True),
     Column("torch_version", "string", "version of torch that it ran with"),
 )
 

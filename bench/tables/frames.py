@@ -14,13 +14,13 @@ import pyarrow as pa
 from bench.base.errors import UserError
 from bench.tables.columns import CURVES, HYPERPARAMETER_PREFIX, RUNS, SCHEMA_VERSION, SPLITS, Column
 
-_PANDAS = {"string": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
+_PANDAS = {"string": "string", "json": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
 
 
-ARROW_TYPES = {"string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+ARROW_TYPES = {"string": pa.string(), "json": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 
 
-_PYTHON = {"string": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
+_PYTHON = {"string": (str,), "json": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
 
 
 CURVES_SCHEMA = pa.schema([pa.field(c.name, ARROW_TYPES[c.kind]) for c in CURVES])
@@ -52,8 +52,8 @@ def checked_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """
     extra = {name: value for name, value in row.items() if name.startswith(HYPERPARAMETER_PREFIX)}
     for name, value in extra.items():
-        if not isinstance(value, bool | int | float | str | None):
-            raise ValueError(f"runs.{name} must be a number, a boolean or text, got {value!r}")
+        if not isinstance(value, bool | int | float | str | None) or _does_not_fit(value):
+            raise ValueError(f"runs.{name} must be a number, a boolean or text, got {value!r:.80}")
     return extra | check_values("runs", RUNS, {name: value for name, value in row.items() if name not in extra})
 
 
@@ -78,12 +78,39 @@ def check_values(table: str, columns: Iterable[Column], row: Mapping[str, Any]) 
             raise ValueError(f"{table}.{column.name} must be set, got nothing")
         if value is not None:
             wrong_bool = isinstance(value, bool) and column.kind != "bool"
-            if wrong_bool or not isinstance(value, _PYTHON[column.kind]):
-                raise ValueError(f"{table}.{column.name} must be of kind {column.kind}, got {value!r}")
+            if wrong_bool or not isinstance(value, _PYTHON[column.kind]) or _does_not_fit(value):
+                raise ValueError(f"{table}.{column.name} must be of kind {column.kind}, got {value!r:.80}")
             if column.allowed and value not in column.allowed:
-                raise ValueError(f"{table}.{column.name} must be one of {', '.join(column.allowed)}, got {value!r}")
+                raise ValueError(f"{table}.{column.name} must be one of {', '.join(column.allowed)}, got {value!r:.80}")
+            if column.kind == "json":
+                check_object(f"{table}.{column.name}", str(value))
         checked[column.name] = value
     return checked
+
+
+MAX_TEXT = 10**6
+"""Characters that a text may have, at most."""
+
+
+def _does_not_fit(value: object) -> bool:
+    """Tell whether a whole number does not fit 64 bits, or a text is too long or no Unicode (a lone surrogate)."""
+    if isinstance(value, str):
+        return len(value) > MAX_TEXT or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value))
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
+
+
+def check_object(name: str, text: str) -> None:
+    """Hold a text to be a JSON object of names.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} must be a JSON object, got {text!r:.80}")
 
 
 def curves_table(run_id: str, points: Sequence[tuple[int, float, str, str, float, float]]) -> pa.Table:

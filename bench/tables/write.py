@@ -5,16 +5,24 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.base.files import (
+    check_no_link,
+    checked_name,
+    new_file,
+    open_regular,
+    replacing,
+    replacing_folder,
+    sweep_aside,
+)
 from bench.tables.columns import DONE, SCHEMA_VERSION, SIDE
 from bench.tables.frames import ARROW_TYPES, Study, check_values, checked_row, curves_table
 from bench.tables.read import file_stamp, find, load_side, read_folders
@@ -44,32 +52,24 @@ def write_run(
     """
     started = time.perf_counter()
     checked = checked_row(row)
-    run_id = checked["run_id"]
+    run_id = checked_name(checked["run_id"])
     table = curves_table(run_id, points)
     if checked["status"] not in DONE and find(study_dir, run_id) is not None:
         return
     runs_dir = study_dir / "runs"
+    check_no_link(runs_dir)
     runs_dir.mkdir(parents=True, exist_ok=True)
-    aside, final, old = runs_dir / f".new-{run_id}", runs_dir / run_id, runs_dir / f".old-{run_id}"
-    for leftover in (aside, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    aside.mkdir()
-    with _synced(aside / "curves.parquet") as file:
-        pq.write_table(table, file)
-    for name, write in (files or {}).items():
-        write(aside / name)
-    if checked["total_s"] is not None:
-        checked["write_s"] = time.perf_counter() - started
-        checked["total_s"] += checked["write_s"]
-    record = {"schema_version": SCHEMA_VERSION, "run": checked, **details}
-    with _synced(aside / "run.json") as file:
-        file.write(json.dumps(record, indent=1, allow_nan=False, default=str).encode())
-    _sync_folder(aside)
-    if final.exists():
-        final.rename(old)
-    aside.rename(final)
-    _sync_folder(runs_dir)
-    shutil.rmtree(old, ignore_errors=True)
+    with replacing_folder(runs_dir / run_id) as aside:
+        with new_file(aside / "curves.parquet") as file:
+            pq.write_table(table, file)
+        for name, write in (files or {}).items():
+            write(aside / name)
+        if checked["total_s"] is not None:
+            checked["write_s"] = time.perf_counter() - started
+            checked["total_s"] += checked["write_s"]
+        record = {"schema_version": SCHEMA_VERSION, "run": checked, **details}
+        with new_file(aside / "run.json") as file:
+            file.write(json.dumps(record, indent=1, allow_nan=False, default=str).encode())
 
 
 def write_side(study_dir: Path, table: str, part: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -91,12 +91,10 @@ def write_side(study_dir: Path, table: str, part: str, rows: Sequence[Mapping[st
     )
     checked = pa.Table.from_pylist([check_values(table, columns, row) for row in rows], schema=schema)
     folder = study_dir / table
+    check_no_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f".new-{part}.{os.getpid()}"
-    with _synced(aside) as file:
+    with replacing(folder / f"{checked_name(part)}.parquet") as file:
         pq.write_table(checked, file)
-    aside.replace(folder / f"{part}.parquet")
-    _sync_folder(folder)
 
 
 def remove_side(study_dir: Path, table: str, parts: Iterable[str]) -> None:
@@ -106,25 +104,10 @@ def remove_side(study_dir: Path, table: str, parts: Iterable[str]) -> None:
         OSError: A file cannot be removed.
     """
     for part in parts:
-        (study_dir / table / f"{part}.parquet").unlink(missing_ok=True)
+        check_no_link(study_dir / table)
+        (study_dir / table / f"{checked_name(part)}.parquet").unlink(missing_ok=True)
     with suppress(OSError):
         (study_dir / table).rmdir()
-
-
-@contextmanager
-def _synced(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def build(study_dir: Path) -> Study:
@@ -137,8 +120,10 @@ def build(study_dir: Path) -> Study:
         OSError: The tables cannot be written.
     """
     study_dir.mkdir(parents=True, exist_ok=True)
-    with (study_dir / ".lock").open("w") as lock:
+    with os.fdopen(open_regular(study_dir / ".lock", os.O_RDWR | os.O_CREAT), "r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for folder in (study_dir, *(study_dir / name for name in SIDE)):
+            sweep_aside(folder)
         stamp = file_stamp(study_dir)
         study = read_folders(study_dir)
         for name, frame in (("runs", study.runs), ("curves", study.curves)):
@@ -149,22 +134,15 @@ def build(study_dir: Path) -> Study:
                 b"problems": json.dumps(study.problems).encode(),
             }
             table = table.replace_schema_metadata({**(table.schema.metadata or {}), **meta})
-            with _replacing(study_dir / f"{name}.parquet") as aside:
-                pq.write_table(table, aside)
-            with _replacing(study_dir / f"{name}.csv") as aside:
-                frame.to_csv(aside, index=False)
+            with replacing(study_dir / f"{name}.parquet") as file:
+                pq.write_table(table, file)
+            with replacing(study_dir / f"{name}.csv") as file:
+                frame.to_csv(file, index=False)
         for name in SIDE:
             if (study_dir / name).is_dir():
                 frame = load_side(study_dir, name)
-                with _replacing(study_dir / f"{name}.parquet") as aside:
-                    frame.to_parquet(aside, index=False)
-                with _replacing(study_dir / f"{name}.csv") as aside:
-                    frame.to_csv(aside, index=False)
+                with replacing(study_dir / f"{name}.parquet") as file:
+                    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), file)
+                with replacing(study_dir / f"{name}.csv") as file:
+                    frame.to_csv(file, index=False)
     return study
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    aside = path.with_name(f".{path.name}.new")
-    yield aside
-    aside.replace(path)

@@ -36,7 +36,7 @@ def make_study(folder: Path, runs: list[dict[str, Any]], metrics: tuple[str, ...
     for changes in runs:
         cell = "-".join(str(v) for k, v in changes.items() if k not in ("seed", "status", "reason"))
         row: dict[str, Any] = {
-            "run_id": f"{cell}-{changes.get('seed', 0)}", "cell_id": cell, "environment_id": "e", "study": "s",
+            "run_id": re.sub(r"[^\w.-]+", "_", f"{cell}-{changes.get('seed', 0)}"), "cell_id": cell, "environment_id": "e", "study": "s",
             "stage": "single", "status": "ok", "workload": "rosenbrock on none, batch 1", "workload_id": "w", "budget": "100 steps",
             "model": "rosenbrock", "model_options": '{"function": "rosenbrock"}', "data": "none", "data_options": "{}",
             "data_fingerprint": "f", "loss": "mean", "implementation": "forloop", "settings": "default", "schedule": "constant",

@@ -134,7 +134,7 @@ class Pool:
         """Record the run whose process died, or wrote its row as interrupted; return whether to continue with its cell."""
         time.sleep(0.05)  # the lock of its claim falls with the process
         with writing(cell.config.study_dir):
-            lost = tables.recover(cell.config.study_dir, f"its process was ended by {how}")
+            lost = tables.recover(cell.config.study_dir, f"its process was ended by {how}").rows
             if has_row:
                 lost += self._given_up(cell.config, f"its process was ended by {how}")
         for row in lost:

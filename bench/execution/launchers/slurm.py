@@ -157,7 +157,7 @@ class _Lost:
         """Record the run that a job was at as failed; None where it had not begun."""
         self.num += 1
         with writing(config.study_dir):
-            for row in tables.recover(config.study_dir):  # those of other jobs too, of which Slurm has yet to tell
+            for row in tables.recover(config.study_dir).rows:  # those of other jobs too, of which Slurm has yet to tell
                 self._found[row["cell_id"], row["seed"]] = row
             devices = ("cpu", "cuda", "mps") if config.device.name == "auto" else (config.device.name,)
             for device in devices:
