@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 
 from bench.base.errors import UserError
@@ -63,7 +64,24 @@ def locate_target(key: str, target: str) -> Callable[..., Any]:
         ) from error
     if not callable(found):
         raise UserError(f"{key}._target_ must be a class or function, got {target}, a {type(found).__name__}")
+    _check_blocklist(key, target)
     return found  # type: ignore[no-any-return]
+
+
+def _check_blocklist(key: str, target: str) -> None:
+    """Refuse what Hydra lets no configuration call.
+
+    Raises:
+        UserError: It deletes, moves or executes what its arguments name.
+    """
+    try:
+        instantiate({"_target_": present_target(target), "_partial_": True})
+    except InstantiationException as error:
+        if "blocklisted" in str(error):
+            raise UserError(
+                f"{key}._target_ must be something that a configuration may call, got {target}, which Hydra blocks because"
+                " it deletes, moves or executes what its arguments name; choose a class or function of your own"
+            ) from error
 
 
 _OURS = ("bench", "models", "optimizers")

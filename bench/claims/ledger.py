@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.base.errors import UserError
+from bench.base.files import open_bounded
 from bench.base.paths import CONF_DIR
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.verdict import DIRECTIONS
 
 CLAIMS_DIR = CONF_DIR / "claims"
 BUDGETS = ("quick", "standard", "full")
+MAX_BYTES = 2**20
+"""Size above which a file of a ledger is not read."""
+
+
 LEDGER_FILE, WORKLOADS_FILE = "ledger.yaml", "workloads.yaml"
 
 Text = Annotated[str, Field(min_length=1, description="a text")]
@@ -32,7 +37,29 @@ Side = Annotated[
         pattern=r"^[A-Za-z_]\w*(\|[A-Za-z_]\w*)*( [+]?[A-Za-z_][\w.]*=\S+)*$",
         description="an optimizer, and after it what is set for it, such as `adam optimizer.eps=1e-3`; several with | between",
     ),
+    AfterValidator(lambda side: " ".join([side.split()[0], *map(_checked_override, side.split()[1:])])),
 ]
+
+
+SETTABLE = ("augment", "data", "device", "loss", "metrics", "model", "optimizer", "regularization", "schedule", "train")
+"""Keys of the configuration that a ledger may set: what is trained, and neither where files go nor what starts processes."""
+
+
+def _checked_override(text: str) -> str:
+    """Return an override as it is, if a ledger may set its key.
+
+    Raises:
+        ValueError: It may not.
+    """
+    key = re.split(r"[=.@/]", text.lstrip("+~"), maxsplit=1)[0]
+    if key not in SETTABLE or "\n" in text:
+        raise ValueError(
+            f"what a ledger sets must begin with one of {', '.join(SETTABLE)}, got {text:.80}; leave it out"
+        )
+    return text
+
+
+Override = Annotated[Text, AfterValidator(_checked_override)]
 
 
 class Strict(BaseModel):
@@ -58,7 +85,7 @@ class Workload(Strict):
     budget: Annotated[Literal["quick", "standard", "full"], Field(description=f"one of {', '.join(BUDGETS)}")]
     words: Text
     words_zh: Text | None = None
-    run: Annotated[list[Text], Field(min_length=1, description="a list of what is typed, such as model=mlp")]
+    run: Annotated[list[Override], Field(min_length=1, description="a list of what is typed, such as model=mlp")]
     seeds: Annotated[int, Field(ge=2, le=1000, description="a whole number from 2 to 1000")] = 10
     rate_seeds: Annotated[int, Field(ge=2, le=1000, description="a whole number from 2 to 1000")] = 5
     target: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a loss above 0")] | None = None
@@ -125,7 +152,7 @@ class Claim(Strict):
     a: Side | None = None
     against: Annotated[list[Side], Field(description="a list of sides, such as [sgd, momentum]")] = []
     reference: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number above 0")] | None = None
-    settings: dict[str, list[Text]] = {}
+    settings: dict[str, list[Override]] = {}
     workloads: Annotated[
         list[str | dict[str, Workload]], Field(description="a list of names of workloads, such as [digits_mlp]")
     ] = []
@@ -282,8 +309,9 @@ def _workloads(path: Path) -> dict[str, Workload]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        node = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        with open_bounded(path, MAX_BYTES) as file:
+            node = yaml.safe_load(file.read().decode("utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(
             f"{path} must be a YAML file, got one that cannot be read: {' '.join(str(error).split())}"
         ) from None

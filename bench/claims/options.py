@@ -36,6 +36,9 @@ class Options:
     )
     publish: bool = _option(False, "true", "replace the published tables and report by those of a budget")
     n_jobs: int = _option(0, "<number>", "runs side by side where their times do not count; default: all cores")
+    trust: bool = _option(
+        False, "true", "let a ledger of your own call code outside bench, models, optimizers and torch"
+    )
     results_dir: str = _option("results", "<folder>", "where studies are written; default: results")
     reports_dir: str = _option("reports", "<folder>", "where reports are written; default: reports")
 

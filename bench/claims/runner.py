@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     from bench.execution.session import Session
 
 
-def runnable_ledger(ledger: Ledger) -> tuple[Ledger, dict[str, str]]:
-    """Return the ledger with the workloads that can run on this machine, and the reason for each of the others."""
+def runnable_ledger(ledger: Ledger, unseen: Collection[str] = ()) -> tuple[Ledger, dict[str, str]]:
+    """Return the ledger with the workloads that can run on this machine, and the reason for each of the others.
+
+    Args:
+        ledger: With the workloads of a budget.
+        unseen: Workloads that are kept without a look at their data, which would call what they name.
+    """
     import torch
 
     from bench.compose.composer import composed
@@ -35,6 +40,8 @@ def runnable_ledger(ledger: Ledger) -> tuple[Ledger, dict[str, str]]:
     used = list(dict.fromkeys(workload for _, _, workload in measured_on(ledger)))
     absent: dict[str, str] = {}
     for name in used:
+        if name in unseen:
+            continue
         try:
             config = parse_config(composed(ledger.workloads[name].run))
             resolve(config.device.name)

@@ -17,6 +17,7 @@ from bench.claims.needs import ledger_plan, planned_sweeps
 from bench.claims.options import Commands, Options, options_help, parse
 from bench.claims.publish import publish, tables_of
 from bench.claims.runner import run_ledger, runnable_ledger
+from bench.claims.trust import check_trust, foreign_targets
 from bench.measure.environment import num_cores
 
 USAGE = """\
@@ -103,7 +104,10 @@ def _carry_out(options: Options, whole: Ledger) -> int:
     ledger = whole.chosen(options.claim or None, options.budget or BUDGETS[0])
     if not options.rejudge:
         n_jobs = options.n_jobs or num_cores()
-        ledger, absent = runnable_ledger(ledger)
+        unseen = foreign_targets(ledger)
+        if not (options.plan or options.trust):
+            check_trust(ledger, options.ledger)
+        ledger, absent = runnable_ledger(ledger, unseen if options.plan else ())
         sweeps = planned_sweeps(ledger, n_jobs)
         if options.plan:
             print(ledger_plan(sweeps, n_jobs, ledger, absent))

@@ -15,7 +15,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.report", description="Write the report of a study.")
     parser.add_argument("study", type=Path, help="folder of the study, such as results/digits-mlp")
     parser.add_argument("--out", type=Path, help="folder of the report (reports/<study>)")
-    parser.add_argument("--where", help="which runs to show, a query over the columns: \"optimizer != 'sgd'\"")
+    parser.add_argument(
+        "--where", help="which runs to show, a condition on the columns: \"optimizer != 'sgd' and lr > 0.01\""
+    )
     parser.add_argument(
         "--mix-environments", action="store_true", help="compare runs of different machines or versions"
     )

@@ -23,6 +23,7 @@ from bench.plots.style import style
 from bench.report.document import Sheet
 from bench.report.study.page import cost_page, counted, overall_page, section_page
 from bench.tables.frames import Study
+from bench.tables.query import condition
 from bench.tables.read import load_side
 
 OUR_FILES = re.compile(
@@ -54,12 +55,12 @@ def write_report(
         study: What `bench.tables.load` gave.
         study_dir: Where it lies, for the command that rebuilds the report.
         report_dir: Folder to write into.
-        where: A pandas query over the columns of `runs` that chooses which runs to show.
+        where: A condition on the columns of `runs` that chooses which runs to show, see `bench.tables.query`.
         mix_environments: Put runs of different machines or versions into one section.
         goal: How the target of steps and time to target is chosen.
 
     Raises:
-        UserError: `where` is no such query or leaves no run, or nothing of the study is the baseline.
+        UserError: `where` is no such condition or leaves no run, or nothing of the study is the baseline.
         OSError: The folder cannot be written.
     """
     runs = _chosen(study.runs, where)
@@ -144,14 +145,11 @@ def _chosen(runs: pd.DataFrame, where: str | None) -> pd.DataFrame:
     if where is None or runs.empty:
         return runs
     try:
-        kept = runs.eval(where, engine="python")
-        if not isinstance(kept, pd.Series) or not pd.api.types.is_bool_dtype(kept):
-            raise TypeError("it is true or false of no run")
-        chosen = runs[kept.fillna(False).astype(bool)]
-    except Exception as error:
+        chosen = runs[condition(where, runs)]
+    except ValueError as error:
         raise UserError(
-            f"--where must be a query over the columns of runs, got {where!r} ({type(error).__name__}: {error});"
-            " for example --where \"optimizer != 'sgd'\""
+            f"--where must be a condition on the columns of runs, got {where!r:.200}: {error};"
+            " for example --where \"optimizer != 'sgd' and lr > 0.01\""
         ) from None
     if chosen.empty:
         raise UserError(f"--where must leave at least one run, got {where!r}, which leaves none; loosen it")
