@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
@@ -146,7 +147,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Fill a folder aside, and put it in the place of another; where that fails, the other stays.
+    """Fill a folder aside, and put it in the place of another; where that fails, or the process is killed, the other stays.
+
+    Where the file system cannot exchange two folders in one step, there is a moment at which the other is called ".old-" and
+    its name, and nothing has its name.
 
     Raises:
         OSError: It cannot be written.
@@ -159,22 +163,35 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield aside
         os.fsync(lock)
-        remove_folder(old)
-        if path.exists():
+        if not path.exists():
+            aside.rename(path)
+        elif not _exchanged(aside, path):
+            remove_folder(old)
             path.rename(old)
-        aside.rename(path)
-    except BaseException:
-        remove_folder(aside)
-        raise
+            aside.rename(path)
+        sync_folder(path.parent)
     finally:
+        remove_folder(aside)
         os.close(lock)
-    sync_folder(path.parent)
     remove_folder(old)
 
 
 def _aside(path: Path) -> Path:
     """Return an unpredictable name beside a path, by which `sweep_aside` knows what was left behind."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+
+
+_EXCHANGE, _HERE = 2, -100
+"""RENAME_EXCHANGE and AT_FDCWD of Linux."""
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; return whether system and file system can do that (Linux: renameat2)."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return bool(rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
 
 
 def remove_folder(path: Path) -> None:

@@ -78,7 +78,9 @@ def _finish(session: Session) -> int:
 
             report_dir = Path(config.reports_dir) / config.study
             with writing(report_dir, "reports_dir"):
-                write_report(study, study_dir, report_dir)
+                problems = write_report(study, study_dir, report_dir)
+            for problem in set(problems) - set(study.problems):
+                print(f"bench: {problem}", file=sys.stderr)
             print(f"report: {report_dir / 'index.html'}")
     ran = {f"{row['cell_id']}-{row['environment_id']}": row for row in session.rows.values() if row["status"] == "ok"}
     for part, why in session.no_memory.items():

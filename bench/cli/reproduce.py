@@ -139,8 +139,6 @@ def judge_and_report(options: Options, ledger: Ledger, folder: Path, report_dir:
     with writing(report_dir, "reports_dir"):
         commands = Commands(options, budget, published=options.is_published or options.publish)
         write_report(ledger, evidence, judged, found, facts, report_dir, commands)
-        judged.drop(columns=["sample", "why"]).to_csv(report_dir / "comparisons.csv", index=False, float_format="%.6g")
-        found.to_csv(report_dir / "verdicts.csv", index=False)
     print(verdict_text(ledger.chosen(options.claim or None, budget), judged, found))
     print(f"tables: {folder}{os.sep}")
     print(f"report: {report_dir / 'index.html'}")

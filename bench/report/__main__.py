@@ -37,7 +37,7 @@ def main() -> int:
         if arguments.target is not None and not math.isfinite(arguments.target):
             raise UserError(f"--target must be a finite number, got {arguments.target}; give a loss")
         goal = Goal(arguments.target, arguments.baseline)
-        write_report(study, arguments.study, report_dir, arguments.where, arguments.mix_environments, goal)
+        problems = write_report(study, arguments.study, report_dir, arguments.where, arguments.mix_environments, goal)
     except (UserError, FileNotFoundError) as error:
         print(f"bench.report: {error}", file=sys.stderr)
         return 2
@@ -47,7 +47,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    for problem in study.problems:
+    for problem in problems:
         print(f"bench.report: {problem}", file=sys.stderr)
     print(f"report: {report_dir / 'index.html'}")
     return 0

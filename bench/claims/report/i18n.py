@@ -31,6 +31,7 @@ class Words:
     """
 
     def __init__(self, language: str) -> None:
+        self.language = language
         self._texts = catalogue(language)["words"]
         self.language = language
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-import jinja2
 import pandas as pd
 
 from bench.base.version import __version__
@@ -19,11 +18,8 @@ from bench.claims.report.i18n import Words, number
 from bench.claims.report.table import num_tests, shown, verdict_row
 from bench.claims.verdict import HOLDS, VERDICTS
 from bench.plots.style import style
-from bench.report.study.render import markdown_table
-
-OUR_FIGURES = re.compile(r"claim-.*\.(svg|png)")
-"""What a report writes into figures/, and a later one takes away."""
-
+from bench.report.folder import report_folder
+from bench.report.study.render import templates
 
 FILES = {"en": "report.md", "zh": "report.zh.md"}
 
@@ -152,7 +148,9 @@ def write_report(
     report_dir: Path,
     commands: Commands,
 ) -> None:
-    """Write index.html, report.md, report.zh.md and figures/.
+    """Write index.html, report.md, report.zh.md, figures/ and the tables of comparisons and verdicts.
+
+    The report that was there stays until all is written.
 
     Args:
         ledger: The claims, with the workloads that they were judged on.
@@ -166,58 +164,61 @@ def write_report(
     Raises:
         OSError: The folder cannot be written.
     """
-    folder = report_dir / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if OUR_FIGURES.fullmatch(path.name):
-            path.unlink(missing_ok=True)
     lines = shown(ledger, judged)
     of_claim = {name: lines[lines["claim"] == name] for name in ledger.claims}
-    pictures = {
-        name: claim_pictures(claim, ledger, evidence, of_claim[name], folder) for name, claim in ledger.claims.items()
-    }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"markdown_table": markdown_table, "plain": plain}
-    for language, file in FILES.items():
-        words = Words(language)
-        pages = [
-            build_claim_page(
-                claim, ledger, of_claim[name], found, facts, captioned(pictures[name], claim, of_claim[name], ledger, words),
-                commands.repeat(name), words,
-            )
+    environment = templates()
+    environment.filters |= {"plain": plain}
+    with report_folder(report_dir) as folder:
+        pictures = {
+            name: claim_pictures(claim, ledger, evidence, of_claim[name], folder / "figures")
             for name, claim in ledger.claims.items()
-        ]  # fmt: skip
-        by_id = {page.id: page for page in pages}
-        context = {
-            "words": words,
-            "title": words.of(ledger.head, "title"),
-            "about": words.of(ledger.head, "about"),
-            "tally": _tally(ledger, found, words),
-            "by_source": _by_source(pages),
-            "pages": pages,
-            "by_id": by_id,
-            "contradictions": [
-                (by_id[first], by_id[second], _outcome(by_id[first], by_id[second], words))
-                for first, second in contradictions(ledger)
-            ],
-            "verdicts": VERDICTS,
-            "table": _markdown_verdicts(pages, words),
-            "method": _method(ledger, evidence, judged, words),
-            "workloads": _workloads(ledger, evidence, words),
-            "command": commands.rebuild(),
-            "other": FILES["zh" if language == "en" else "en"],
-            "version": __version__,
         }
-        text = environment.get_template("claims.md.j2").render(context)
-        (report_dir / file).write_text(re.sub(r"\n{3,}", "\n\n", text), encoding="utf-8")
-        if language == "en":
-            html = environment.get_template("claims.html.j2").render(context)
-            (report_dir / "index.html").write_text(html, encoding="utf-8")
+        for language, file in FILES.items():
+            words = Words(language)
+            pages = [
+                build_claim_page(
+                    claim, ledger, of_claim[name], found, facts,
+                    captioned(pictures[name], claim, of_claim[name], ledger, words), commands.repeat(name), words,
+                )
+                for name, claim in ledger.claims.items()
+            ]  # fmt: skip
+            context = {
+                **_context(ledger, found, pages, words),
+                "method": _method(ledger, evidence, judged, words),
+                "workloads": _workloads(ledger, evidence, words),
+                "command": commands.rebuild(),
+            }
+            text = environment.get_template("claims.md.j2").render(context)
+            (folder / file).write_text(re.sub(r"\n{3,}", "\n\n", text), encoding="utf-8")
+            if language == "en":
+                html = environment.get_template("claims.html.j2").render(context)
+                (folder / "index.html").write_text(html, encoding="utf-8")
+        judged.drop(columns=["sample", "why"], errors="ignore").to_csv(
+            folder / "comparisons.csv", index=False, float_format="%.6g"
+        )
+        found.to_csv(folder / "verdicts.csv", index=False)
+
+
+def _context(ledger: Ledger, found: pd.DataFrame, pages: Sequence[ClaimPage], words: Words) -> dict[str, Any]:
+    """Return what the templates show of the claims."""
+    by_id = {page.id: page for page in pages}
+    return {
+        "words": words,
+        "title": words.of(ledger.head, "title"),
+        "about": words.of(ledger.head, "about"),
+        "tally": _tally(ledger, found, words),
+        "by_source": _by_source(pages),
+        "pages": pages,
+        "by_id": by_id,
+        "contradictions": [
+            (by_id[first], by_id[second], _outcome(by_id[first], by_id[second], words))
+            for first, second in contradictions(ledger)
+        ],
+        "verdicts": VERDICTS,
+        "table": _markdown_verdicts(pages, words),
+        "other": FILES["zh" if words.language == "en" else "en"],
+        "version": __version__,
+    }
 
 
 def _by_source(pages: Iterable[ClaimPage]) -> list[tuple[str, list[ClaimPage]]]:
