@@ -28,16 +28,18 @@ def command() -> NoReturn:
 def main() -> int:
     """Put the bench's packages first on the import path, then carry out the command line; return the exit status."""
     try:
-        from bench.base.bootstrap import find_packages
+        from bench.base.bootstrap import begin
 
-        find_packages()
+        begin()
         from bench.cli.main import main as command_main
 
         return command_main()
     except BrokenPipeError:  # who read what is printed has gone, as `head` does
         return 1
     except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
+        from bench.base.console import say
+
+        say("bench: interrupted", sys.stderr)
         return 130
 
 

@@ -9,7 +9,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from bench.base.bootstrap import find_packages
+from bench.base.bootstrap import begin
 
 
 class _Command(ModuleType):
@@ -23,7 +23,7 @@ class _Command(ModuleType):
 
 
 if __name__ == "__main__":
-    find_packages()
+    begin()
     from bench.cli.compare import main
 
     sys.exit(main())

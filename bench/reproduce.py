@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from bench.base.bootstrap import find_packages
+from bench.base.bootstrap import begin
 
 if __name__ == "__main__":
-    find_packages()
+    begin()
     from bench.cli.reproduce import main
 
     sys.exit(main())

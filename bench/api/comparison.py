@@ -27,6 +27,7 @@ from bench.analysis.section import analyses
 from bench.analysis.sections import leaders, sections
 from bench.api.arguments import OptimizerLike, configs_of, in_arguments
 from bench.api.inline_targets import resolvable
+from bench.base.console import say
 from bench.base.errors import UserError
 from bench.config.schema import Config
 from bench.execution.cell import run_cells
@@ -212,7 +213,7 @@ def _run(configs: Sequence[Config]) -> list[str]:
         raise UserError(in_arguments(str(refused), "optimizers")) from None
     except KeyboardInterrupt:
         tables.build(study_dir)
-        print(f"bench: interrupted; finished runs are saved in {study_dir}", file=sys.stderr)
+        say(f"bench: interrupted; finished runs are saved in {study_dir}", sys.stderr)
         raise
     tables.build(study_dir)
     rows = session.rows.values()

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from bench.base.console import say
 from bench.base.text import duration
 from bench.claims.needs import WHY, PlannedSweep
 
@@ -46,7 +47,7 @@ class LedgerProgress:
         what = f"{sweep.workload}, {WHY[sweep.at]}: {', '.join(sweep.sides)} ({sweep.num_runs} runs)"
         line = f"[{number}/{self._num_sweeps}] {what}; {self._left()}"
         if self._bar.disable:
-            print(line, file=sys.stderr, flush=True)
+            say(line, sys.stderr)
         else:
             self._bar.write(line, file=sys.stderr)
 

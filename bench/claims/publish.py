@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.base.console import say
 from bench.claims.effects.evidence import RATES, Evidence
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def tables_of(folder: Path) -> tuple[Evidence, pd.DataFrame]:
     study = tables.load(folder)
     costs, claim_runs, facts = (tables.load_side(folder, name) for name in ("step_costs", "claim_runs", "facts"))
     for problem in (*study.problems, *costs.attrs["problems"], *claim_runs.attrs["problems"], *facts.attrs["problems"]):
-        print(f"bench.reproduce: {problem}", file=sys.stderr)
+        say(f"bench.reproduce: {problem}", sys.stderr)
     return Evidence(study.runs, study.curves, costs, claim_runs), facts
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.analysis.quality import enough_undisturbed
 from bench.analysis.step_costs import newest_session
+from bench.base.console import say
 from bench.base.errors import UserError
 from bench.claims.effects.evidence import DEFAULT, ENDED, TUNED
 from bench.claims.ledger import Ledger
@@ -139,9 +140,7 @@ def _time_steps(options: Options, ledger: Ledger) -> None:
         made = runs.merge(claimed[["run_id", "side"]], on="run_id")
         if _is_timed(made, tables.load_side(options.study_dir, "step_costs"), list(entry_of)):
             continue
-        print(
-            f"step times {number}/{len(timed(ledger))}: {workload}, {', '.join(entries)}", file=sys.stderr, flush=True
-        )
+        say(f"step times {number}/{len(timed(ledger))}: {workload}, {', '.join(entries)}", sys.stderr)
         groups = ("model", "data", "device", "train.batch_size")
         own = [
             part

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import tables
 from bench.analysis.study_diff import FAILURES, QUANTITIES, compare_studies
+from bench.base.console import say
 from bench.base.errors import UserError
 from bench.report.study_diff import markdown, text
 
@@ -39,20 +40,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = compare_studies(studies[0], studies[1], tolerance)
         names = (str(given.a), str(given.b))
     except (UserError, FileNotFoundError) as error:
-        print(f"bench.compare: {error}", file=sys.stderr)
+        say(f"bench.compare: {error}", sys.stderr)
         return REFUSED
     try:
         if given.out is not None:
             given.out.write_text(markdown(found, names, tolerance, fail_on), encoding="utf-8")
     except OSError as error:
-        print(
+        say(
             f"bench.compare: --out must be a file that can be written, got {given.out} ({error.strerror}); choose another",
-            file=sys.stderr,
+            sys.stderr,
         )
         return REFUSED
     for problem in (problem for study in studies for problem in study.problems):
-        print(f"bench.compare: {problem}", file=sys.stderr)
-    print(text(found, names, tolerance, fail_on))
+        say(f"bench.compare: {problem}", sys.stderr)
+    say(text(found, names, tolerance, fail_on))
     table = found.comparisons
     return WORSE if (table["quantity"].isin(fail_on) & table["verdict"].isin(FAILURES)).any() else OK
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.base.console import say
 from bench.base.errors import INTERRUPTED, NOT_ALL_OK, OK, REFUSED, UserError
 from bench.base.text import show_warning
 from bench.compose.command_line import MULTIRUN, run_command_line
@@ -45,10 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         session.refusal = session.refusal or str(error)
     if session.interrupted:
-        print("bench: interrupted; finished runs are saved, run the same command again to resume", file=sys.stderr)
+        say("bench: interrupted; finished runs are saved, run the same command again to resume", sys.stderr)
         return INTERRUPTED
     if session.refusal:
-        print(f"bench: {session.refusal}", file=sys.stderr)
+        say(f"bench: {session.refusal}", sys.stderr)
         return REFUSED
     return status
 
@@ -68,11 +69,11 @@ def _finish(session: Session) -> int:
         with writing(study_dir):
             study = tables.build(study_dir)
         for problem in study.problems:
-            print(f"bench: {problem}", file=sys.stderr)
+            say(f"bench: {problem}", sys.stderr)
         if study.runs.empty:
             continue
-        print(f"\n{summary_text(study.runs, tables.load_side(study_dir, 'memory'))}\n")
-        print(f"tables: {study_dir}{os.sep}")
+        say(f"\n{summary_text(study.runs, tables.load_side(study_dir, 'memory'))}\n")
+        say(f"tables: {study_dir}{os.sep}")
         if config.report and not (session.interrupted or session.refusal):
             from bench.report.study.render import write_report
 
@@ -80,17 +81,17 @@ def _finish(session: Session) -> int:
             with writing(report_dir, "reports_dir"):
                 problems = write_report(study, study_dir, report_dir)
             for problem in set(problems) - set(study.problems):
-                print(f"bench: {problem}", file=sys.stderr)
-            print(f"report: {report_dir / 'index.html'}")
+                say(f"bench: {problem}", sys.stderr)
+            say(f"report: {report_dir / 'index.html'}")
     ran = {f"{row['cell_id']}-{row['environment_id']}": row for row in session.rows.values() if row["status"] == "ok"}
     for part, why in session.no_memory.items():
         if part in ran:
-            print(f"bench: peak memory of {ran[part]['optimizer']} was not measured: {why}", file=sys.stderr)
+            say(f"bench: peak memory of {ran[part]['optimizer']} was not measured: {why}", sys.stderr)
     for sentence in (*session.notes, *session.lost):
-        print(f"bench: {sentence}", file=sys.stderr)
+        say(f"bench: {sentence}", sys.stderr)
     if session.num_found:
-        print(f"{session.num_found} of these runs existed already and were not repeated (force=true repeats them).")
+        say(f"{session.num_found} of these runs existed already and were not repeated (force=true repeats them).")
     if session.num_elsewhere:
-        print(f"{session.num_elsewhere} runs were left to another process that is working on them.")
+        say(f"{session.num_elsewhere} runs were left to another process that is working on them.")
     fine = all(row["status"] in ("ok", "skipped", "pruned") for row in session.rows.values())
     return OK if fine and not session.lost else NOT_ALL_OK

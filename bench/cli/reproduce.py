@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.base.console import say
 from bench.base.errors import INTERRUPTED, OK, REFUSED, UserError
 from bench.claims.effects.evidence import Evidence
 from bench.claims.effects.registry import QUANTITIES
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit status (see `bench.base.errors`)."""
     typed = list(sys.argv[1:] if arguments is None else arguments)
     if not typed or typed[0] in ("-h", "--help"):
-        print(USAGE.format(ledgers=", ".join(ledgers()), options=options_help()), end="")
+        say(USAGE.format(ledgers=", ".join(ledgers()), options=options_help()), end="")
         return OK if typed else REFUSED
     try:
         if typed[0] == "list":
@@ -52,12 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(typed)
         return _carry_out(options, load(options.ledger))
     except (UserError, FileNotFoundError) as error:
-        print(f"bench.reproduce: {error}", file=sys.stderr)
+        say(f"bench.reproduce: {error}", sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
-        print(
+        say(
             "bench.reproduce: interrupted; finished runs are saved, run the same command again to resume",
-            file=sys.stderr,
+            sys.stderr,
         )
         return INTERRUPTED
 
@@ -65,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _quantities() -> int:
     """Print what claims can measure."""
     width = max(map(len, QUANTITIES))
-    print(f"{'quantity':{width}}  {'unit':7}  meaning")
+    say(f"{'quantity':{width}}  {'unit':7}  meaning")
     for name, quantity in QUANTITIES.items():
-        print(f"{name:{width}}  {quantity.unit:7}  {quantity.words}")
-    print(
+        say(f"{name:{width}}  {quantity.unit:7}  {quantity.words}")
+    say(
         "\nA ratio is of one side to the other, so delta: 0.05 means a factor of 1.05; other units are of a difference.\n"
         "measures: [{quantity: val_loss, says: less, delta: 0.05}]"
     )
@@ -78,11 +79,11 @@ def _quantities() -> int:
 def _list(typed: Sequence[str]) -> int:
     for name in typed or ledgers():
         ledger = load(name)
-        print(f"{name}: {ledger.head.title}, {len(ledger.claims)} claims\n")
+        say(f"{name}: {ledger.head.title}, {len(ledger.claims)} claims\n")
         for claim in ledger.claims.values():
-            print(textwrap.fill(f"{claim.id:6} {claim.claim}", 110, subsequent_indent=" " * 7))
-            print(textwrap.fill(_how(claim), 110, initial_indent=" " * 7, subsequent_indent=" " * 7))
-        print()
+            say(textwrap.fill(f"{claim.id:6} {claim.claim}", 110, subsequent_indent=" " * 7))
+            say(textwrap.fill(_how(claim), 110, initial_indent=" " * 7, subsequent_indent=" " * 7))
+        say()
     return 0
 
 
@@ -110,10 +111,10 @@ def _carry_out(options: Options, whole: Ledger) -> int:
         ledger, absent = runnable_ledger(ledger, unseen if options.plan else ())
         sweeps = planned_sweeps(ledger, n_jobs)
         if options.plan:
-            print(ledger_plan(sweeps, n_jobs, ledger, absent))
+            say(ledger_plan(sweeps, n_jobs, ledger, absent))
             return OK
         for name, why in absent.items():
-            print(f"bench.reproduce: {name} is left out: {why}", file=sys.stderr)
+            say(f"bench.reproduce: {name} is left out: {why}", sys.stderr)
         run_ledger(options, ledger, sweeps, n_jobs)
     folder, report = options.study_dir, Path(options.reports_dir) / options.study
     if options.publish:
@@ -139,9 +140,9 @@ def judge_and_report(options: Options, ledger: Ledger, folder: Path, report_dir:
     with writing(report_dir, "reports_dir"):
         commands = Commands(options, budget, published=options.is_published or options.publish)
         write_report(ledger, evidence, judged, found, facts, report_dir, commands)
-    print(verdict_text(ledger.chosen(options.claim or None, budget), judged, found))
-    print(f"tables: {folder}{os.sep}")
-    print(f"report: {report_dir / 'index.html'}")
+    say(verdict_text(ledger.chosen(options.claim or None, budget), judged, found))
+    say(f"tables: {folder}{os.sep}")
+    say(f"report: {report_dir / 'index.html'}")
     return OK
 
 

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from bench.base.console import say
 from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.config.parse import group_options
@@ -47,24 +48,24 @@ def main() -> int:
     known = group_options("experiment")
     for name in names:
         if name not in known:
-            print(f"bench.workloads: a workload must be one of {', '.join(known)}, got {name}", file=sys.stderr)
+            say(f"bench.workloads: a workload must be one of {', '.join(known)}, got {name}", sys.stderr)
             return 2
-    print("python -m bench experiment=<workload> optimizer=adam,sgd -m\n")
+    say("python -m bench experiment=<workload> optimizer=adam,sgd -m\n")
     width = max(map(len, known))
-    print(f"{'workload':{width}}  {'parameters':>10}  {'examples':>9}  model on data")
+    say(f"{'workload':{width}}  {'parameters':>10}  {'examples':>9}  model on data")
     for workload in workloads(names or known):
         numbers = (f"{n:,}" if n is not None else "" for n in (workload.num_parameters, workload.num_train))
         size, examples = numbers
-        print(f"{workload.name:{width}}  {size:>10}  {examples:>9}  {workload.model} on {workload.data}")
+        say(f"{workload.name:{width}}  {size:>10}  {examples:>9}  {workload.model} on {workload.data}")
         for text in (
             workload.about,
             workload.unavailable_reason and f"not available on this machine: {workload.unavailable_reason}",
         ):
             if text:
-                print(textwrap.fill(text, 110, initial_indent=" " * 4, subsequent_indent=" " * 4), flush=True)
+                say(textwrap.fill(text, 110, initial_indent=" " * 4, subsequent_indent=" " * 4))
     if not names:
-        print(f"\nmodel={' '.join(group_options('model'))}\ndata={' '.join(group_options('data'))}")
-        print("Any model with any data that fits: python -m bench model=<model> data=<data>")
+        say(f"\nmodel={' '.join(group_options('model'))}\ndata={' '.join(group_options('data'))}")
+        say("Any model with any data that fits: python -m bench model=<model> data=<data>")
     return 0
 
 

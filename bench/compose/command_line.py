@@ -42,7 +42,9 @@ def run_command_line(config_name: str, job: Callable[[DictConfig], Any], argumen
 
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ends in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ends) != signal.SIG_IGN:  # as under nohup
+            signal.signal(ends, signal.default_int_handler)
     refusals: list[str] = []
 
     @functools.wraps(job)

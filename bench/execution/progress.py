@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from bench.base.console import printable, say
+
 
 class ProgressReporter(Protocol):
     """Shows the runs of one or several sweeps."""
@@ -62,7 +64,7 @@ class Progress:
         """Begin the bar of a run; return the function to call with (step, number of steps, training loss)."""
         if not self._bars:
             return lambda step, num_steps, loss: None
-        self._run = self._bar(0, label, "step", position=1)
+        self._run = self._bar(0, printable(label), "step", position=1)
 
         def on_progress(step: int, num_steps: int, loss: float) -> None:
             self._run.total = num_steps
@@ -80,9 +82,9 @@ class Progress:
             self._run = None
         if self._sweep is not None:
             self._sweep.update()
-            self._sweep.write(line, file=sys.stderr)
+            self._sweep.write(printable(line), file=sys.stderr)
         else:
-            print(line, file=sys.stderr, flush=True)
+            say(line, sys.stderr)
 
     def close(self) -> None:
         """Remove the bars."""

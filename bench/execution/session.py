@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bench.base.console import say
 from bench.base.errors import UserError
 from bench.config.schema import Config
 
@@ -110,9 +111,9 @@ def open_study(config: Config, session: Session) -> None:
         tables.check_study(study_dir)
         found = tables.recover(study_dir)
     for row in found.rows:
-        print(f"bench: run {row['run_id']} is recorded as failed: {row['reason']}", file=sys.stderr)
+        say(f"bench: run {row['run_id']} is recorded as failed: {row['reason']}", sys.stderr)
     for problem in found.problems:
-        print(f"bench: {problem}", file=sys.stderr)
+        say(f"bench: {problem}", sys.stderr)
 
 
 def remove_empty(study_dir: Path) -> None:

@@ -7,6 +7,8 @@ import math
 import sys
 from pathlib import Path
 
+from bench.base.bootstrap import begin
+from bench.base.console import say
 from bench.base.errors import UserError
 
 
@@ -39,19 +41,20 @@ def main() -> int:
         goal = Goal(arguments.target, arguments.baseline)
         problems = write_report(study, arguments.study, report_dir, arguments.where, arguments.mix_environments, goal)
     except (UserError, FileNotFoundError) as error:
-        print(f"bench.report: {error}", file=sys.stderr)
+        say(f"bench.report: {error}", sys.stderr)
         return 2
     except OSError as error:
-        print(
+        say(
             f"bench.report: --out must be a folder that can be written, got {report_dir} ({error.strerror})",
-            file=sys.stderr,
+            sys.stderr,
         )
         return 2
     for problem in problems:
-        print(f"bench.report: {problem}", file=sys.stderr)
-    print(f"report: {report_dir / 'index.html'}")
+        say(f"bench.report: {problem}", sys.stderr)
+    say(f"report: {report_dir / 'index.html'}")
     return 0
 
 
 if __name__ == "__main__":
+    begin()
     sys.exit(main())

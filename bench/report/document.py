@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.plots.palette import Color
+from bench.tables.csv import write_csv
 
 MAX_NARROW_INCHES = 9.0
 """Wider figures do not stand two in a row."""
@@ -153,7 +154,7 @@ class Sheet:
 
     def write(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
         """Write a table as CSV, its columns by the names that files have always had; return it."""
-        table.rename(columns=NAMES_IN_FILES).to_csv(self.folder / "tables" / f"{self.prefix}{name}.csv", index=False)
+        write_csv(table.rename(columns=NAMES_IN_FILES), self.folder / "tables" / f"{self.prefix}{name}.csv")
         return table
 
     def anchor(self, title: str) -> str:

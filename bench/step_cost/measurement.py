@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.base.console import say
 from bench.config.parse import parse_step_cost
 from bench.config.schema import StepCostConfig
 
@@ -40,16 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if any(flag in typed for flag in MULTIRUN):
         sentence = "step costs must be measured in one go, got -m; name what to compare in optimizers=[...] and implementations=[...]"
-        print(f"bench.step_cost: {sentence}", file=sys.stderr)
+        say(f"bench.step_cost: {sentence}", sys.stderr)
         return REFUSED
     statuses: list[int] = []
     try:
         refusal = run_command_line("step_cost", lambda node: statuses.append(measure(node)), typed)
     except KeyboardInterrupt:
-        print("bench.step_cost: interrupted; the results of finished processes are saved", file=sys.stderr)
+        say("bench.step_cost: interrupted; the results of finished processes are saved", sys.stderr)
         return INTERRUPTED
     if refusal:
-        print(f"bench.step_cost: {refusal}", file=sys.stderr)
+        say(f"bench.step_cost: {refusal}", sys.stderr)
         return REFUSED
     return statuses[0] if statuses else OK
 
@@ -101,15 +102,15 @@ def measure(node: DictConfig) -> int:
             with writing(config.study_dir):
                 study = tables.build(config.study_dir)
     costs = tables.load_side(config.study_dir, "step_costs")
-    print(f"\n{step_cost_text(costs[costs['session_id'] == session_id])}\n")
-    print(f"table: {config.study_dir / 'step_costs.csv'}")
+    say(f"\n{step_cost_text(costs[costs['session_id'] == session_id])}\n")
+    say(f"table: {config.study_dir / 'step_costs.csv'}")
     if config.report:
         from bench.report.study.render import write_report
 
         report_dir = Path(config.reports_dir) / config.study
         with writing(report_dir, "reports_dir"):
             write_report(study, config.study_dir, report_dir)
-        print(f"report: {report_dir / 'index.html'}")
+        say(f"report: {report_dir / 'index.html'}")
     return OK if all(row["status"] in ("ok", "skipped") for row in rows) else NOT_ALL_OK
 
 

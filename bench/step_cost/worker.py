@@ -359,7 +359,7 @@ def _limit_share(row: Row, parameter_bytes: int) -> float | None:
 
 
 if __name__ == "__main__":
-    from bench.base.bootstrap import find_packages
+    from bench.base.bootstrap import begin
 
-    find_packages()
+    begin()
     sys.exit(main())

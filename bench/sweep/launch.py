@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from bench.base.console import say
 from bench.base.errors import UserError
 from bench.compose.command_line import run_command_line, typed_overrides
 from bench.compose.nodes import config_of
@@ -93,4 +94,4 @@ def show_plan(configs: Sequence[Config]) -> None:
     """
     from bench.sweep.plan import plan_text
 
-    print(plan_text(configs))
+    say(plan_text(configs))

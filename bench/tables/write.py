@@ -24,6 +24,7 @@ from bench.base.files import (
     sweep_aside,
 )
 from bench.tables.columns import DONE, SCHEMA_VERSION, SIDE
+from bench.tables.csv import write_csv
 from bench.tables.frames import ARROW_TYPES, Study, check_values, checked_row, curves_table
 from bench.tables.read import file_stamp, find, load_side, read_folders
 
@@ -137,12 +138,12 @@ def build(study_dir: Path) -> Study:
             with replacing(study_dir / f"{name}.parquet") as file:
                 pq.write_table(table, file)
             with replacing(study_dir / f"{name}.csv") as file:
-                frame.to_csv(file, index=False)
+                write_csv(frame, file)
         for name in SIDE:
             if (study_dir / name).is_dir():
                 frame = load_side(study_dir, name)
                 with replacing(study_dir / f"{name}.parquet") as file:
                     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), file)
                 with replacing(study_dir / f"{name}.csv") as file:
-                    frame.to_csv(file, index=False)
+                    write_csv(frame, file)
     return study

@@ -20,6 +20,7 @@ from bench.claims.verdict import HOLDS, VERDICTS
 from bench.plots.style import style
 from bench.report.folder import report_folder
 from bench.report.study.render import templates
+from bench.tables.csv import write_csv
 
 FILES = {"en": "report.md", "zh": "report.zh.md"}
 
@@ -193,10 +194,9 @@ def write_report(
             if language == "en":
                 html = environment.get_template("claims.html.j2").render(context)
                 (folder / "index.html").write_text(html, encoding="utf-8")
-        judged.drop(columns=["sample", "why"], errors="ignore").to_csv(
-            folder / "comparisons.csv", index=False, float_format="%.6g"
-        )
-        found.to_csv(folder / "verdicts.csv", index=False)
+        numbers = judged.drop(columns=["sample", "why"], errors="ignore")
+        write_csv(numbers, folder / "comparisons.csv", float_format="%.6g")
+        write_csv(found, folder / "verdicts.csv")
 
 
 def _context(ledger: Ledger, found: pd.DataFrame, pages: Sequence[ClaimPage], words: Words) -> dict[str, Any]:

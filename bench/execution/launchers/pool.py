@@ -21,6 +21,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from bench import tables
+from bench.base.console import say
 from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
@@ -138,7 +139,7 @@ class Pool:
             if has_row:
                 lost += self._given_up(cell.config, f"its process was ended by {how}")
         for row in lost:
-            print(f"bench: run {row['run_id']} is recorded as failed: {row['reason']}", file=sys.stderr)
+            say(f"bench: run {row['run_id']} is recorded as failed: {row['reason']}", sys.stderr)
             session.rows[row["run_id"]] = row
             self._lost.add(row["run_id"])
         cell.num_deaths += len(self._lost) == cell.num_lost_before  # of two that die at once, one records both

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import tables
+from bench.base.console import say
 from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
@@ -135,7 +136,7 @@ def _run_cells(configs: Sequence[Config], params: Mapping[str, Any], session: Se
     finally:
         shown.close()
         if lost.num or refusals:
-            print(f"bench: what jobs printed that ended without a result is in {logs}", file=sys.stderr)
+            say(f"bench: what jobs printed that ended without a result is in {logs}", sys.stderr)
         else:
             shutil.rmtree(logs, ignore_errors=True)
             with suppress(OSError):
@@ -176,7 +177,7 @@ def _outcomes(runs: Sequence[Config], params: Mapping[str, Any], logs: Path) -> 
     for start in range(0, len(runs), size):
         jobs = _submit(runs[start : start + size], params, logs)
         array = jobs[0].job_id.partition("_")[0]
-        print(f"bench: {len(jobs)} jobs wait in Slurm's queue; `squeue -j {array}` shows them", file=sys.stderr)
+        say(f"bench: {len(jobs)} jobs wait in Slurm's queue; `squeue -j {array}` shows them", sys.stderr)
         try:
             for index, returned in _wait(jobs, array):
                 yield start + index, returned
@@ -328,9 +329,9 @@ def run_on_node(config: Config) -> Returned:
 
     A job that Slurm queues again comes here again: what it had done exists, and what it was at is made anew.
     """
-    from bench.base.bootstrap import find_packages
+    from bench.base.bootstrap import begin
 
-    find_packages()
+    begin()
     # submitit has these two ignored, or taken for a wish to be submitted again: SIGTERM is how Slurm
     # cancels, and SIGUSR2 comes before the time limit, in which a run may still end.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

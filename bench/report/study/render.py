@@ -16,6 +16,7 @@ from bench.analysis.comparisons import paths, surface
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import leaders, sections
 from bench.analysis.targets import SECOND_LOWEST, Goal
+from bench.base.console import printable
 from bench.base.errors import UserError
 from bench.base.version import __version__
 from bench.plots.palette import Color, colors
@@ -23,6 +24,7 @@ from bench.plots.style import style
 from bench.report.document import Sheet
 from bench.report.folder import report_folder
 from bench.report.study.page import CostPage, Page, cost_page, counted, overall_page, section_page
+from bench.tables.csv import write_csv
 from bench.tables.frames import Study
 from bench.tables.query import condition
 from bench.tables.read import load_side
@@ -154,7 +156,7 @@ def _write_tables(shown: Study, sides: Sides, folder: Path) -> None:
     chosen = {name: table[table["run_id"].isin(shown.runs["run_id"])] for name, table in of_runs.items()}
     for name, table in {"runs": shown.runs, "memory": sides.memory, **chosen}.items():
         if len(table) or name in ("runs", "curves"):
-            table.to_csv(folder / f"{name}.csv", index=False)
+            write_csv(table, folder / f"{name}.csv")
 
 
 def _command(study_dir: Path, where: str | None, goal: Goal, mix_environments: bool) -> str:
@@ -173,7 +175,7 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"markdown_table": markdown_table}
+    environment.filters |= {"markdown_table": markdown_table, "text": markdown_text}
     return environment
 
 
@@ -192,12 +194,21 @@ def _chosen(runs: pd.DataFrame, where: str | None) -> pd.DataFrame:
     return chosen
 
 
+def markdown_text(value: object) -> str:
+    """Return a text in which Markdown finds neither HTML nor links, on one line."""
+    return _without_html(value).replace("](", "]\\(")
+
+
+def _without_html(value: object) -> str:
+    return " ".join(printable(str(value)).split("\n")).replace("<", "&lt;")
+
+
 def markdown_cell(value: object) -> str:
-    """A value as it may stand in a Markdown table."""
-    return str(value).replace("|", "\\|")
+    """Return a value as it may stand in a Markdown table."""
+    return _without_html(value).replace("|", "\\|")
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A DataFrame of texts as a Markdown table."""
+    """Return a table of texts as a Markdown table."""
     lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
     return "\n".join("| " + " | ".join(map(markdown_cell, line)) + " |" for line in lines)
