@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bench.analysis import bounds as analysis_bounds
 from bench.analysis import inference, power
-from bench.analysis.bounds import Sample, Spread, effect, p_above, p_below
+from bench.analysis.bounds import Sample, Spread, effect, p_above, p_below, p_two_sided
 from bench.claims import verdict
 
 INF = math.inf
@@ -105,9 +105,11 @@ def test_six_pairs_bound_a_median_and_five_do_not() -> None:
     assert effect(lost).low == -INF  # the lowest of six
     for n, low in ((5, -INF), (6, 1.0)):
         won = Sample([1.0] * n, [INF] * n)
-        assert effect(-won).high == -1.0  # all upper bounds of b less a are finite: Student's t
+        assert effect(-won).high == -low, "bounds that do not vary show nothing of how the differences do"
+        varying = Sample(np.linspace(1.0, 1.1, n), [INF] * n)
+        assert -1.05 < effect(-varying).high < -0.9, "all upper bounds of b less a are finite: Student's t"
         both = Sample([1.0] * n, [INF] * n, errors=((0.0, 1.0),))
-        assert effect(both) == effect(won)
+        assert effect(both).low == 1.0, "with an error of zero they count as known"
         infinite = Sample([INF] + [1.0] * (n - 1), [INF] * n)  # one is infinitely more
         assert effect(infinite).low == low
         assert p_above(infinite, 0.5) == pytest.approx(0.5**n)
@@ -148,9 +150,19 @@ def test_without_two_pairs_nothing_is_known_but_the_number() -> None:
     assert effect(Sample([], [], exact=True)).method == "none"
 
 
-def test_what_is_exact_or_does_not_vary_has_no_width() -> None:
+def test_what_does_not_vary_is_no_proof_of_a_difference() -> None:
+    """Equal steps, known to the spacing of evaluations, have no interval of no width; order statistics bound the median."""
+    for n in (2, 3, 5):
+        found = effect(known([0.1] * n))
+        assert (found.estimate, found.low, found.high, found.method) == (0.1, -INF, INF, "sign")
+        assert p_two_sided(known([0.1] * n)) == pytest.approx(2 * 0.5**n)
+    assert effect(known([0.1] * 6))[:3] == (0.1, 0.1, 0.1)
+    assert p_two_sided(known([0.0] * 10)) == 1.0
+
+
+def test_what_is_exact_has_no_width() -> None:
     tenth = 0.1  # of which three are more than three times as much, in floating point
-    for sample in (Sample([tenth], [tenth], exact=True), known([tenth] * 3)):
+    for sample in (Sample([tenth], [tenth], exact=True), Sample([tenth] * 3, [tenth] * 3, exact=True)):
         found = effect(sample)
         assert found.estimate == found.low == found.high == tenth
         assert (p_above(sample, 0.05), p_below(sample, 0.05)) == (0.0, 1.0)

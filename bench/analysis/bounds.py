@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from bench.analysis.inference import LEVEL, half_width, sum_of_variances
+from bench.analysis.inference import LEVEL, sum_of_variances
 from bench.analysis.power import detectable_ratio
 
 MIN_PAIRS_OF_BOUNDS = 5
 """Pairs below which Student's t of bounds that end at a censoring says too much; see `effect`."""
 
 
-_TAIL = (1 - LEVEL) / 2
+TAIL = (1 - LEVEL) / 2
 """Error of each limit of an interval."""
 
 
@@ -88,8 +88,14 @@ class Sample:
             return "none"
         if self.exact:
             return "exact"
+        if self._is_constant(self.low) and self._is_constant(self.high):
+            return "sign"
         num_known = int(np.isfinite(self.low).all()) + int(np.isfinite(self.high).all())
         return "t" if num_known == 2 or (num_known == 1 and self.n >= MIN_PAIRS_OF_BOUNDS) else "sign"
+
+    def _is_constant(self, bound: np.ndarray) -> bool:
+        """Tell whether nothing shows how the differences vary; errors of their own do, and what is exact does not vary."""
+        return not (self.exact or self.errors or bound.min() < bound.max())
 
     @property
     def estimate(self) -> tuple[float, str]:
@@ -103,10 +109,9 @@ class Sample:
             return _mean(self.low), "at least"
         return (_mean(self.high), "at most") if high else (math.nan, "")
 
-    @property
-    def lower_limit(self) -> float:
-        """The lower limit of the interval; -inf where there is none."""
-        return min((test.lower_limit for test in self._tests()), default=-math.inf)
+    def lower_limit(self, tail: float = TAIL) -> float:
+        """Return the limit below which the difference lies with that probability at most; -inf where there is none."""
+        return min((test.lower_limit(tail) for test in self._tests()), default=-math.inf)
 
     def p_above(self, margin: float) -> float:
         """Return the one-sided p of "the difference is at most the margin"."""
@@ -117,6 +122,8 @@ class Sample:
         if self.method == "none":
             return []
         by_t = self.method in ("exact", "t")
+        if np.isfinite(self.low).all() and self._is_constant(self.low):
+            return [_sign(self.low, ())]
         if by_t and np.isfinite(self.low).all():
             return [_student(self.low, self.errors, self.exact)]
         tests: list[_Student | _Sign] = [_sign(self.low, self.errors)]
@@ -178,12 +185,11 @@ class Spread:
             return math.nan, ""
         return math.log(self.a.std(ddof=1)) - math.log(self.b.std(ddof=1)), ""
 
-    @property
-    def lower_limit(self) -> float:
-        """The lower limit of the interval; -inf where there is none."""
+    def lower_limit(self, tail: float = TAIL) -> float:
+        """Return the limit below which the effect lies with that probability at most; -inf where there is none."""
         if self.method == "none":
             return -math.inf
-        return self.estimate[0] - math.log(special.fdtri(*self._df, 1 - _TAIL)) / 2
+        return self.estimate[0] - math.log(special.fdtri(*self._df, 1 - tail)) / 2
 
     def p_above(self, margin: float) -> float:
         """Return the one-sided p of "the difference is at most the margin"."""
@@ -204,9 +210,8 @@ class _Student:
     error: float
     df: float
 
-    @property
-    def lower_limit(self) -> float:
-        return self.mean - half_width(self.df) * self.error if self.error > 0 else self.mean
+    def lower_limit(self, tail: float) -> float:
+        return self.mean - float(special.stdtrit(self.df, 1 - tail)) * self.error if self.error > 0 else self.mean
 
     def p_above(self, margin: float) -> float:
         if self.error == 0:
@@ -226,9 +231,8 @@ class _Sign:
     error: float
     df: float
 
-    @property
-    def lower_limit(self) -> float:
-        tail = _TAIL / self._num_parts
+    def lower_limit(self, tail: float) -> float:
+        tail = tail / self._num_parts
         k = int((self._tails < tail).sum())
         shift = float(special.stdtrit(self.df, 1 - tail)) * self.error if self.error > 0 else 0.0
         return float(self.values[k - 1]) - shift if k else -math.inf
@@ -296,14 +300,15 @@ class Effect(NamedTuple):
     bound: str
 
 
-def effect(sample: Sample | Spread) -> Effect:
-    """Return the effect that a sample shows, and its 95 % interval.
+def effect(sample: Sample | Spread, tail: float = TAIL) -> Effect:
+    """Return the effect that a sample shows, and its interval, of 95 % unless another error of each limit is given.
 
     Each limit stands by itself. The lower one is Student's t limit of the pairs' lower bounds where all are finite, as
     no difference is less than its bound; further errors are added after Welch and Satterthwaite. Else it is the order
     statistic of the lower bounds that bounds the median from below, -inf with fewer than six pairs (a shared error
     needs seven); it is then kept from passing the t interval of the upper bounds, if these are finite. The upper limit
-    likewise. Numbers that do not vary count as deterministic: no width.
+    likewise. Numbers that do not vary, such as steps known to the spacing of evaluations, are no proof that nothing varies:
+    their limits are order statistics. With further errors they count as known, and these are the errors.
 
     An outlier that is known by a bound only widens a t interval less than its true value would, so that a limit can move
     inwards with it; and bounds that end at a censoring are skewed. Of normal differences censored anywhere, a limit
@@ -320,7 +325,13 @@ def effect(sample: Sample | Spread) -> Effect:
     """
     estimate, bound = sample.estimate
     return Effect(
-        estimate, sample.lower_limit, -(-sample).lower_limit, sample.n, sample.num_bounded, sample.method, bound
+        estimate,
+        sample.lower_limit(tail),
+        -(-sample).lower_limit(tail),
+        sample.n,
+        sample.num_bounded,
+        sample.method,
+        bound,
     )
 
 
@@ -344,6 +355,15 @@ def p_below(sample: Sample | Spread, margin: float) -> float:
     0.0175
     """
     return (-sample).p_above(-margin)
+
+
+def p_two_sided(sample: Sample | Spread) -> float:
+    """Return the two-sided p of "there is no difference".
+
+    >>> round(p_two_sided(Sample([-0.3, -0.2, -0.25], [-0.3, -0.2, -0.25])), 4)
+    0.0131
+    """
+    return min(1.0, 2 * min(p_above(sample, 0.0), p_below(sample, 0.0)))
 
 
 def detectable(sample: Sample | Spread, delta: float, level: float = 1 - LEVEL, power: float = 0.8) -> float:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bench.analysis.inference import RATIO_COLUMNS, mean_interval, mean_log_ratio, with_holm
+from bench.analysis.bounds import Sample, p_above, p_below
+from bench.analysis.inference import mean_interval
+from bench.analysis.paired import RATIO_COLUMNS, corrected, ratio_row
 from bench.base.metrics import SUMMARIZED
 
 
@@ -64,20 +68,27 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def paired_ratios(runs: pd.DataFrame, series: Sequence[str], metric: str = "final_val_loss") -> pd.DataFrame:
-    """Compare every two series over the seeds that both finished: paired log-ratios, see `mean_log_ratio`.
+def paired_ratios(
+    runs: pd.DataFrame,
+    series: Sequence[str],
+    metric: str = "final_val_loss",
+    num_settings: Mapping[str, int] | None = None,
+) -> pd.DataFrame:
+    """Compare every two series over the seeds that both ran, by the logarithms of their ratios, see `ratio_row`.
 
-    Intervals are unadjusted; `p_holm` is adjusted over all comparisons of the table.
+    A run that diverged ends no lower than it began; a loss of 0 is below every positive one. Such pairs are known to a
+    bound. Where a loss is negative, ratios say nothing, and only who ends lower is compared (order statistics).
 
     Args:
         runs: Rows of one section, with `series`.
         series: What to compare.
-        metric: A column of positive numbers.
+        metric: A column of losses.
+        num_settings: Of each series, among how many it was chosen by these runs; 1 where it is not named.
 
     Returns:
-        Columns: a, b (a is the one with the lower geometric mean over the pairs), num_pairs, ratio
-        (of a to b), ratio_low, ratio_high, p, log_sd (of the paired log-ratios), method (t or bootstrap), p_holm,
-        significant (p_holm < .05). A pair with fewer than two seeds in common is left out.
+        Columns: a, b (a is the one that ends lower), `RATIO_COLUMNS` (of a to b), p_holm (adjusted over all comparisons of
+        the table), significant (p_holm < .05), adjusted_low and adjusted_high, see `corrected`. A pair with fewer than
+        two seeds in common is left out.
 
     >>> runs = pd.DataFrame(
     ...     {
@@ -92,22 +103,63 @@ def paired_ratios(runs: pd.DataFrame, series: Sequence[str], metric: str = "fina
           a    b  ratio  ratio_low  ratio_high  p_holm
     0  adam  sgd  0.651      0.485       0.875   0.035
     """
-    ok = runs[(runs["status"] == "ok") & (runs[metric] > 0)]
-    keys = ["seed", "environment_id"]
-    logs = {name: np.log(ok[ok["series"] == name].set_index(keys)[metric].astype(float)) for name in series}
-    rows = []
-    for i, a in enumerate(series):
-        for b in list(series)[i + 1 :]:
-            first, second = logs[a].align(logs[b], join="inner")
-            difference = first - second
-            if len(difference) < 2:
+    known = {name: _losses(runs[runs["series"] == name], metric) for name in series}
+    rows: list[dict[str, Any]] = []
+    samples: list[Sample] = []
+    for i, one in enumerate(series):
+        for other in list(series)[i + 1 :]:
+            both = known[one].add_suffix("_a").join(known[other].add_suffix("_b"), how="inner")
+            if len(both) < 2:
                 continue
-            lower_first = difference.mean() <= 0
-            strata = difference.index.get_level_values("environment_id").to_numpy()
-            found = mean_log_ratio((difference if lower_first else -difference).to_numpy(), strata)
-            rows.append({"a": a if lower_first else b, "b": b if lower_first else a, **found})
-    table = pd.DataFrame(rows, columns=["a", "b", *RATIO_COLUMNS])
-    return with_holm(table)
+            sample, a, b = _difference(both), one, other
+            if p_below(sample, 0.0) > p_above(sample, 0.0):
+                sample, a, b = -sample, other, one
+            samples.append(sample)
+            choices = (num_settings or {}).get(a, 1) * (num_settings or {}).get(b, 1)
+            rows.append({"a": a, "b": b, **ratio_row(sample, choices)})
+    table = corrected(rows, samples, ["a", "b", *RATIO_COLUMNS])
+    only_order = [bool((np.abs([sample.low, sample.high]) == TINY).any()) for sample in samples]
+    unknown = ["ratio", "ratio_low", "ratio_high", "adjusted_low", "adjusted_high"]
+    table.loc[only_order, unknown] = math.nan
+    table.loc[only_order, "bound"] = ""
+    return table
+
+
+def _losses(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return, by seed and environment, the least and the most that a loss can be; runs that say nothing are left out."""
+    ok, diverged = ((runs["status"] == status).to_numpy(bool) for status in ("ok", "diverged"))
+    values = runs[metric].to_numpy(float)
+    start = runs["first_train_loss"].to_numpy(float) if "first_train_loss" in runs else np.full(len(runs), math.nan)
+    least = np.where(ok, values, start)
+    table = pd.DataFrame({"least": least, "most": np.where(ok, values, math.inf)}, index=runs.index)
+    table = table.set_index(pd.MultiIndex.from_frame(runs[["seed", "environment_id"]]))
+    return table[(ok | diverged) & ~np.isnan(least)]
+
+
+SMALLEST = math.log(5e-324)
+"""Logarithm of the smallest positive number: a loss of 0 is at most that."""
+
+
+def _difference(both: pd.DataFrame) -> Sample:
+    """Return bounds of the differences of log losses; where a loss is negative, of nothing but their signs."""
+    least_a, most_a, least_b, most_b = (
+        both[name].to_numpy(float) for name in ("least_a", "most_a", "least_b", "most_b")
+    )
+    if min(most_a.min(), most_b.min()) < 0:
+        low = np.where(least_a > most_b, 0.0 + TINY, np.where((least_a == most_b), 0.0, -math.inf))
+        high = np.where(most_a < least_b, -TINY, np.where((most_a == least_b), 0.0, math.inf))
+        return Sample(low, high)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lows = [np.where(values > 0, np.log(values), -math.inf) for values in (least_a, least_b)]
+        highs = [np.maximum(np.log(values), SMALLEST) for values in (most_a, most_b)]
+        low, high = lows[0] - highs[1], highs[0] - lows[1]
+    zeros = (most_a == 0) & (most_b == 0)
+    low, high = (np.where(zeros, 0.0, bound) for bound in (low, high))
+    return Sample(np.where(np.isnan(low), -math.inf, low), np.where(np.isnan(high), math.inf, high))
+
+
+TINY = 1e-300
+"""A difference of which only the sign is known."""
 
 
 def indistinguishable_groups(pairs: pd.DataFrame, order: Sequence[str]) -> list[list[str]]:

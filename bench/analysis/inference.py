@@ -1,4 +1,4 @@
-"""Intervals and tests of ratios that are paired by seed: Student's t, bootstrap, Holm's correction, sign test."""
+"""Intervals and tests: Student's t, Holm's correction, the probability of being better, the sign test."""
 
 from __future__ import annotations
 
@@ -38,80 +38,9 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) ->
     return mean, mean - half, mean + half
 
 
-RATIO_COLUMNS = ("num_pairs", "ratio", "ratio_low", "ratio_high", "p", "log_sd", "method")
-"""What `mean_log_ratio` gives."""
-
-
-MIN_BOOTSTRAP_PAIRS = 20
-"""Pairs from which intervals come from a bootstrap; below, resampling undercovers and Student's t holds better."""
-
-
-NUM_RESAMPLES = 4_999
-
-
-def mean_log_ratio(differences: np.ndarray, strata: np.ndarray | None = None) -> dict[str, float | int | str]:
-    """Return the ratio of two paired quantities, its interval, and p of no difference.
-
-    The ratio is exp(m), m the mean of the differences d_i = log a_i - log b_i. Below 20 pairs the interval
-    is Student's t. From 20 on it is that of a studentised bootstrap: d is resampled within each stratum,
-    T* = (m* - m) / se*, the interval is [m - q_hi se, m - q_lo se] with the quantiles q of T*, and p is the share of
-    |T*| at least as large as |m| / se. It has a random generator of its own, always seeded alike.
-
-    Args:
-        differences: d_i, at least two finite numbers.
-        strata: A label for each, such as the environment it was measured in; None for one stratum.
-
-    Returns:
-        The keys of RATIO_COLUMNS.
-
-    References:
-        Davison and Hinkley, "Bootstrap Methods and their Application" (1997), sections 3.2 (strata) and 5.2
-        (studentised).
-
-    >>> found = mean_log_ratio(np.log([0.9, 0.8, 0.85]))
-    >>> [round(found[key], 3) for key in ("ratio", "ratio_low", "ratio_high", "p")]
-    [0.849, 0.733, 0.983, 0.041]
-    """
-    n = len(differences)
-    mean, low, high = mean_interval(differences)
-    p, method = p_value(differences), "t"
-    spread = float(differences.std(ddof=1))
-    if n >= MIN_BOOTSTRAP_PAIRS and spread > 0:
-        scaled = _studentised(differences, np.zeros(n) if strata is None else strata)
-        error = _stratified_error(differences, np.zeros(n) if strata is None else strata)
-        if scaled is not None and error > 0:
-            q_low, q_high = np.quantile(scaled, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-            low, high, method = mean - q_high * error, mean - q_low * error, "bootstrap"
-            p = float((1 + (np.abs(scaled) >= abs(mean) / error).sum()) / (1 + len(scaled)))
-    values = (n, math.exp(mean), safe_exp(low), safe_exp(high), p, spread, method)
-    return dict(zip(RATIO_COLUMNS, values, strict=True))
-
-
-def _stratified_error(values: np.ndarray, strata: np.ndarray) -> float:
-    """Return the standard error of the mean of a stratified sample."""
-    groups = [values[strata == label] for label in np.unique(strata)]
-    return math.sqrt(sum(len(g) * float(g.var(ddof=1)) for g in groups if len(g) > 1)) / len(values)
-
-
-def _studentised(values: np.ndarray, strata: np.ndarray) -> np.ndarray | None:
-    """Return T* of resamples within strata; None where strata are too small to resample."""
-    random = np.random.default_rng(0)
-    total, variance = np.zeros(NUM_RESAMPLES), np.zeros(NUM_RESAMPLES)
-    for label in np.unique(strata):
-        group = values[strata == label]
-        if len(group) < 2:
-            return None
-        drawn = group[random.integers(len(group), size=(NUM_RESAMPLES, len(group)))]
-        total += drawn.sum(axis=1)
-        variance += len(group) * drawn.var(axis=1, ddof=1)
-    known = variance > 0
-    n = len(values)
-    return np.asarray((total[known] / n - values.mean()) / (np.sqrt(variance[known]) / n))
-
-
 def safe_exp(value: float) -> float:
     """Return exp of an interval's bound, inf where two pairs that hardly agree put it beyond what a float holds."""
-    return math.exp(value) if value < 700 else math.inf
+    return math.exp(value) if value < 700 else value if math.isnan(value) else math.inf
 
 
 def with_holm(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,10 +10,11 @@ import pandas as pd
 
 from bench.analysis import targets, tuning
 from bench.analysis.comparisons import indistinguishable_groups, paired_ratios, summary
+from bench.analysis.goals import BY_RULE, Goal, Target, default_targets
 from bench.analysis.memory import memory_of
-from bench.analysis.sections import Section, leaders, sections
+from bench.analysis.sections import Section, leaders, num_settings, sections
 from bench.analysis.step_costs import step_times
-from bench.analysis.targets import SECOND_LOWEST, Goal, Target
+from bench.analysis.target_pairs import target_pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ class SectionAnalysis:
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     step_cost_rows: pd.DataFrame = field(default_factory=pd.DataFrame)
     memory: pd.DataFrame = field(default_factory=pd.DataFrame)
-    goal: Goal = SECOND_LOWEST
+    goal: Goal = BY_RULE
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -50,7 +51,12 @@ class SectionAnalysis:
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """Comparisons of every two leaders by final validation loss, see `comparisons.paired_ratios`."""
-        return paired_ratios(self.section.runs, self.leaders)
+        return paired_ratios(self.section.runs, self.leaders, num_settings=self.num_settings)
+
+    @cached_property
+    def num_settings(self) -> dict[str, int]:
+        """Of each leader, among how many settings of its optimizer these very runs chose it, see `sections.num_settings`."""
+        return num_settings(self.section.runs, self.leaders)
 
     @cached_property
     def groups(self) -> list[list[str]]:
@@ -93,7 +99,25 @@ class SectionAnalysis:
     @cached_property
     def target(self) -> Target | None:
         """The validation loss to reach, None where there is none."""
-        return self.goal.target(self.section.runs, self.leaders) if len(self.section.runs) else None
+        runs = self.section.runs
+        return self.goal.target(runs, self._own_curves, self.leaders) if len(runs) else None
+
+    @cached_property
+    def target_levels(self) -> list[Target]:
+        """Targets by rule, the loosest first, see `goals.default_targets`."""
+        runs = self.section.runs
+        return default_targets(runs[runs["series"].isin(self.leaders)], self._own_curves) if len(runs) else []
+
+    @cached_property
+    def steps_to_levels(self) -> pd.DataFrame:
+        """Steps to each of the targets by rule: what `targets.time_to_target` gives, with a column target."""
+        found = [
+            targets.time_to_target(self.section.runs, self._own_curves, self.leaders, level.value, None).assign(
+                target=level.value
+            )
+            for level in self.target_levels
+        ]
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
     @cached_property
     def steps_to_target(self) -> pd.DataFrame:
@@ -110,9 +134,9 @@ class SectionAnalysis:
 
     @cached_property
     def target_pairs(self) -> pd.DataFrame:
-        """Comparisons of every two leaders by the target, see `targets.target_pairs`; there must be a target."""
-        return targets.target_pairs(
-            self.section.runs, self._own_curves, self.leaders, self._target.value, self.step_times
+        """Comparisons of every two leaders by the target, see `target_pairs`; there must be a target."""
+        return target_pairs(
+            self.section.runs, self._own_curves, self.leaders, self._target.value, self.step_times, self.num_settings
         )
 
     @cached_property

@@ -211,6 +211,21 @@ def leaders(runs: pd.DataFrame, table: pd.DataFrame | None = None) -> list[str]:
     return list(chosen.values())
 
 
+def num_settings(runs: pd.DataFrame, shown: Sequence[str]) -> dict[str, int]:
+    """Return, for each leader, how many settings of its optimizer and implementation it was chosen from by these runs.
+
+    Args:
+        runs: Rows of one section, with `series`.
+        shown: What `leaders` gave of them.
+    """
+    cells = _one_run_each(runs, "series")
+    keys = [str(implementation) for implementation in cells["implementation"]]
+    several = cells.groupby("optimizer")["implementation"].transform("nunique") > 1
+    group = pd.Series(keys, cells.index).where(several, "") + " " + cells["optimizer"].astype(str)
+    sizes = group.map(group.value_counts())
+    return {name: int(sizes[name]) for name in shown if name in sizes}
+
+
 def is_same_for_every_seed(runs: pd.DataFrame) -> bool:
     """Tell whether nothing in these runs is random: a given function from a given start, and seeds that end alike."""
     if runs.empty or not (

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from bench.analysis.bounds import Sample
 from bench.analysis.comparisons import summary
-from bench.analysis.inference import LEVEL, RATIO_COLUMNS, mean_interval, mean_log_ratio, with_holm
+from bench.analysis.inference import LEVEL, mean_interval
+from bench.analysis.paired import RATIO_COLUMNS, corrected, ratio_row
 from bench.analysis.sections import TOLD_APART_BY, Section, leaders, series_names
 
 
@@ -393,12 +395,13 @@ def defaults_against_tuned(
     Returns:
         Columns: optimizer, default and tuned (means over seeds that ended ok) with _low and _high, num_default_lost
         and num_tuned_lost (runs that did not end ok: they have no pair), and for tuned over default, over common
-        seeds, the columns of `mean_log_ratio`, p_holm and significant, with Holm's p over the optimizers; these are
+        seeds, the columns of `bench.analysis.paired.corrected`, with Holm's p over the optimizers; these are
         missing with fewer than two pairs. Optimizers without runs at defaults are left out.
     """
     runs, untuned = section.runs, section.untuned
     keys = ["seed", "environment_id"]
-    rows = []
+    rows: list[dict[str, object]] = []
+    samples: list[Sample] = []
     shown = leaders(runs) if shown is None and len(runs) else shown
     for series in shown or () if len(untuned) else ():
         tuned = runs[runs["series"] == series]
@@ -419,10 +422,7 @@ def defaults_against_tuned(
             row[f"num_{name}_lost"] = len(group) - len(ok)
             kept[name] = np.log(ok[ok[metric] > 0].drop_duplicates(keys).set_index(keys)[metric].astype(float))
         a, b = kept["tuned"].align(kept["default"], join="inner")
-        row["num_pairs"] = len(a)
-        if len(a) >= 2:
-            row |= mean_log_ratio((a - b).to_numpy(), a.index.get_level_values("environment_id").to_numpy())
-        rows.append(row)
+        samples.append(Sample((a - b).to_numpy(), (a - b).to_numpy()))
+        rows.append(row | ratio_row(samples[-1]))
     names = [f"{name}{bound}" for name in ("default", "tuned") for bound in ("", "_low", "_high")]
-    table = pd.DataFrame(rows, columns=["optimizer", *names, "num_default_lost", "num_tuned_lost", *RATIO_COLUMNS])
-    return with_holm(table)
+    return corrected(rows, samples, ["optimizer", *names, "num_default_lost", "num_tuned_lost", *RATIO_COLUMNS])

@@ -25,7 +25,7 @@ def main() -> int:
     )
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--target", type=float, help="validation loss of steps and time to target")
-    chosen.add_argument("--baseline", help="the optimizer whose median final loss is the target (the second best)")
+    chosen.add_argument("--baseline", help="the optimizer whose median final loss is the target")
     arguments = parser.parse_args()
 
     from bench import tables
@@ -33,7 +33,7 @@ def main() -> int:
     report_dir = arguments.out or Path("reports") / arguments.study.resolve().name
     try:
         study = tables.load(arguments.study)
-        from bench.analysis.targets import Goal
+        from bench.analysis.goals import Goal
         from bench.report.study.render import write_report
 
         if arguments.target is not None and not math.isfinite(arguments.target):

@@ -32,8 +32,24 @@ def bought_text(row: pd.Series) -> str:
     if pd.isna(row["ratio"]):
         lost = int(row["num_default_lost"])
         return f"{lost} default run{'s' * (lost != 1)} did not end ok" if lost else "—"
-    interval = f"{row['ratio']:.3g} [{row['ratio_low']:.3g}, {row['ratio_high']:.3g}]"
+    interval = f"{row['ratio']:.3g}{interval_text(row['adjusted_low'], row['adjusted_high'])}"
     return interval if row["significant"] else f"{interval} (not significant)"
+
+
+def interval_text(low: float, high: float) -> str:
+    """Return an interval in brackets, led by a space; empty where it has no limit on either side.
+
+    >>> interval_text(0.5, 2.0), interval_text(0.0, 0.25), interval_text(3.0, math.inf)
+    (' [0.5, 2]', ' [no limit, 0.25]', ' [3, no limit]')
+    """
+    low_text = f"{low:.3g}" if math.isfinite(low) and low > 0 else "no limit"
+    high_text = f"{high:.3g}" if math.isfinite(high) else "no limit"
+    return "" if low_text == high_text == "no limit" else f" [{low_text}, {high_text}]"
+
+
+def p_text(p: float) -> str:
+    """Return a p-value as text; a dash where nothing was tested."""
+    return f"{p:.2g}" if math.isfinite(p) else "—"
 
 
 def digits_text(value: float) -> str:

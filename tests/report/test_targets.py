@@ -13,8 +13,9 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis import comparisons, inference, targets
+from bench.analysis import comparisons, goals, inference, targets
 from bench.analysis import power as analysis_power
+from bench.analysis.target_pairs import target_pairs, winners_disagree
 from bench.base.errors import UserError
 
 EVERY, BUDGET = 10, 100
@@ -94,48 +95,134 @@ def test_steps_are_those_of_a_plain_search(steps: list[int | None], target: floa
         assert (table.loc[run_id, "steps_to_target"] == min(there)) if there else not table.loc[run_id, "reached"]
 
 
-def test_targets() -> None:
-    runs, _ = make_study({"a": [10, 20], "b": [None, None], "c": [None, None]})
+def curves_of(losses: dict[str, list[list[float]]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs with these validation losses at steps 0, 25, 50, 75 and 100 of 100."""
+    runs, curves = [], []
+    for series, each in losses.items():
+        for seed, values in enumerate(each):
+            run_id = f"{series}-{seed}"
+            runs.append({
+                "run_id": run_id, "series": series, "optimizer": series, "seed": seed, "environment_id": "e", "status": "ok",
+                "stage": "single", "num_steps": 100, "num_steps_budget": 100, "final_val_loss": values[-1],
+            })  # fmt: skip
+            curves += [
+                {
+                    "run_id": run_id,
+                    "step": 25 * i,
+                    "split": "val",
+                    "metric": "loss",
+                    "train_time_s": 0.0,
+                    "value": value,
+                }
+                for i, value in enumerate(values)
+            ]
+    return pd.DataFrame(runs), pd.DataFrame(curves)
+
+
+def test_a_target_that_is_given_or_a_baselines() -> None:
+    runs, curves = make_study({"a": [10, 20], "b": [None, None], "c": [None, None]})
     runs["final_val_loss"] = [0.1, 0.3, 0.4, 0.6, 0.7, 0.9]
-    assert targets.target_loss(runs) == (0.5, "the median final one of b, the second lowest")
-    assert targets.target_loss(runs, baseline="c") == (0.8, "the median final one of c")
-    assert targets.target_loss(runs, value=0.25) == (0.25, "as given")
-    with pytest.raises(
-        UserError, match="baseline must be an optimizer or series of the study, got d; choose of a, b, c"
-    ):
-        targets.target_loss(runs, baseline="d")
+    assert goals.Goal(baseline="c").target(runs, curves, ["a", "b"]) == (0.8, "the median final one of c")
+    assert goals.Goal(baseline="d").target(runs, curves, ["a", "b"]) is None
+    assert goals.Goal(0.25).target(runs, curves, ["a", "b"]) == (0.25, "as given")
     with pytest.raises(UserError, match="target must be a finite number, got nan"):
-        targets.target_loss(runs, value=math.nan)
+        goals.Goal(math.nan).target(runs, curves, ["a", "b"])
+
+
+def test_the_default_target_is_reached_by_most_runs_of_most_optimizers() -> None:
+    falls = {f"o{i}": [[2.0, *(2.0 * (0.5 + 0.01 * i) ** k for k in (1, 2, 3, 4))]] * 3 for i in range(12)}
+    runs, curves = curves_of(falls)
+    levels = goals.default_targets(runs, curves)
+    assert [level.value for level in levels] == pytest.approx([2 * 0.58**2, 2 * 0.58**3, 2 * 0.58**4])
+    assert goals.Goal().target(runs, curves, list(falls)) == levels[1]
+    for level in levels:
+        steps = targets.steps_to_target(runs, curves, level.value).groupby("series")["steps_to_target"].max()
+        share = {"half": 50, "three quarters": 75, "all": 100}[
+            level.words.split(" within ")[-1].removesuffix(" of the budget")
+        ]
+        assert (steps <= share).sum() == 9, level.words
+
+
+def test_what_has_not_learned_sets_no_target() -> None:
+    runs, curves = curves_of(
+        {"adam": [[2.303, 1.0, 0.5, 0.3, 0.15]] * 3, "sgd": [[2.303, 2.302, 2.302, 2.302, 2.301]] * 3}
+    )
+    target = goals.Goal().target(runs, curves, ["adam", "sgd"])
+    assert target is not None
+    assert target.value == 0.3
+    assert "within three quarters of the budget" in target.words
+    assert goals.Goal().target(runs[runs["series"] == "adam"], curves, ["adam"]) is None, "nothing to compare"
+    flat = curves_of({"a": [[1.0] * 5] * 2, "b": [[1.0] * 5] * 2})
+    assert goals.default_targets(*flat) == []
+    assert goals.default_targets(runs, curves.iloc[:0]) == []
+
+
+def test_one_bad_run_in_four_does_not_move_the_target() -> None:
+    good, bad = [2.0, 1.0, 0.6, 0.4, 0.3], [2.0, 1.9, 1.9, 1.9, 1.9]
+    runs, curves = curves_of({"a": [good] * 3 + [bad], "b": [good] * 3 + [bad]})
+    assert [level.value for level in goals.default_targets(runs, curves)] == [0.6, 0.4, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "target", "share"),
+    [
+        (1.0, 0.1, 0.5, math.log10(2)),
+        (1.0, 0.25, 0.5, 0.5),
+        (1.0, 0.0, 0.5, 0.5),
+        (1.0, -1.0, 0.5, 0.25),
+        (0.0, -2.0, -0.5, 0.25),
+    ],
+)
+def test_the_crossing_lies_between_two_evaluations(before: float, after: float, target: float, share: float) -> None:
+    runs, curves = curves_of({"a": [[3.0, before, after, after, after]]})
+    curves["train_time_s"] = 0.1 * curves["step"]
+    row = targets.steps_to_target(runs, curves, target).iloc[0]
+    assert row["steps_to_target"] == 50
+    assert row["crossed_at"] == pytest.approx(25 + 25 * share)
+    assert row["crossed_s"] == pytest.approx(2.5 + 2.5 * share)
+    begun = targets.steps_to_target(runs, curves, 5.0).iloc[0]
+    assert (begun["crossed_at"], begun["crossed_s"]) == (0, 0)
 
 
 # --- pairs ----------------------------------------------------------------------------------------
 
 
+def crossed(steps: list[int]) -> np.ndarray:
+    """Where curves of `make_study` are at 0.5, between an evaluation at 1 and one at 0.1."""
+    return np.array(steps) - EVERY + EVERY * math.log10(2)
+
+
 def test_pairs_are_a_paired_t_test_where_all_get_there() -> None:
     a, b = [20, 30, 20, 40], [60, 50, 70, 60]
     runs, curves = make_study({"b": b, "a": a})
-    row = targets.target_pairs(runs, curves, ["b", "a"], 0.5).iloc[0]
-    test = scipy.stats.ttest_rel(np.log(a), np.log(b))
-    assert (row["a"], row["b"], row["test"], row["bound"]) == ("a", "b", "t", "")
+    row = target_pairs(runs, curves, ["b", "a"], 0.5).iloc[0]
+    test = scipy.stats.ttest_rel(np.log(crossed(a)), np.log(crossed(b)))
+    assert (row["a"], row["b"], row["method"], row["bound"]) == ("a", "b", "t", "")
     assert row["p"] == pytest.approx(test.pvalue)
     assert [math.log(row["ratio_low"]), math.log(row["ratio_high"])] == pytest.approx(list(test.confidence_interval()))
+    assert (row["adjusted_low"], row["adjusted_high"]) == pytest.approx((row["ratio_low"], row["ratio_high"])), (
+        "one test"
+    )
     assert (row["num_censored"], row["wins_a"], row["wins_b"]) == (0, 4, 0)
     assert math.isnan(row["time_ratio"])
 
 
-def test_a_censored_pair_wins_by_its_sign_and_bounds_the_ratio() -> None:
-    runs, curves = make_study({"a": [20, 20, 20, 40], "b": [40, None, None, 40]})
-    row = targets.target_pairs(runs, curves, ["a", "b"], 0.5).iloc[0]
-    assert (row["num_pairs"], row["num_censored"], row["num_both_censored"]) == (4, 2, 0)
-    assert (row["wins_a"], row["wins_b"], row["test"], row["bound"]) == (3, 0, "sign", "at most")
-    assert row["p"] == pytest.approx(scipy.stats.binomtest(3, 3).pvalue)
-    assert row["ratio"] == pytest.approx((0.5 * 0.2 * 0.2 * 1.0) ** 0.25)
-    assert math.isnan(row["ratio_low"])
+def test_a_censored_run_bounds_the_ratio() -> None:
+    a, b = [20, 20, 20, 40, 30], [40, None, None, 40, 60]
+    runs, curves = make_study({"a": a, "b": b})
+    row = target_pairs(runs, curves, ["b", "a"], 0.5).iloc[0]
+    assert (row["num_pairs"], row["num_bounded"], row["num_censored"], row["num_both_censored"]) == (5, 2, 2, 0)
+    assert (row["a"], row["wins_a"], row["wins_b"], row["method"], row["bound"]) == ("a", 4, 0, "t", "at most")
+    most = np.log(crossed([20, 20, 20, 40, 30])) - np.log([*crossed([40]), 100, 100, *crossed([40, 60])])
+    assert row["ratio"] == pytest.approx(math.exp(most.mean()))
+    assert row["ratio_low"] == 0
+    test = scipy.stats.ttest_1samp(most, 0, alternative="less")
+    assert row["p"] == pytest.approx(2 * test.pvalue)
 
 
 def test_both_censored_says_nothing() -> None:
     runs, curves = make_study({"a": [20, None, None], "b": [40, None, 40]})
-    row = targets.target_pairs(runs, curves, ["a", "b"], 0.5).iloc[0]
+    row = target_pairs(runs, curves, ["a", "b"], 0.5).iloc[0]
     assert (row["num_both_censored"], row["wins_a"], row["wins_b"], row["p"]) == (1, 1, 1, 1.0)
     assert row["bound"] == ""
     assert math.isnan(row["ratio"]), "with censored runs on both sides nothing bounds the ratio"
@@ -146,10 +233,10 @@ def test_both_censored_says_nothing() -> None:
 )
 def test_swapping_the_sides_of_pairs_changes_nothing(steps: list[tuple[int | None, int | None]]) -> None:
     runs, curves = make_study({"a": [x for x, _ in steps], "b": [y for _, y in steps]})
-    one = targets.target_pairs(runs, curves, ["a", "b"], 0.5, TIMES).iloc[0]
-    other = targets.target_pairs(runs, curves, ["b", "a"], 0.5, TIMES).iloc[0]
+    one = target_pairs(runs, curves, ["a", "b"], 0.5, TIMES).iloc[0]
+    other = target_pairs(runs, curves, ["b", "a"], 0.5, TIMES).iloc[0]
     assert one["p"] == pytest.approx(other["p"])
-    assert one["test"] == other["test"]
+    assert one["method"] == other["method"]
     assert sorted((one["wins_a"], one["wins_b"])) == sorted((other["wins_a"], other["wins_b"]))
     assert one["wins_a"] + one["wins_b"] + one["num_both_censored"] <= len(steps)
     if one["a"] == other["a"]:
@@ -158,8 +245,8 @@ def test_swapping_the_sides_of_pairs_changes_nothing(steps: list[tuple[int | Non
 
 def test_time_ratios_carry_the_errors_of_steps_and_of_step_times() -> None:
     runs, curves = make_study({"a": [20, 30, 20], "b": [40, 50, 60]})
-    row = targets.target_pairs(runs, curves, ["a", "b"], 0.5, TIMES).iloc[0]
-    logs = np.log([20 / 40, 30 / 50, 20 / 60])
+    row = target_pairs(runs, curves, ["a", "b"], 0.5, TIMES).iloc[0]
+    logs = np.log(crossed([20, 30, 20])) - np.log(crossed([40, 50, 60]))
     assert row["time_ratio"] == pytest.approx(4 * math.exp(logs.mean()))
     variance = logs.var(ddof=1) / 3 + 2 * 0.01**2
     df = variance**2 / ((logs.var(ddof=1) / 3) ** 2 / 2 + 2 * 0.01**4 / 4)
@@ -171,14 +258,14 @@ def test_time_ratios_carry_the_errors_of_steps_and_of_step_times() -> None:
 def test_winners_by_steps_and_by_time_may_disagree() -> None:
     runs, curves = make_study({"a": [20, 30, 20], "b": [40, 50, 60]})
     both = (runs, curves, ["a", "b"], 0.5, TIMES)
-    found = targets.winners_disagree(targets.time_to_target(*both), targets.target_pairs(*both))
+    found = winners_disagree(targets.time_to_target(*both), target_pairs(*both))
     assert found is not None
     assert (found.by_steps, found.by_time) == ("a", "b")
     assert found.steps_ratio < 1 < found.time_ratio
     assert found.time_ratio_low < found.time_ratio < found.time_ratio_high
     alike = TIMES.assign(step_s=0.001)
     both = (runs, curves, ["a", "b"], 0.5, alike)
-    assert targets.winners_disagree(targets.time_to_target(*both), targets.target_pairs(*both)) is None
+    assert winners_disagree(targets.time_to_target(*both), target_pairs(*both)) is None
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
@@ -289,56 +376,3 @@ def test_seeds_needed_reaches_its_power_and_no_sooner(log_sd: float, ratio: floa
 def test_no_number_of_seeds_shows_nothing() -> None:
     with pytest.raises(ValueError, match="ratio above 0 and not 1"):
         analysis_power.seeds_needed(0.1, 1.0)
-
-
-# --- bootstrap ------------------------------------------------------------------------------------
-
-
-def paired_runs(differences: np.ndarray, environments: list[str] | None = None) -> pd.DataFrame:
-    n = len(differences)
-    return pd.DataFrame(
-        {
-            "series": ["x"] * n + ["y"] * n, "seed": [*range(n)] * 2, "final_val_loss": [*np.exp(differences), *np.ones(n)],
-            "status": "ok", "environment_id": 2 * (environments or ["e"] * n),
-        }
-    )  # fmt: skip
-
-
-def test_intervals_are_resampled_from_20_pairs_on() -> None:
-    random = np.random.default_rng(0)
-    few, many = (comparisons.paired_ratios(paired_runs(random.normal(size=n)), ["x", "y"]).iloc[0] for n in (19, 20))
-    assert (few["method"], many["method"]) == ("t", "bootstrap")
-    assert few["log_sd"] > 0
-    again = comparisons.paired_ratios(paired_runs(np.random.default_rng(1).normal(size=25)), ["x", "y"])
-    np.random.random()
-    pd.testing.assert_frame_equal(
-        again, comparisons.paired_ratios(paired_runs(np.random.default_rng(1).normal(size=25)), ["x", "y"])
-    )
-
-
-def test_the_bootstrap_covers_skewed_differences() -> None:
-    """Exponential, 30 pairs, 300 samples: 270 is the 0.03 % point of a coverage of 0.95, and 299 of too wide ones."""
-    random = np.random.default_rng(0)
-    found = [inference.mean_log_ratio(random.exponential(size=30) - 1) for _ in range(300)]
-    inside = sum(row["ratio_low"] <= 1 <= row["ratio_high"] for row in found)
-    assert 270 <= inside <= 299
-    rejected = sum(row["p"] < 0.05 for row in found)
-    assert abs((300 - inside) - rejected) <= 8, "p and the interval say about the same"
-
-
-def test_strata_are_resampled_apart() -> None:
-    """Two machines that differ by a constant: the spread between them is no error of the mean."""
-    random = np.random.default_rng(0)
-    differences = np.concatenate([random.normal(-1, 0.1, 15), random.normal(1, 0.1, 15)])
-    apart = inference.mean_log_ratio(differences, np.repeat(["e", "f"], 15))
-    pooled = inference.mean_log_ratio(differences)
-    assert math.log(apart["ratio_high"] / apart["ratio_low"]) < 0.2 * math.log(
-        pooled["ratio_high"] / pooled["ratio_low"]
-    )
-
-
-def test_the_bootstrap_is_near_students_t_for_normal_differences() -> None:
-    d = np.random.default_rng(3).normal(0.1, 0.2, 200)
-    row = inference.mean_log_ratio(d)
-    low, high = scipy.stats.t.interval(0.95, 199, d.mean(), scipy.stats.sem(d))
-    assert [math.log(row["ratio_low"]), math.log(row["ratio_high"])] == pytest.approx([low, high], abs=0.005)

@@ -64,13 +64,7 @@ def _reached(
     for runs in sides:
         each = targets.steps_to_target(runs.assign(series="one"), pair.evidence.curves_of(runs), target)
         made = runs.set_index("run_id").loc[each["run_id"]]
-        points = dict(tuple(pair.points(runs, "val", "loss").groupby("run_id", sort=False)))
-        crossed = np.array(
-            [
-                _crossing(points[run], target, axis) if ok else math.inf
-                for run, ok in zip(each["run_id"], each["reached"], strict=True)
-            ]
-        )
+        crossed = each["crossed_at" if axis == "step" else "crossed_s"].fillna(math.inf).to_numpy(float)
         at_end = each["censored_at"].to_numpy(float) if axis == "step" else made["train_s"].to_numpy(float)
         low, high = np.where(each["reached"], crossed, at_end), crossed
         if axis == "step" and counts_evaluations:
@@ -82,17 +76,6 @@ def _reached(
         index = each["seed"].astype(int).to_numpy()
         bounds.append((pd.Series(np.log(low), index), pd.Series(np.log(high), index)))
     return bounds_between(*bounds)
-
-
-def _crossing(points: pd.DataFrame, target: float, axis: str) -> float:
-    """Return where a curve that gets there first is at the target; 0 where it begins there."""
-    loss, where = points["value"].to_numpy(float), points[axis].to_numpy(float)
-    after = int(np.argmax(loss <= target))
-    if after == 0:
-        return 0.0
-    above, below = math.log(loss[after - 1]), math.log(max(loss[after], 1e-300))
-    share = (above - math.log(target)) / (above - below)
-    return float(where[after - 1] + share * (where[after] - where[after - 1]))
 
 
 def _sessions(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> np.ndarray:

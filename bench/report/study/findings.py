@@ -11,11 +11,16 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.analysis import tuning
+from bench.analysis.goals import Target
 from bench.analysis.memory import memory_unit
 from bench.analysis.profiles import leave_one_out, profile_score, rank_flips
 from bench.analysis.section import SectionAnalysis
-from bench.analysis.targets import Target, winners_disagree
+from bench.analysis.target_pairs import winners_disagree
 from bench.report.study.sentences import verdict
+
+MIN_PAIRS_OF_ORDER = 6
+"""Pairs from which order alone, all won by one side, is significant: 2 / 2^6 < .05."""
+
 
 SAME_MEMORY = 1.01
 """Peaks within this factor of each other count as the same."""
@@ -46,8 +51,8 @@ def how_fast(target: Target, targets: pd.DataFrame, pairs: pd.DataFrame, measure
 
     Args:
         target: The validation loss to reach.
-        targets: What `stats.time_to_target` gave.
-        pairs: What `stats.target_pairs` gave of the same series.
+        targets: What `targets.time_to_target` gave.
+        pairs: What `target_pairs` gave of the same series.
         measured: Whether step times were measured apart.
 
     Returns:
@@ -99,17 +104,25 @@ def _fewest(what: str, ratio: str, winner: str, pairs: pd.DataFrame) -> str:
     others, together = [], []
     for pair in mine.itertuples():
         other = str(pair.b if pair.a == winner else pair.a)
-        value, low, high = (float(getattr(pair, f"{ratio}{end}")) for end in ("", "_low", "_high"))
+        value, low, high = (
+            float(getattr(pair, name)) for name in (ratio, f"{prefix}adjusted_low", f"{prefix}adjusted_high")
+        )
+        bound = str(pair.bound)
         if pair.a == winner:
-            value, low, high = 1 / value, 1 / high, 1 / low
-        least = "at least " if pair.bound and pair.a == winner else ""
-        numbers = f"{least}{value:.3g} times as {'many' if what == 'steps' else 'much'}" if math.isfinite(value) else ""
-        if pair.test == "sign":
+            value, low, high = (1 / number if number else math.inf for number in (value, high, low))
+            bound = {"at most": "at least", "at least": "at most"}.get(bound, "")
+        numbers = (
+            f"{bound} {value:.3g} times as {'many' if what == 'steps' else 'much'}".strip()
+            if math.isfinite(value)
+            else ""
+        )
+        if pair.num_censored + pair.num_both_censored and what == "steps":
             won = pair.wins_a if pair.a == winner else pair.wins_b
-            first = f"{winner} first in {won} of {pair.num_pairs} seeds" if what == "steps" else ""
-            numbers = ", ".join(text for text in (numbers, first) if text)
-        if math.isfinite(low):
+            numbers = ", ".join(filter(None, (numbers, f"{winner} first in {won} of {pair.num_pairs} seeds")))
+        if (math.isfinite(low) and low > 0) or math.isfinite(high):
             numbers += f", {_interval(low, high)}"
+        elif str(getattr(pair, f"{prefix}method")) == "sign" and pair.num_pairs < MIN_PAIRS_OF_ORDER:
+            numbers += f", and {pair.num_pairs} seeds are too few to test by order"
         if bool(getattr(pair, f"{prefix}significant")):
             others.append((value if math.isfinite(value) else math.inf, other, numbers))
         else:
@@ -127,7 +140,12 @@ def _fewest(what: str, ratio: str, winner: str, pairs: pd.DataFrame) -> str:
 
 
 def _interval(low: float, high: float) -> str:
-    return f"95% interval {low:.3g} to {high:.3g}" if math.isfinite(low) and math.isfinite(high) else "no interval"
+    """Return an interval in words; one that has no limit on a side says so."""
+    if math.isfinite(low) and math.isfinite(high):
+        return f"95% interval {low:.3g} to {high:.3g}"
+    if math.isfinite(low) and low > 0:
+        return f"95% interval from {low:.3g} on"
+    return f"95% interval up to {high:.3g}" if math.isfinite(high) else "no interval"
 
 
 def _apart(significant: bool) -> str:
@@ -177,7 +195,7 @@ def what_tuning_buys(table: pd.DataFrame) -> Answer | None:
     most = known.iloc[0]
     said = (
         f"Tuning brings {most['optimizer']} to {most['ratio']:.3g} times the final validation loss of its default"
-        f" ({_interval(most['ratio_low'], most['ratio_high'])}{_apart(bool(most['significant']))})"
+        f" ({_interval(most['adjusted_low'], most['adjusted_high'])}{_apart(bool(most['significant']))})"
     )
     said += ", the lowest ratio of all." if len(known) > 1 else "."
     alike = [f"{row.optimizer} ({row.ratio:.3g})" for row in known.iloc[1:].itertuples() if not row.significant]

@@ -20,6 +20,7 @@ from bench.plots.palette import Color
 from bench.plots.style import MAX_FAINT_RUNS
 from bench.plots.trajectories import trajectory_figure
 from bench.report.document import Block, Sheet
+from bench.report.formatting import interval_text, p_text
 from bench.report.study.sentences import path_words
 from bench.report.study.tables import readable_summary
 
@@ -77,7 +78,7 @@ MOST_SEEDS = 1_000
 
 
 def readable_pairs(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """`stats.paired_ratios` as people read it, with the probability that one run ends lower: one text a cell."""
+    """Return comparisons of final losses as people read them, with the probability that one run ends lower."""
     ended = {
         name: group["final_val_loss"].where(group["status"] == "ok").astype(float).fillna(math.inf)
         for name, group in runs.groupby("series")
@@ -87,10 +88,15 @@ def readable_pairs(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         {
             "final validation loss of": pairs["a"].astype(str),
             "relative to": pairs["b"].astype(str),
-            "ratio": [f"{value:.3g}" for value in pairs["ratio"]],
-            "95% interval": [f"{row.ratio_low:.3g} to {row.ratio_high:.3g}" for row in pairs.itertuples()],
+            "ratio": [
+                f"{row.bound} {row.ratio:.3g}".strip() if math.isfinite(row.ratio) else "—"
+                for row in pairs.itertuples()
+            ],
+            "adjusted 95% interval": [
+                interval_text(row.adjusted_low, row.adjusted_high).strip() or "—" for row in pairs.itertuples()
+            ],
             "pairs": pairs["num_pairs"].astype(str),
-            "adjusted p": [f"{value:.2g}" for value in pairs["p_holm"]],
+            "adjusted p": [p_text(value) for value in pairs["p_holm"]],
             "significant": ["yes" if apart else "no" for apart in pairs["significant"]],
             "probability that a run ends lower": [f"{p:.2f} [{low:.2f}, {high:.2f}]" for p, low, high in better],
             f"seeds to detect {100 * (SMALL_DIFFERENCE - 1):.0f} %": [
@@ -110,18 +116,42 @@ def _seeds_needed(log_sd: float) -> str:
 
 def pair_notes(found: SectionAnalysis) -> list[str]:
     """Return how to read the comparisons, and the groups within which no difference is significant."""
-    pairs = found.pairs
-    interval = (
-        "Student's t" if (pairs["method"] == "t").all() else "Student's t, from 20 pairs on a stratified bootstrap"
-    )
     alike = "; ".join(", ".join(group) for group in found.groups)
     return [
-        f"Paired log-ratios over seeds, {interval}; p-values are adjusted by Holm's method over this table, intervals are not."
-        " For the probability that a run of the first ends lower than one of the second, runs that did not end ok count as"
+        f"Paired log-ratios over seeds, Student's t; p-values and intervals are adjusted by Holm's method over this table, so that"
+        f" an interval leaves out 1 just where the difference is significant.{_choice_words(found)}{_skew_words(found)} For the probability that a run of the first ends lower than one of the second, runs that did not end ok count as"
         f" highest. The last column is the number of paired seeds that detect a true difference of {100 * (SMALL_DIFFERENCE - 1):.0f} % with"
         " 80 % power in a single comparison.",
         f"Groups within which no difference is significant, lowest loss first: {alike}.",
     ]
+
+
+MUCH_SKEW = 1.0
+"""Sample skewness of paired differences from which Student's t is warned of; see benchmarks/skewed_seeds.py."""
+
+
+def _choice_words(found: SectionAnalysis) -> str:
+    """Return how settings that were chosen by these very runs are corrected for; empty where none was."""
+    counts = {name: count for name, count in found.num_settings.items() if count > 1}
+    if not counts:
+        return ""
+    listed = ", ".join(f"{name} is the best of {count}" for name, count in counts.items())
+    return (
+        f" Settings were chosen by the runs that are compared ({listed}): p counts every pair of settings that could have been"
+        " chosen (Bonferroni)."
+    )
+
+
+def _skew_words(found: SectionAnalysis) -> str:
+    """Return a warning where the differences of a comparison are skewed; empty where none are."""
+    skewed = found.pairs[found.pairs["skew"].abs() > MUCH_SKEW]
+    if skewed.empty:
+        return ""
+    listed = ", ".join(f"{row.a} and {row.b}" for row in skewed.itertuples())
+    return (
+        f" The differences of {listed} are skewed over seeds, one or a few seeds weigh much: Student's t then errs in up to one"
+        " case in four instead of one in twenty; more seeds help."
+    )
 
 
 def _curves(

@@ -117,7 +117,7 @@ def section_page(found: SectionAnalysis, path: pd.DataFrame, grid: pd.DataFrame 
             readable_pairs(pairs, runs) if len(pairs) else None,
             pair_notes(found) if len(pairs) else (),
         ),
-        *([to_target.block(sheet), to_target.pairs_block()] if to_target is not None else []),
+        *([to_target.block(sheet), to_target.levels_block(), to_target.pairs_block()] if to_target is not None else []),
         memory_block(section, shown, by_part, to_target, peaks, kind, sheet),
         *(tuning_blocks(found, sheet) if section.tuned else [sensitivity_block(runs, FINAL, sheet)]),
         status_block(section, sheet),

@@ -13,9 +13,9 @@ import pandas as pd
 
 from bench.analysis import step_costs
 from bench.analysis.comparisons import paths, surface
+from bench.analysis.goals import BY_RULE, Goal
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import leaders, sections
-from bench.analysis.targets import SECOND_LOWEST, Goal
 from bench.base.console import printable
 from bench.base.errors import UserError
 from bench.base.version import __version__
@@ -59,7 +59,7 @@ def write_report(
     report_dir: Path,
     where: str | None = None,
     mix_environments: bool = False,
-    goal: Goal = SECOND_LOWEST,
+    goal: Goal = BY_RULE,
 ) -> list[str]:
     """Write index.html, report.md, figures/ and tables/ of a study; the report that was there stays until all is written.
 
@@ -75,12 +75,7 @@ def write_report(
             What could not be read of the study, a sentence each.
 
         Raises:
-    <<<<<<< HEAD
-            UserError: `where` is no such condition or leaves no run, or nothing of the study is the baseline.
-    =======
-            UserError: `where` is no such condition or leaves no run, nothing of the study is the baseline, or the report must not go
-                there.
-    >>>>>>> 07318ef (wip)
+    from bench.base.console import printable
             OSError: The folder cannot be written.
     """
     shown = Study(_chosen(study.runs, where), study.curves)

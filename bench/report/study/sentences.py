@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import is_same_for_every_seed
 from bench.analysis.step_costs import MIN_PROCESSES, smallest_difference
+from bench.report.formatting import interval_text
 
 NOT_REPEATED = "No trial was repeated on fresh seeds yet, and trials alone do not rank optimizers."
 
@@ -86,11 +88,7 @@ def verdict(found: SectionAnalysis) -> str:
     together: list[str] = []
     for pair in pairs[(pairs["a"] == best) | (pairs["b"] == best)].itertuples():
         other, flip = (pair.b, False) if pair.a == best else (pair.a, True)
-        ratio, low, high = (pair.ratio, pair.ratio_low, pair.ratio_high)
-        if not flip:
-            ratio, low, high = 1 / ratio, 1 / high, 1 / low
-        words = f"{other} ({ratio:.3g} times its loss, 95% interval {low:.3g} to {high:.3g})"
-        (apart if pair.significant else together).append(words)
+        (apart if pair.significant else together).append(f"{other}{_times_its_loss(pair, flip)}")
     numbers = sorted(set(pairs["num_pairs"]))
     seeds = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
     table = found.summary.set_index("series").loc[shown]
@@ -110,6 +108,18 @@ def verdict(found: SectionAnalysis) -> str:
     if unmet := [name for name in shown if name not in met]:
         sentences.append(f"Not compared with it, because fewer than two seeds are paired: {', '.join(unmet)}.")
     return " ".join(sentences)
+
+
+def _times_its_loss(pair: Any, flip: bool) -> str:
+    """Return how many times as high the other's loss is, in brackets; what is not known is left out."""
+    ratio, low, high, bound = pair.ratio, pair.adjusted_low, pair.adjusted_high, str(pair.bound)
+    if not flip:
+        ratio, low, high = (1 / number if number else math.inf for number in (ratio, high, low))
+        bound = {"at most": "at least", "at least": "at most"}.get(bound, "")
+    if not math.isfinite(ratio):
+        return ""
+    interval = interval_text(low, high).strip(" []").replace(", ", " to ")
+    return f" ({f'{bound} {ratio:.3g}'.strip()} times its loss{f', 95% interval {interval}' if interval else ''})"
 
 
 def path_words(table: pd.DataFrame) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.analysis.goals import Target
 from bench.analysis.section import SectionAnalysis
-from bench.analysis.targets import Target
 from bench.plots.comparisons import targets_figure
 from bench.plots.style import MAX_FAINT_RUNS
 from bench.report.document import Block, Sheet
+from bench.report.formatting import interval_text, p_text
 from bench.report.study.tables import readable_targets
 
 
@@ -19,7 +20,7 @@ class Targets:
     """Steps and time to the target of one section."""
 
     def __init__(self, target: Target, found: SectionAnalysis, sheet: Sheet) -> None:
-        self.target, self.measured = target, found.step_times is not None
+        self.target, self.measured, self._found = target, found.step_times is not None, found
         self.each = found.steps_to_target
         self.targets = sheet.write("targets", found.time_to_target)
         self.pairs = sheet.write("target-comparisons", found.target_pairs)
@@ -47,6 +48,23 @@ class Targets:
             sheet.pictures(("targets", caption, figure)),
         )
 
+    def levels_block(self) -> Block:
+        """Return the block of what each series needs to three targets."""
+        table = self._found.steps_to_levels
+        columns: dict[str, list[str]] = (
+            {"optimizer": list(dict.fromkeys(table["series"].astype(str)))} if len(table) else {}
+        )
+        for level in self._found.target_levels:
+            rows = table[table["target"] == level.value].set_index("series")
+            columns[f"steps to {level.value:.4g}"] = [_reached(rows.loc[name]) for name in columns["optimizer"]]
+        words = "; ".join(f"{level.value:.4g}, {level.words}" for level in self._found.target_levels)
+        return Block(
+            "target-levels",
+            "Steps to looser and tighter targets",
+            pd.DataFrame(columns) if len(self._found.target_levels) > 1 else None,
+            [f"Median over seeds, and how many runs reached it. Targets: {words}."],
+        )
+
     def pairs_block(self) -> Block:
         """Return the block that compares speeds pair by pair."""
         readable = readable_target_pairs(self.pairs) if len(self.pairs) else None
@@ -55,9 +73,9 @@ class Targets:
             "Which differences in speed are significant?",
             readable,
             [
-                "Steps to the target, paired over seeds. If one run of a pair does not reach the target, the other wins, and an exact sign"
-                " test over the pairs replaces the interval; the ratio is then a bound or missing. p-values are adjusted by Holm's"
-                " method, separately for steps and time; intervals are not."
+                "Steps at which the loss, interpolated between evaluations, is at the target, paired over seeds. A run that does not reach"
+                " it needs more steps than it was given, so the ratio is then a bound. p-values and intervals are adjusted by Holm's"
+                " method, separately for steps and time: an interval leaves out 1 just where the difference is significant."
             ]
             if readable is not None
             else (),
@@ -65,16 +83,21 @@ class Targets:
         )
 
 
+def _reached(row: pd.Series) -> str:
+    steps = f"{row['steps_to_target']:,.0f}" if math.isfinite(row["steps_to_target"]) else "not reached"
+    return f"{steps} ({row['num_reached']} of {row['num_runs']})"
+
+
 def readable_target_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
-    """`stats.target_pairs` as people read it: one text a cell."""
+    """Return comparisons by the target as people read them: one text a cell."""
 
     def ratios(prefix: str) -> list[str]:
         texts = []
         for ratio, low, high, bound in pairs[
-            [f"{prefix}ratio", f"{prefix}ratio_low", f"{prefix}ratio_high", "bound"]
+            [f"{prefix}ratio", f"{prefix}adjusted_low", f"{prefix}adjusted_high", "bound"]
         ].to_numpy():
-            interval = f" [{low:.3g}, {high:.3g}]" if math.isfinite(low) else ""
-            texts.append(f"{ratio:.3g}{interval}{' ' + bound if bound else ''}" if math.isfinite(ratio) else "—")
+            interval = interval_text(low, high)
+            texts.append(f"{bound} {ratio:.3g}{interval}".strip() if math.isfinite(ratio) else interval.strip() or "—")
         return texts
 
     columns: dict[str, Sequence[str]] = {
@@ -84,13 +107,13 @@ def readable_target_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
         "pairs": list(pairs["num_pairs"].astype(str)),
         "wins": [f"{row.wins_a} to {row.wins_b}" for row in pairs.itertuples()],
         "neither reached it": list(pairs["num_both_censored"].astype(str)),
-        "adjusted p": [f"{value:.2g}" for value in pairs["p_holm"]],
+        "adjusted p": [p_text(value) for value in pairs["p_holm"]],
         "significant": ["yes" if apart else "no" for apart in pairs["significant"]],
     }
     if pairs["time_ratio"].notna().any():
         columns |= {
             "ratio of time": ratios("time_"),
-            "adjusted p of time": [f"{value:.2g}" for value in pairs["time_p_holm"]],
+            "adjusted p of time": [p_text(value) for value in pairs["time_p_holm"]],
             "time significant": ["yes" if apart else "no" for apart in pairs["time_significant"]],
         }
     return pd.DataFrame(columns)
