@@ -135,13 +135,15 @@ def test_one_seed_with_a_number_is_not_measured() -> None:
 # --- numbers ------------------------------------------------------------------------------------------
 
 
-def test_roughness_is_the_distance_from_the_running_median() -> None:
+def test_roughness_is_the_distance_from_a_local_line() -> None:
     def curve(side: int, i: int) -> dict[str, Any]:
         return q.noisy(0.05 * (1 + side), 10 * i + side)
 
     def logs(side: int, i: int) -> tuple[list[float], list[float]]:
         values = [math.log(value) for _, value in curve(side, i)["points"]]
-        return values, [statistics.median(values[max(0, j - 4) : j + 5]) for j in range(len(values))]
+        whole = range(4, len(values) - 4)
+        lines = [np.polyfit(np.arange(-4, 5), values[j - 4 : j + 5], 1) for j in whole]
+        return [values[j] for j in whole], [float(line[1]) for line in lines]
 
     expected = []
     for i in range(len(q.SEEDS)):

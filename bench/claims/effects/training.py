@@ -33,34 +33,51 @@ def latency(pair: Pair) -> Sample:
 
 
 def roughness(pair: Pair) -> Sample:
-    """Compare how far training losses stray from their running median, where both runs of a seed are at the same losses.
+    """Compare how far training losses stray from a local line, where both runs of a seed are at the same losses.
 
-    The mean over points of |log loss - its running median over 9 points|, over those points of each run whose running median
-    lies between the losses that both runs of the pair pass through.
+    The mean over points of |log loss - a straight line fitted to the 9 points around it|, over those points of each run
+    that have four on either side and whose line lies between the losses that both runs of the pair pass through. Speed alone,
+    which is slope, is no roughness.
     """
     sides = []
     for runs in pair.sides():
         points = pair.points(runs[runs["status"] == "ok"], "train", "loss")
+        points = points[points["value"] > 0]
         seeds = runs.set_index("run_id")["seed"]
-        sides.append({int(seeds[run]): group["value"].to_numpy(float) for run, group in points.groupby("run_id")})
+        sides.append(
+            {int(seeds[run]): _trend(group) for run, group in points.groupby("run_id") if len(group) >= WINDOW}
+        )
     differences = []
     for seed in sorted(set(sides[0]) & set(sides[1])):
-        logs = [np.log(side[seed][side[seed] > 0]) for side in sides]
-        if min(map(len, logs)) < ROUGH_POINTS:
-            continue
-        trends = [pd.Series(values).rolling(9, center=True, min_periods=5).median().to_numpy() for values in logs]
+        trends = [side[seed][0] for side in sides]
         low = max(float(np.min(trend)) for trend in trends)
         high = min(float(np.max(trend)) for trend in trends)
         rough = []
-        for values, trend in zip(logs, trends, strict=True):
+        for trend, apart in (side[seed] for side in sides):
             inside = (trend >= low) & (trend <= high)
             if inside.sum() >= ROUGH_POINTS:
-                rough.append(float(np.abs(values - trend)[inside].mean()))
+                rough.append(float(np.abs(apart)[inside].mean()))
         if len(rough) == 2 and min(rough) > 0:
             differences.append(math.log(rough[0]) - math.log(rough[1]))
     if len(differences) < 2:
         raise NotMeasured("too_few_common_losses", points=ROUGH_POINTS)
     return sample_of(np.array(differences))
+
+
+WINDOW = 9
+"""Points of a training-loss curve to which a line is fitted."""
+
+
+def _trend(points: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return a local line through log losses at the middle of each full window, and how far the loss there is from it."""
+    steps, logs = (
+        np.lib.stride_tricks.sliding_window_view(values, WINDOW)
+        for values in (points["step"].to_numpy(float), np.log(points["value"].to_numpy(float)))
+    )
+    x = steps - steps.mean(axis=1, keepdims=True)
+    slope = (x * logs).sum(axis=1) / (x**2).sum(axis=1)
+    trend = logs.mean(axis=1) + slope * x[:, WINDOW // 2]
+    return trend, logs[:, WINDOW // 2] - trend
 
 
 ROUGH_POINTS = 8
