@@ -155,7 +155,7 @@ def test_persons_folders_named_like_ours_do_not_matter(folder: Path, cli: Cli) -
         (["+optimizer.trouble=memory"], "oom", "RuntimeError"),
         (["+optimizer.trouble=blowup"], "diverged", "train loss nan at step 10"),
         (["+optimizer.lr=1e20"], "diverged", "train loss"),
-        (["train.loss_limit=0.1"], "diverged", "limit 0.1"),
+        (["train.loss_limit=0.1"], "diverged", "above train.loss_limit=0.1"),
         (["train.time_limit_s=1e-6"], "timeout", "train.time_limit_s=1e-06"),
         (["+optimizer.trouble=constructor"], "failed", "raised KeyError"),
         (["device.precision=tf32"], "skipped", "needs a CUDA GPU"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import nullcontext
 from typing import Any
@@ -152,11 +153,28 @@ def test_batch_order_leaves_the_global_generator_alone(data: Dataset) -> None:
 
 
 def test_divergence_is_raised_with_the_step(data: Dataset) -> None:
-    with pytest.raises(Diverged, match=r"train loss .* at step (1|10) \(limit 10000\)"):
-        run(data, plan(), lr=1e12)
+    with pytest.raises(
+        Diverged, match=r"train loss \S+ at step \d+(, above train.loss_limit=10000 at 3 stops in a row)?$"
+    ):
+        run(data, plan(num_steps=100), lr=1e12)
     run(data, plan(loss_limit=3.0))  # accuracy may be what it likes
-    with pytest.raises(Diverged, match=r"val loss 2.3\d* at step 0 \(limit 2\)"):
-        run(data, plan(loss_limit=2.0))
+    with pytest.raises(
+        Diverged, match=r"train loss 2\.\d+ at step \d+, above train.loss_limit=1e-06 at 3 stops in a row"
+    ):
+        run(data, plan(num_steps=40, loss_limit=1e-6))
+    with pytest.raises(Diverged, match=r"train loss 2\.\d+ at step 1, above train.loss_limit=0.1 at the last stop"):
+        run(data, plan(num_steps=1, loss_limit=0.1))
+
+
+def test_a_run_that_recovers_is_no_diverged_one() -> None:
+    trace, the_plan = Trace(), plan(num_steps=60, loss_limit=10.0)
+    for step, loss in ((1, 2.0), (10, 50.0), (20, 40.0), (30, 3.0), (40, 90.0), (50, 80.0), (60, 1.0)):
+        trace.step = step
+        trace.record("train", "loss", loss, the_plan)
+        trace.record("val", "loss", loss, the_plan)
+    assert len(trace.points) == 14
+    with pytest.raises(Diverged, match="val loss inf at step 60"):
+        trace.record("val", "loss", math.inf, the_plan)
 
 
 def test_the_time_limit_counts_training_only(data: Dataset) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from bench.analysis.bounds import Sample, p_above, p_below
 from bench.analysis.inference import mean_interval
 from bench.analysis.paired import RATIO_COLUMNS, corrected, ratio_row
+from bench.analysis.quality import is_cut_off
 from bench.base.metrics import SUMMARIZED
 
 
@@ -76,7 +77,8 @@ def paired_ratios(
 ) -> pd.DataFrame:
     """Compare every two series over the seeds that both ran, by the logarithms of their ratios, see `ratio_row`.
 
-    A run that diverged ends no lower than it began; a loss of 0 is below every positive one. Such pairs are known to a
+    A run whose loss left the finite numbers ends no lower than it began; of one that was cut off for a high loss nothing is
+    known, and it has no pair. A loss of 0 is below every positive one. Such pairs are known to a
     bound. Where a loss is negative, ratios say nothing, and only who ends lower is compared (order statistics).
 
     Args:
@@ -133,7 +135,7 @@ def _losses(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     least = np.where(ok, values, start)
     table = pd.DataFrame({"least": least, "most": np.where(ok, values, math.inf)}, index=runs.index)
     table = table.set_index(pd.MultiIndex.from_frame(runs[["seed", "environment_id"]]))
-    return table[(ok | diverged) & ~np.isnan(least)]
+    return table[(ok | (diverged & ~is_cut_off(runs))) & ~np.isnan(least)]
 
 
 SMALLEST = math.log(5e-324)

@@ -1,4 +1,4 @@
-"""Decide which measured times may be used."""
+"""Decide which measured times may be used, and which runs say what they would have come to."""
 
 from __future__ import annotations
 
@@ -31,6 +31,19 @@ def is_undisturbed(rows: pd.DataFrame) -> np.ndarray:
     if "launcher" in rows:
         usable &= (rows["launcher"].fillna("local") == "local").to_numpy(bool)
     return usable
+
+
+def is_cut_off(runs: pd.DataFrame) -> np.ndarray:
+    """Tell for each run whether it was ended because its loss was too high, though finite: what it would have reached is unknown.
+
+    >>> reasons = ["train loss 20000 at step 2 (limit 10000)", "train loss nan at step 9", None]
+    >>> is_cut_off(pd.DataFrame({"status": ["diverged", "diverged", "ok"], "reason": reasons})).tolist()
+    [True, False, False]
+    """
+    if "reason" not in runs:
+        return np.zeros(len(runs), dtype=bool)
+    finite = runs["reason"].astype("string").str.contains(r" loss -?\d", regex=True).fillna(False).to_numpy(bool)
+    return np.asarray(finite & (runs["status"] == "diverged").to_numpy(bool))
 
 
 def enough_undisturbed(runs: pd.DataFrame) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.inference import half_width, mean_interval, safe_exp, sum_of_variances
-from bench.analysis.quality import is_undisturbed
+from bench.analysis.quality import is_cut_off, is_undisturbed
 
 
 def steps_to_target(
@@ -18,8 +18,8 @@ def steps_to_target(
     """Return the steps of each run until an evaluation first reaches the target.
 
     Reached means at most the target, or at least it for accuracy. A run that never gets there is censored: it needs
-    more than `censored_at` steps, and counts as longer than any that did. A run that diverged would not have got
-    there in the rest of its budget either. Runs that ended for another reason than their own (failed, interrupted)
+    more than `censored_at` steps, and counts as longer than any that did. A run whose loss left the finite numbers would not
+    have got there in the rest of its budget either; of one that was cut off for a high loss that is not known. Runs that ended for another reason than their own (failed, interrupted)
     say nothing and are left out.
 
     Args:
@@ -64,7 +64,17 @@ def steps_to_target(
     0     0     True             10.0          NaN
     1     1    False              NaN         20.0
     """
-    wanted = ["run_id", "series", "optimizer", "seed", "environment_id", "status", "num_steps", "num_steps_budget"]
+    wanted = [
+        "run_id",
+        "series",
+        "optimizer",
+        "seed",
+        "environment_id",
+        "status",
+        "reason",
+        "num_steps",
+        "num_steps_budget",
+    ]
     table = runs[runs["status"].isin(("ok", "diverged", "timeout", "oom"))]
     table = table.reindex(columns=wanted).assign(_undisturbed=is_undisturbed(table))
     points = curves[
@@ -83,7 +93,8 @@ def steps_to_target(
     made = table["num_steps"].astype(float).to_numpy()
     made = np.where(np.isnan(made), last["step"].reindex(table["run_id"]).astype(float).to_numpy(), made)
     budget = table["num_steps_budget"].astype(float).to_numpy()
-    never = np.where((table["status"] == "diverged").to_numpy(bool), np.fmax(budget, made), made)
+    for_good = (table["status"] == "diverged").to_numpy(bool) & ~is_cut_off(table)
+    never = np.where(for_good, np.fmax(budget, made), made)
     return table[["run_id", "series", "optimizer", "seed", "environment_id"]].assign(
         reached=reached,
         steps_to_target=at["step"].astype(float).to_numpy(),

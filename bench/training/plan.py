@@ -21,7 +21,7 @@ class TrainingPlan:
         batch_size: Examples a step; the last batch of an epoch holds what is left.
         log_every: Steps between points of the training loss.
         eval_every: Steps between evaluations.
-        loss_limit: A loss above it is a diverged run.
+        loss_limit: A training loss that stays above it is a diverged run, see `bench.training.trace.Trace.record`.
         time_limit_s: Seconds of training (evaluation excluded), or None.
         order_seed: Seed of the batch order, which nothing else draws from.
         autocast: Context of every forward pass.

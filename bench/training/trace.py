@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 from bench.training.plan import TrainingPlan
 
+LIMIT_STOPS = 3
+"""Stops in a row at which the training loss of a run that has diverged is above the limit: some recover from less."""
+
 
 class Diverged(Exception):
-    """A loss is NaN, infinite or above the limit."""
+    """A loss is NaN or infinite, or stays above the limit."""
 
 
 @dataclass
@@ -29,6 +32,7 @@ class Trace:
         best_val_loss: The lowest validation loss, where the best weights are kept.
         best_state: Weights and buffers of the model there, on the CPU.
         steps_per_epoch: Updates that go once through the training set.
+        num_above: Stops in a row at which the training loss was above the limit.
     """
 
     points: list[tuple[int, float, str, str, float, float]] = field(default_factory=list)
@@ -41,15 +45,24 @@ class Trace:
     best_val_loss: float = math.inf
     best_state: dict[str, Tensor] | None = None
     steps_per_epoch: int = 1
+    num_above: int = 0
 
     def record(self, split: str, metric: str, value: float, plan: TrainingPlan) -> None:
         """Add a point at the last stop; a metric on request that is not finite has none.
 
         Raises:
-            Diverged: It is a loss that is not finite, or above the limit.
+            Diverged: It is a loss that is not finite, or a training loss above the limit at `LIMIT_STOPS` stops in a row or at
+                the last.
         """
-        if metric == "loss" and not (math.isfinite(value) and value <= plan.loss_limit):
-            raise Diverged(f"{split} {metric} {value:.6g} at step {self.step} (limit {plan.loss_limit:g})")
+        if metric == "loss" and not math.isfinite(value):
+            raise Diverged(f"{split} loss {value} at step {self.step}")
+        if (split, metric) == ("train", "loss"):
+            self.num_above = self.num_above + 1 if value > plan.loss_limit else 0
+            if self.num_above == LIMIT_STOPS or (self.num_above and self.step == plan.num_steps):
+                stops = f"at {self.num_above} stops in a row" if self.num_above > 1 else "at the last stop"
+                raise Diverged(
+                    f"train loss {value:.6g} at step {self.step}, above train.loss_limit={plan.loss_limit:g} {stops}"
+                )
         if math.isfinite(value):
             self.points.append((self.step, self.step / self.steps_per_epoch, split, metric, value, self.train_s))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.bounds import Sample
-from bench.analysis.quality import enough_undisturbed, is_undisturbed
+from bench.analysis.quality import enough_undisturbed, is_cut_off, is_undisturbed
 from bench.claims.catalogue import catalogue
 
 DEFAULT, TUNED, RATES = "default", "tuned", "rates"
@@ -179,8 +179,9 @@ def sample_of(differences: np.ndarray) -> Sample:
 def column_of(name: str, scale: float = 1.0, log: bool = True) -> Callable[[Pair], Sample]:
     """Return the function that takes a quantity from a column of `runs`.
 
-    Of a run that diverged, what was best on the way is known, where it was evaluated; else a loss is at least that of
-    the first step, and an accuracy something from 0 to 1.
+    Of a run whose loss left the finite numbers, what was best on the way is known, where it was evaluated; else a loss is at
+    least that of the first step, and an accuracy something from 0 to 1. Of a run that was cut off for a high loss, nothing
+    bounds what it would have come to.
     """
 
     def sample(pair: Pair) -> Sample:
@@ -193,11 +194,13 @@ def column_of(name: str, scale: float = 1.0, log: bool = True) -> Callable[[Pair
             values = by_seed[name].astype(float)
             unknown = diverged & (values.isna().to_numpy(bool) | ("at_best_val" not in name))
             least = by_seed["first_train_loss"].astype(float) if "loss" in name else 0.0 * values.fillna(0.0)
+            least = least.mask(is_cut_off(by_seed), 0.0) if "loss" in name else least
             low = values.where(~unknown, least)
             high = values.where(~unknown, math.inf if "loss" in name else 1.0)
-            if log and (low <= 0).any():
+            if log and (low[~unknown] <= 0).any():
                 raise NotMeasured("no_ratio", column=name)
-            bounds.append((np.log(low), np.log(high)) if log else (scale * low, scale * high))
+            with np.errstate(divide="ignore"):
+                bounds.append((np.log(low), np.log(high)) if log else (scale * low, scale * high))
         return bounds_between(*bounds)
 
     return sample

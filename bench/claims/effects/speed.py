@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.analysis import targets
 from bench.analysis.bounds import Sample
+from bench.analysis.quality import is_cut_off
 from bench.analysis.step_costs import MIN_PROCESSES, is_timed, newest_session
 from bench.claims.effects.evidence import (
     Bounds,
@@ -132,13 +133,13 @@ def loss_at_equal_time(pair: Pair) -> Sample:
 def _loss_at(pair: Pair, runs: pd.DataFrame, step: float) -> Bounds:
     """Return bounds of the log validation loss of each seed at a step, interpolated between evaluations.
 
-    A run that diverged is known to be no better than it began.
+    A run whose loss left the finite numbers is no better than it began; of one that was cut off nothing is known.
     """
     points = dict(tuple(pair.points(runs[runs["status"] == "ok"], "val", "loss").groupby("run_id", sort=False)))
-    low, high = {}, {}
+    low, high, cut_off = {}, {}, set(runs.loc[is_cut_off(runs), "run_id"])
     for run, seed, status, first in runs[["run_id", "seed", "status", "first_train_loss"]].itertuples(index=False):
         if status == "diverged":
-            low[int(seed)], high[int(seed)] = math.log(first), math.inf
+            low[int(seed)], high[int(seed)] = -math.inf if run in cut_off else math.log(first), math.inf
         elif run in points:
             steps, logs = points[run]["step"].to_numpy(float), np.log(points[run]["value"].to_numpy(float))
             low[int(seed)] = high[int(seed)] = float(np.interp(step, steps, logs))
