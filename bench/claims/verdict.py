@@ -24,8 +24,11 @@ VERDICTS = ("supported", "refuted", NO_DIFFERENCE, CANNOT_TELL, "mixed", "not te
 DECIDED = ("supported", "refuted", NO_DIFFERENCE)
 
 
-HOLDS = ("yes", "no", "unclear")
-"""Whether what was said is so."""
+SOMETIMES = "in some cases"
+
+
+HOLDS = ("yes", "no", SOMETIMES, "unclear")
+"""Whether what was said is so; in some cases only where it rests on several comparisons, of which some show it, some not."""
 
 
 def orient(direction: str) -> int:
@@ -251,5 +254,7 @@ def whole_holds(verdicts: Sequence[str], holds: Sequence[str], rule: str = "ever
     if rule == "somewhere":
         return "no" if found == "refuted" else "unclear"
     run = [held for word, held in zip(verdicts, holds, strict=True) if word not in _NOT_RUN]
+    if found == "mixed":
+        return SOMETIMES
     mostly_no = "yes" not in run and "no" in run and 2 * run.count("no") >= len(run)
-    return "no" if found in ("refuted", "no difference", "mixed") or mostly_no else "unclear"
+    return "no" if found in ("refuted", "no difference") or mostly_no else "unclear"

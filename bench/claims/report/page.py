@@ -16,7 +16,7 @@ from bench.claims.ledger import Ledger
 from bench.claims.report.claim_page import ClaimPage, build_claim_page, captioned, claim_pictures
 from bench.claims.report.i18n import Words, number
 from bench.claims.report.table import num_tests, shown, verdict_row
-from bench.claims.verdict import HOLDS, VERDICTS
+from bench.claims.verdict import HOLDS, SOMETIMES, VERDICTS
 from bench.plots.style import style
 from bench.report.folder import report_folder
 from bench.report.study.render import templates
@@ -67,12 +67,24 @@ def _outcome(first: ClaimPage, second: ClaimPage, words: Words) -> list[str]:
         elif by_answer["yes"] and by_answer["no"]:
             said.append(words("one is right", right=by_answer["yes"][0], wrong=by_answer["no"][0], **names))
         elif by_answer["yes"]:
-            said.append(words("one holds", right=by_answer["yes"][0], other=by_answer["unclear"][0], **names))
+            other, key = _other(by_answer, "one holds")
+            said.append(words(key, right=by_answer["yes"][0], other=other, **names))
         elif by_answer["no"]:
-            said.append(words("one fails", wrong=by_answer["no"][0], other=by_answer["unclear"][0], **names))
+            other, key = _other(by_answer, "one fails")
+            said.append(words(key, wrong=by_answer["no"][0], other=other, **names))
         else:
             said.append(words("open", **names))
     return said
+
+
+def _other(by_answer: dict[str, list[str]], key: str) -> tuple[str, str]:
+    """Return the claim that neither holds nor fails, and the key of the sentence about it and the one that does."""
+    if by_answer[SOMETIMES]:
+        return by_answer[SOMETIMES][0], {
+            "one holds": "one holds, one sometimes",
+            "one fails": "one fails, one sometimes",
+        }[key]
+    return by_answer["unclear"][0], key
 
 
 def _tally(ledger: Ledger, found: pd.DataFrame, words: Words) -> list[str]:
