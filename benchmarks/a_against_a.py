@@ -4,7 +4,7 @@ Every comparison is what `bench.step_cost` does for two optimizers, one of them 
 processes, 5 builds in each, 10 interleaved rounds in each build. So that 200 of them end today, a
 process takes part in 10 comparisons; no comparison uses a process twice.
 
-    python benchmarks/a_against_a.py [--busy] [--comparisons 200] [--optimizer adam]
+    python benchmarks/a_against_a.py [--busy] [--comparisons 200] [--optimizer adam] [--device cuda] [--out rows.csv]
 
 --busy keeps another core busy meanwhile.
 """
@@ -44,16 +44,15 @@ def worker() -> None:
 
     spec = json.load(sys.stdin)
     config = StepCostConfig(**spec["config"])
-    device = torch.device("cpu")
+    device = torch.device(config.device.name)
     reset(device, config.device.threads, config.device.precision, seed=0)
     data = dataset(config.data, device)
     rows = []
     for comparison in spec["comparisons"]:
         for build in range(config.builds):
             known = {
-                "session_id": str(comparison), "workload_id": "", "environment_id": "", "device": "cpu",
-                "process": spec["process"] + 1000 * comparison, "build": build, "bandwidth_gib_per_s": None,
-                "last_cache_mib": None,
+                "session_id": str(comparison), "workload_id": "", "environment_id": "", "device": device.type,
+                "process": spec["process"] + 1000 * comparison, "build": build, "last_cache_mib": None,
             }  # fmt: skip
             made = step_cost_worker.build_and_time(config, data, device, autocast(device, "fp32"), known, set())
             rows += [row | {"process": spec["process"]} for row in made]
@@ -65,13 +64,15 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true")
     parser.add_argument("--comparisons", type=int, default=200)
     parser.add_argument("--optimizer", default="adam")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--out", type=Path, help="a CSV file for the row that each kind of step gives")
     parser.add_argument("--worker", action="store_true")
     arguments = parser.parse_args()
     if arguments.worker:
         worker()
         return
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        node = OmegaConf.to_container(compose("step_cost"), resolve=True)
+        node = OmegaConf.to_container(compose("step_cost", [f"device={arguments.device}"]), resolve=True)
     assert isinstance(node, dict)
     node |= {"optimizers": [arguments.optimizer], "implementations": ["forloop"]}
     config = parse_step_cost(node)
@@ -104,6 +105,7 @@ def main() -> None:
     )
     qualities = table["timing_quality"].value_counts(normalize=True)
     print("timings: " + ", ".join(f"{100 * share:.1f} % {quality}" for quality, share in qualities.items()))
+    summary = []
     for column in ("step_ratio", "train_step_ratio"):
         halves, excluded, compared = [], 0, 0
         for _, comparison in table[table["optimizer"] == twins[1].name].groupby("session_id"):
@@ -115,10 +117,18 @@ def main() -> None:
             compared += 1
             excluded += low > 0 or high < 0
             halves.append((math.exp(high) - math.exp(low)) / 2)
+        summary.append(
+            {
+                "optimizer": first.name, "device": arguments.device, "ratio": column, "num_comparisons": compared,
+                "num_excluding_1": excluded, "half_width_median": np.median(halves),
+            }
+        )  # fmt: skip
         print(
             f"{column}: {excluded} of {compared} intervals exclude 1; half-width median {100 * np.median(halves):.2f} %"
             f" (quartiles {100 * np.quantile(halves, 0.25):.2f} to {100 * np.quantile(halves, 0.75):.2f} %)"
         )
+    if arguments.out:
+        pd.DataFrame(summary).to_csv(arguments.out, index=False)
 
 
 if __name__ == "__main__":

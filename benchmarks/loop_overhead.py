@@ -8,7 +8,7 @@ With `--images`, a folder of images in ImageNet's layout: conv64 at 32 pixels an
 well, each file decoded in two workers on both sides. The bare loop has torch's own DataLoader with the
 same images, shuffled anew each epoch.
 
-    python benchmarks/loop_overhead.py [--pairs 120] [--images FOLDER]
+    python benchmarks/loop_overhead.py [--pairs 120] [--device cuda] [--resnet18] [--images FOLDER] [--out rows.csv]
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -31,7 +32,7 @@ from torch.utils.data import DataLoader
 from bench.analysis.inference import mean_interval
 from bench.data import digits, image_folder
 from bench.data.dataset import Dataset, as_dataset
-from bench.measure.clock import Stopwatch
+from bench.measure.clock import Stopwatch, synchronizer
 from bench.training.learner import Learner
 from bench.training.loop import train
 from bench.training.plan import TrainingPlan
@@ -41,13 +42,14 @@ from models.cnn import Conv64, MnistCNN
 from models.mlp import MLP
 
 BATCH = 64
+DEVICE = torch.device("cpu")
 
 Build = Callable[..., nn.Module]
 
 
 def build(make: Build, data: Dataset) -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(0)
-    model = make(input_shape=data.spec.input_shape, num_outputs=data.spec.num_outputs)
+    model = make(input_shape=data.spec.input_shape, num_outputs=data.spec.num_outputs).to(DEVICE)
     return model, torch.optim.Adam(model.parameters())
 
 
@@ -56,7 +58,7 @@ def gathered(data: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
     x, y = data.splits["train"]
     generator = torch.Generator().manual_seed(1)
     while True:
-        for chosen in torch.randperm(len(x), generator=generator).split(BATCH):
+        for chosen in torch.randperm(len(x), generator=generator).to(DEVICE).split(BATCH):
             yield x[chosen], y[chosen]
 
 
@@ -72,6 +74,8 @@ def bare(make: Build, data: Dataset, num_steps: int) -> float:
     """Seconds of a loop as one writes it by hand."""
     model, optimizer = build(make, data)
     gc.collect()
+    synchronize = synchronizer(DEVICE)
+    synchronize()
     with closing(loaded(data) if data.reads_files else gathered(data)) as batches:
         started = time.perf_counter()
         for step, (x, y) in enumerate(batches, 1):
@@ -81,6 +85,7 @@ def bare(make: Build, data: Dataset, num_steps: int) -> float:
             optimizer.step()
             if step == num_steps:
                 break
+        synchronize()
         return time.perf_counter() - started
 
 
@@ -88,15 +93,15 @@ def ours(make: Build, data: Dataset, num_steps: int) -> float:
     """Seconds of `bench.training.loop.train`, evaluation excluded, logging included."""
     model, optimizer = build(make, data)
     plan = TrainingPlan(num_steps, BATCH, 10, 10**9, 1e4, None, 1, nullcontext())
-    watch, trace = Stopwatch(torch.device("cpu")), Trace()
+    watch, trace = Stopwatch(DEVICE), Trace()
     gc.collect()
     train(Learner(model, optimizer), data, plan, watch, trace)
     watch.switch("rest")
     return watch.seconds["train"] + watch.seconds["log"]
 
 
-def compare(name: str, make: Build, data: Dataset, num_steps: int, pairs: int) -> None:
-    """One line: the ratio, with its interval over pairs."""
+def compare(name: str, make: Build, data: Dataset, num_steps: int, pairs: int) -> dict[str, float | int | str]:
+    """Print one line: the ratio, with its interval over pairs. Return it as a row of a table."""
     for function in (bare, ours):
         function(make, data, max(1, num_steps // 5))
     gc.freeze()
@@ -114,21 +119,38 @@ def compare(name: str, make: Build, data: Dataset, num_steps: int, pairs: int) -
         f" {mean:.4f} [{low:.4f}, {high:.4f}], median {middle:.4f}; bare step {1e6 * float(np.median(steps)):.0f} us",
         flush=True,
     )
+    return {
+        "workload": name, "batch_size": BATCH, "device": DEVICE.type, "num_pairs": pairs, "num_steps": num_steps,
+        "ratio": mean, "ratio_low": low, "ratio_high": high, "bare_step_us": 1e6 * float(np.median(steps)),
+    }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=120)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--resnet18", action="store_true", help="on digits of 32 pixels and 3 channels, as well")
+    parser.add_argument("--out", type=Path, help="a CSV file for the rows")
     parser.add_argument("--images", type=Path, help="folder with train/ and val/ in it")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    compare("mlp on digits", MLP, as_dataset(digits.load()), 300, arguments.pairs)
-    compare("mnist_cnn on digits", MnistCNN, as_dataset(digits.load(28)), 30, arguments.pairs)
+    global DEVICE
+    DEVICE = torch.device(arguments.device)
+    resnet18 = partial(torchvision.build, "resnet18")
+    on_digits = [("mlp", MLP, digits.load(), 300), ("mnist_cnn", MnistCNN, digits.load(28), 30)]
+    if arguments.resnet18:
+        on_digits.append(("resnet18", resnet18, digits.load(32, 3), 30))
+    rows = [
+        compare(f"{name} on digits", make, as_dataset(data).to(DEVICE), num_steps, arguments.pairs)
+        for name, make, data, num_steps in on_digits
+    ]
     if arguments.images:
-        resnet18 = partial(torchvision.build, "resnet18")
         for name, make, size, num_steps in (("conv64", Conv64, 32, 30), ("resnet18", resnet18, 64, 4)):
-            data = image_folder.load(str(arguments.images), size=size)
-            compare(f"{name} on images of {size} pixels", make, data, num_steps, max(5, arguments.pairs // 6))
+            data = image_folder.load(str(arguments.images), size=size).to(DEVICE)
+            pairs = max(5, arguments.pairs // 6)
+            rows.append(compare(f"{name} on images of {size} pixels", make, data, num_steps, pairs))
+    if arguments.out:
+        pd.DataFrame(rows).to_csv(arguments.out, index=False, float_format="%.6g")
 
 
 if __name__ == "__main__":

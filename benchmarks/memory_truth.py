@@ -5,7 +5,7 @@ the model is built, so that their running sum is all that lives. On CUDA it is t
 own peak. It sees what a kernel allocates and frees inside one operator, which the tracker cannot.
 Where the two differ by more than 2 % the operator in which the witness saw its peak is named.
 
-    python benchmarks/memory_truth.py [--device cpu] [--batch 64] [--models mlp,mnist_cnn] [--torchvision resnet18]
+    python benchmarks/memory_truth.py [--device cpu] [--batch 64] [--models mlp,mnist_cnn] [--torchvision resnet18] [--out rows.csv]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -100,11 +101,14 @@ def main() -> None:
     parser.add_argument("--models", default="logistic,mlp,mnist_cnn")
     parser.add_argument("--torchvision", default="resnet18,mobilenet_v3_small", help="names, at 32x32; '' for none")
     parser.add_argument("--optimizers", default=",".join(OPTIMIZERS))
+    parser.add_argument("--out", type=Path, help="a CSV file for the rows")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     grey = {"_target_": "bench.data.digits.load", "name": "digits", "resize": 28}
     colour = grey | {"resize": 32, "channels": 3}
-    cells = [(name, name, grey) for name in arguments.models.split(",") if name] + [
+    chars = {"_target_": "bench.data.chars.load", "name": "chars", "max_chars": 200_000}
+    of_model = {"transformer": chars}
+    cells = [(name, name, of_model.get(name, grey)) for name in arguments.models.split(",") if name] + [
         (name, {"_target_": "models.torchvision.build", "name": name, "architecture": name}, colour)
         for name in arguments.torchvision.split(",")
         if name
@@ -112,6 +116,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {device.type}, batch {arguments.batch}; MiB, then percent off")
     head = ("model", "optimizer", "implementation", "witness", "tracked", "off", "off in step", "predicted off")
     print("{:20}{:10}{:15}{:>10}{:>10}{:>9}{:>12}{:>14}  where the witness saw more".format(*head))
+    rows = []
     worst = {"tracked": (0.0, ""), "step": (0.0, ""), "predicted": (0.0, "")}
     for label, model, data_node in cells:
         for optimizer in arguments.optimizers.split(","):
@@ -138,6 +143,15 @@ def main() -> None:
                     f"{off:+9.3f}{step_off:+12.3f}{predicted_off:+14.4f}  {reason if abs(off) > 2 else ''}",
                     flush=True,
                 )
+                rows.append(
+                    {
+                        "model": label, "optimizer": optimizer, "implementation": implementation,
+                        "device": device.type, "batch_size": arguments.batch, "witness_mib": peak,
+                        "tracked_mib": tracked["peak_mib"], "predicted_mib": predicted["peak_mib"],
+                    }
+                )  # fmt: skip
+                if arguments.out:  # each time: it may be ended before it is through
+                    pd.DataFrame(rows).to_csv(arguments.out, index=False, float_format="%.6f")
                 name = f"{label} {optimizer} {implementation}"
                 for kind, value in (("tracked", off), ("step", step_off), ("predicted", predicted_off)):
                     worst[kind] = max(worst[kind], (abs(value), name))

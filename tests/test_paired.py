@@ -90,5 +90,9 @@ def test_the_collector_rests_during_blocks_and_is_left_as_it_was() -> None:
         gc.enable()
 
 
-def test_bandwidth_is_of_this_planet() -> None:
-    assert 1e8 < interleave.bandwidth(CPU, 2**26) < 1e13
+@pytest.mark.parametrize("state_bytes", [0, 2**26])
+def test_least_traffic_runs_at_a_speed_that_memory_has(state_bytes: int) -> None:
+    move = interleave.least_traffic(2**24, state_bytes, CPU)
+    move()
+    seconds, _ = interleave.time_block(move, 1, CPU)
+    assert 1e8 < (12 * 2**24 + 2 * state_bytes) / seconds < 1e13

@@ -110,10 +110,7 @@ class Dataset:
             frozen: Every epoch in the order of the first; otherwise each in a new one.
         """
         inputs, targets = self.splits["train"]
-        order = batch_order(len(inputs), batch_size, seed, frozen)
-        if inputs.device.type != "cpu":
-            order = (chosen.to(inputs.device) for chosen in order)
-        for chosen in order:
+        for chosen in batch_order(len(inputs), batch_size, seed, frozen, inputs.device):
             yield inputs[chosen], targets[chosen]
 
     def in_order(self, split: str, batch_size: int) -> Iterator[Batch]:
@@ -174,21 +171,24 @@ class Dataset:
         return _at(inputs, chosen), _at(targets, chosen)
 
 
-def batch_order(num: int, batch_size: int, seed: int, frozen: bool = False) -> Iterator[Tensor]:
-    """Yield the indices of training batches without end, each epoch a permutation; on the CPU.
+def batch_order(
+    num: int, batch_size: int, seed: int, frozen: bool = False, device: torch.device | str = "cpu"
+) -> Iterator[Tensor]:
+    """Yield the indices of training batches without end, each epoch a permutation, the same on every device.
 
     Args:
         num: Training examples.
         batch_size: Indices in each; the last of an epoch holds what is left.
         seed: Of the generator, which nothing else draws from.
         frozen: Every epoch in the order of the first.
+        device: Where the indices go, an epoch at a time: a copy a step would wait for the GPU.
     """
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(num, generator=generator)
+    order = torch.randperm(num, generator=generator).to(device)
     while True:
         yield from order.split(batch_size)
         if not frozen:
-            order = torch.randperm(num, generator=generator)
+            order = torch.randperm(num, generator=generator).to(device)
 
 
 def as_dataset(returned: Any) -> Dataset:

@@ -135,8 +135,6 @@ def _replicate(config: StepCostConfig, known: Row) -> list[Row]:
                 found, failure = _one_process(spec, environment, bar.update)
                 if failure is not None:
                     raise UserError(failure)
-                if process == 0 and found[0]["bandwidth_gib_per_s"] is not None:
-                    known = known | {"bandwidth": found[0]["bandwidth_gib_per_s"] * 2**30}
                 best = [1e-3 * row["yardstick_best_ms"] for row in found if row["status"] == "ok"]
                 known = known | {"yardstick_best_s": min([known.get("yardstick_best_s", math.inf), *best])}
                 rows += found

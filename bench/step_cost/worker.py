@@ -36,8 +36,8 @@ from bench.step_cost.interleave import (
     Arm,
     ArmFailed,
     Timing,
-    bandwidth,
     interleaved,
+    least_traffic,
 )
 from bench.step_cost.training_steps import Marks, TrainingSteps, median_between
 from bench.training.losses import LOSSES
@@ -87,7 +87,11 @@ def _process(config: StepCostConfig, known: Row, answers: TextIO) -> list[Row]:
         "batch_size": config.train.batch_size,
         "num_threads": config.device.threads,
     }
-    known |= _memory_speed(known, device)
+    cache = last_cache_bytes() if device.type == "cpu" else None
+    if device.type == "cuda":
+        cache = torch.cuda.get_device_properties(device).L2_cache_size or None
+    known["last_cache_mib"] = None if cache is None else cache / 2**20
+    YARDSTICK.best = min(YARDSTICK.best, known.pop("yardstick_best_s", math.inf))
     if "compiled" in config.implementations:  # the start of the compiler is not a cost of an optimizer
         with suppress(Exception):  # where there is no compiler, the row of each optimizer says so
             torch.compile(lambda x: x + 1)(torch.ones(8, device=device))
@@ -111,26 +115,6 @@ def _check(config: StepCostConfig, data: Dataset, device: torch.device, autocast
         checked_outputs(config, data.spec, model, data.sample_batch(config.train.batch_size)[0])
     for optimizer in config.optimizers:
         build_optimizer(optimizer, model)
-
-
-def _memory_speed(known: Row, device: torch.device) -> Row:
-    """Return the columns about cache and memory bandwidth; the first process measures it, the others take it over.
-
-    Args:
-        known: Columns of all rows. `bandwidth` and `yardstick_best_s`, which are no columns, are taken out.
-        device: Whose memory.
-    """
-    cache = last_cache_bytes() if device.type == "cpu" else None
-    if device.type == "cuda":
-        cache = torch.cuda.get_device_properties(device).L2_cache_size or None
-    speed: float | None = known.pop("bandwidth", None)
-    YARDSTICK.best = min(YARDSTICK.best, known.pop("yardstick_best_s", math.inf))
-    if known["process"] == 0 and cache is not None and 4 * cache < 0.5 * measure_device.free_bytes(device):
-        speed = bandwidth(device, 4 * cache)
-    return {
-        "last_cache_mib": None if cache is None else cache / 2**20,
-        "bandwidth_gib_per_s": None if speed is None else speed / 2**30,
-    }
 
 
 def _key(row: Row) -> tuple[str, str]:
@@ -230,7 +214,9 @@ def _timed(
         noise = new_noise()
         try:
             arms = [Arm(build.restore, candidate.optimizer.step) for candidate in candidates]
-            steps = interleaved(arms, baseline, config.rounds, device)
+            limits = _limit_arms(build, candidates)
+            steps = interleaved([*arms, *limits.values()], baseline, config.rounds, device)
+            limit_s = dict(zip(limits, (timing.seconds for timing in steps[len(arms) :]), strict=True))
             arms = [
                 training.arm(candidate.optimizer, marked, build.restore)
                 for candidate, marked in zip(candidates, marks, strict=True)
@@ -243,12 +229,33 @@ def _timed(
             reason = f"{type(error).__name__}: {first_line(error)}"
             rows.append(candidates.pop(failed.index).row | {"status": "failed", "reason": reason})
     shared = noise.row() | {"baseline": "/".join(_key(candidates[baseline].row)), "num_rounds": config.rounds}
-    num_bytes = sum(parameter.nbytes for parameter in build.parameters)
     made = []
-    for candidate, step, train_step, marked in zip(candidates, steps, train_steps, marks, strict=True):
+    for candidate, step, train_step, marked in zip(candidates, steps, train_steps, marks, strict=False):
         row = candidate.row | shared | _time_columns(step, train_step, marked)
-        made.append(row | {"limit_share": _limit_share(row, num_bytes)})
+        made.append(row | _limit_columns(row, limit_s.get(row["state_mib"])))
     return made
+
+
+def _limit_arms(build: _Build, candidates: Sequence[Candidate]) -> dict[float, Arm]:
+    """Return an arm that moves the least bytes for each size of state, in MiB; none where the GPU has no room for them."""
+    num_parameters = sum(parameter.numel() for parameter in build.parameters)
+    arms = {}
+    for state_mib in sorted({candidate.row["state_mib"] for candidate in candidates}):
+        with suppress(torch.OutOfMemoryError):
+            move = least_traffic(num_parameters, round(state_mib * 2**20), build.device)
+            move()
+            arms[state_mib] = Arm(lambda: None, move)
+    return arms
+
+
+def _limit_columns(row: Row, limit_s: float | None) -> Row:
+    """Return the columns that set a step beside the plain movement of its bytes."""
+    if limit_s is None:
+        return {"bandwidth_gib_per_s": None, "limit_share": None}
+    return {
+        "bandwidth_gib_per_s": row["least_traffic_mib"] / 2**10 / limit_s,
+        "limit_share": limit_s / (1e-6 * row["step_us"]),
+    }
 
 
 def _baseline(config: StepCostConfig, candidates: Sequence[Candidate], rows: Sequence[Row]) -> int:
@@ -347,15 +354,6 @@ def _first_steps(build: _Build, optimizer: Optimizer) -> list[float]:
         optimizer.step()
         synchronize()
     return [*times, time.perf_counter()]
-
-
-def _limit_share(row: Row, parameter_bytes: int) -> float | None:
-    """Return the share of a step's time that its memory traffic alone would take; None where the caches may hold all of it."""
-    working_set = 2 * parameter_bytes / 2**20 + row["state_mib"]
-    if row["bandwidth_gib_per_s"] is None or working_set <= 4 * row["last_cache_mib"]:
-        return None
-    seconds = row["least_traffic_mib"] / 2**10 / row["bandwidth_gib_per_s"]
-    return float(seconds / (1e-6 * row["step_us"]))
 
 
 if __name__ == "__main__":

@@ -301,9 +301,12 @@ STEP_COSTS: tuple[Column, ...] = (
         ("compile_s", "its first step where that compiles (implementation compiled)"),
         ("state_mib", "memory in the optimizer's state"),
         ("least_traffic_mib", "bytes that a step must at least move: parameters in and out, gradients and state"),
-        ("bandwidth_gib_per_s", "reading and writing back an array past the last cache"),
+        (
+            "bandwidth_gib_per_s",
+            "plain additions that move the least bytes over arrays of the same sizes, in the same rounds",
+        ),
         ("last_cache_mib", "size of the last cache"),
-        ("limit_share", "least traffic over bandwidth, over step_us; empty where all fits four times the last cache"),
+        ("limit_share", "time of those additions over step_us: 1 where the step is as fast as memory allows"),
     ),
     *_noise_columns("this build"),
     *_columns(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bench.data.dataset import Dataset
@@ -62,7 +63,7 @@ def train(
         losses += steps.advance(stop)
         trace.step, trace.train_s = stop, watch.seconds["train"]
         trace.first_step_s = trace.first_step_s or trace.train_s
-        mean_loss = float(sum(losses)) / len(losses)
+        mean_loss = sum(losses) / len(losses)
         for metric, value in {"loss": mean_loss, **diagnostics.values()}.items():
             trace.record("train", metric, value, plan)
         _record_point(learner.model, trace)
@@ -82,10 +83,11 @@ class _Steps:
             learner.model, parameters, learner.optimizer, loss, plan.autocast, plan.step, learner.needs
         )
         # On a GPU losses stay there until they are logged; on the CPU there is nothing to wait for.
-        self._taken: Callable[[Tensor], Any] = Tensor.item if parameters[0].device.type == "cpu" else Tensor.detach
+        self._on_cpu = parameters[0].device.type == "cpu"
+        self._taken: Callable[[Tensor], Any] = Tensor.item if self._on_cpu else Tensor.detach
         self._batches = data.shuffled(plan.batch_size, plan.order_seed, plan.frozen_order)
 
-    def advance(self, to: int) -> list[Any]:
+    def advance(self, to: int) -> list[float]:
         """Make the steps up to number `to`, and return their losses.
 
         Raises:
@@ -111,7 +113,7 @@ class _Steps:
         watch.switch("log")
         if plan.time_limit_s is not None and watch.seconds["train"] > plan.time_limit_s:
             raise OutOfTime(f"training took longer than train.time_limit_s={plan.time_limit_s:g}")
-        return losses
+        return losses if self._on_cpu or not losses else torch.stack(losses).tolist()
 
 
 def _evaluate_all(learner: Learner, data: Dataset, plan: TrainingPlan, watch: Stopwatch, trace: Trace) -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -16,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -26,6 +28,7 @@ from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.cell import seeds_of, work
+from bench.execution.launchers.gpus import take_gpu, visible_gpus
 from bench.execution.progress import ForwardingProgress, Progress, ProgressReporter
 from bench.execution.session import Outcome, Session, open_study, writing
 from bench.measure.environment import device_name, num_cores
@@ -55,12 +58,12 @@ class _Task:
 
 
 def check(configs: Sequence[Config]) -> None:
-    """Check that the processes fit the cores.
+    """Check that the processes fit the cores, and the GPUs if they compute there.
 
     Raises:
-        UserError: They would share cores.
+        UserError: They would share cores or a GPU.
     """
-    cores = num_cores()
+    cores, gpus = num_cores(), _gpus(configs)
     for config in configs:
         num_jobs, threads = config.launcher.n_jobs, config.device.threads
         if num_jobs > 1 and num_jobs * threads > cores:
@@ -68,13 +71,24 @@ def check(configs: Sequence[Config]) -> None:
                 f"launcher.n_jobs must be at most {max(1, cores // threads)} with device.threads={threads} on"
                 f" {cores} cores, got {num_jobs}; runs that share cores slow each other"
             )
+        if gpus and num_jobs > len(gpus):
+            raise UserError(
+                f"launcher.n_jobs must be at most {len(gpus)}, the number of GPUs here, got {num_jobs}; runs that share"
+                " a GPU slow each other"
+            )
+
+
+def _gpus(configs: Sequence[Config]) -> list[str]:
+    """Return the GPUs that runs can be spread over; none where none of them computes on one. No torch for the CPU."""
+    return visible_gpus() if any(device_name(config)[0] == "cuda" for config in configs) else []
 
 
 class Pool:
     """Processes that make the runs of cells.
 
     A process that the operating system kills costs the run it was at, which becomes `failed` with the
-    signal as its reason; another takes its place and goes on with the cell.
+    signal as its reason; another takes its place and goes on with the cell. Where runs compute on
+    GPUs, each process has one of its own.
 
     Args:
         num_jobs: How many processes.
@@ -83,6 +97,7 @@ class Pool:
     def __init__(self, num_jobs: int) -> None:
         context = get_context("forkserver")
         self._num_jobs = num_jobs
+        self._gpu_locks = tempfile.TemporaryDirectory(prefix="optbench-")
         self._lines, self._line = context.Pipe(duplex=False)
         self._progress: ProgressReporter  # of the cells at hand
         self._lost: set[str] = set()
@@ -95,6 +110,7 @@ class Pool:
     def run(self, configs: Sequence[Config], session: Session) -> list[float]:
         """See `bench.execution.session.Launcher`; so many configurations are at work at a time."""
         check(configs)
+        gpus = _gpus(configs)
         for config in configs:
             open_study(config, session)
         values = [float("inf")] * len(configs)
@@ -106,7 +122,8 @@ class Pool:
                 while waiting and len(going) < 2 * self._num_jobs:  # the next lies ready when one ends
                     cell = waiting.popleft()
                     cell.num_lost_before = len(self._lost)
-                    going[self._pool.schedule(_work, args=(cell.config, frozenset(self._lost)))] = cell
+                    args = (cell.config, frozenset(self._lost), gpus, self._gpu_locks.name)
+                    going[self._pool.schedule(_work, args=args)] = cell
                 for future in wait(going, return_when=FIRST_COMPLETED).done:
                     cell = going.pop(future)
                     death = future.exception()
@@ -164,6 +181,7 @@ class Pool:
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.close()  # type: ignore[no-untyped-call]
         self._pool.join()
+        self._gpu_locks.cleanup()
         self._line.close()
         self._reader.join()
 
@@ -208,7 +226,8 @@ def _tell(label: str, outcome: str) -> None:
     _lines.send((label[:1000], outcome[:1000]))
 
 
-def _work(config: Config, abandoned: frozenset[str]) -> Outcome:
+def _work(config: Config, abandoned: frozenset[str], gpus: Sequence[str], gpu_locks: str) -> Outcome:
+    take_gpu(gpus, Path(gpu_locks))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return work(config, abandoned, ForwardingProgress(_tell))

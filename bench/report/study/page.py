@@ -177,15 +177,12 @@ def cost_page(rows: pd.DataFrame, num_older: int, sheet: Sheet) -> CostPage:
         f"Environment: {machine}{first['cpu']}; torch {first['torch_version']}; {first['device']}, {first['precision']},"
         f" {first['num_threads']} thread{'s' if first['num_threads'] != 1 else ''}.",
     ]
-    cache, speed = (costs[name].dropna() for name in ("last_cache_mib", "bandwidth_gib_per_s"))
-    if len(speed) and len(cache):
-        share = (
-            ""
-            if costs["limit_share"].notna().any()
-            else "; parameters, gradients and state fit in four times that cache, so no share of the limit is given"
-        )
+    if costs["limit_share"].notna().any():
+        cache, speed = costs["last_cache_mib"].dropna(), costs["bandwidth_gib_per_s"].max()
+        beside = f"; last cache {cache.iloc[0]:,.0f} MiB" if len(cache) else ""
         method.append(
-            f"Memory bandwidth, in place: {speed.iloc[0]:.1f} GiB/s; last cache {cache.iloc[0]:,.0f} MiB{share}."
+            "Share of the memory limit: the time of plain additions that move as many bytes as the step must, over arrays of"
+            f" the same sizes and in the same rounds, over the step's own time. They reached {speed:,.1f} GiB/s{beside}."
         )
     if num_older:
         method.append(f"Older measurements of this study, not shown: {num_older}.")
