@@ -133,7 +133,7 @@ BAD = {
     "train.eval_every": [0, -1, "x", 2.5],
     "train.loss_limit": [0, -1, math.nan, math.inf, "x", None],
     "train.time_limit_s": [0, -1, math.nan, "x"],
-    "seeds": [[], [-1], [2**32], [0.5], "x", ["a"], [True], [0, 0], None, -1],
+    "seeds": [0, 10**5, [], [-1], [2**32], [0.5], "x", ["a"], [True], [0, 0], None, -1],
     "study": ["../../x", "a/b", "", ".hidden", "x" * 101, 5],
     "launcher.name": ["ray", None],
     "launcher.unknown": [1],
@@ -373,8 +373,16 @@ def test_a_class_that_declares_nothing_is_what_the_shipped_config_of_it_declares
     assert capabilities_of(custom.model_copy(update={"target": "a.B"})).reference is None
 
 
-def test_a_single_seed_needs_no_brackets() -> None:
-    assert parse(with_value("seeds", 7)).seeds == [7]
+def test_a_number_of_seeds_are_the_first_ones_and_a_list_names_them() -> None:
+    assert parse(with_value("seeds", 3)).seeds == [0, 1, 2]
+    assert parse(with_value("seeds", [3])).seeds == [3]
+    assert cell_id(parse(with_value("seeds", 3)), "cpu") == cell_id(parse(with_value("seeds", [3])), "cpu")
+
+
+def test_a_tuned_sweep_has_a_study_of_its_own() -> None:
+    assert parse(composed("sweep=tuned")).study == "digits-mlp-tuned"
+    assert parse(composed("sweep=tuned", "study=mine")).study == "mine"
+    assert parse(composed()).study == "digits-mlp"
 
 
 def test_names_come_from_what_is_run() -> None:

@@ -75,9 +75,13 @@ def listing(names: Iterable[str], words: str = "one of") -> str:
     return f"{words} {', '.join(names)}"
 
 
-def listed_values(value: Any) -> Any:
-    """Return a single whole number as a list of one."""
-    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+MOST_SEEDS = 10**4
+
+
+def numbered_seeds(value: Any) -> Any:
+    """Return a number of seeds as the list of them, 0, 1, ...; anything else as it is."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return list(range(value)) if is_number and 1 <= value <= MOST_SEEDS else value
 
 
 def named_in_text(value: Any) -> Any:

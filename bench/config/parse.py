@@ -67,7 +67,8 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             options = checked_settings(key, name, options).model_dump(exclude_unset=True)
         node[key] = {"name": name, "options": options}
     if node.get("study") is None:
-        node["study"] = f"{node['data']['name']}-{node['model']['name']}"
+        tuned = isinstance(sweep := node.get("sweep"), dict) and sweep.get("name") == "tuned"
+        node["study"] = f"{node['data']['name']}-{node['model']['name']}{'-tuned' if tuned else ''}"
     try:
         config = Config(**node, overrides=overrides or [])
     except ValidationError as error:

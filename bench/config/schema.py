@@ -20,9 +20,9 @@ from bench.config.fields import (
     Section,
     Seed,
     Target,
-    listed_values,
     listing,
     named_in_text,
+    numbered_seeds,
     one_of,
 )
 from bench.config.losses import LOSS_NAMES
@@ -253,8 +253,10 @@ class Config(Command):
 
     seeds: Annotated[
         list[Seed],
-        BeforeValidator(listed_values),
-        Field(min_length=1, description="a list of different whole numbers, such as [0,1,2]"),
+        BeforeValidator(numbered_seeds),
+        Field(
+            min_length=1, description="a number of seeds from 1 to 10000, or a list of different ones such as [0,1,2]"
+        ),
     ]
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
