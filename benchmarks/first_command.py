@@ -32,10 +32,11 @@ sys.argv = ["bench", "optimizer=adam,sgd", "report=false", "-m"]
 from bench import app
 app.main(); lap("compose, train 6 runs, write tables")
 from bench import tables
-from bench.report.render import write_report
+from bench.analysis.study import StudyAnalysis
+from bench.report.study.render import write_report
 from pathlib import Path
 study = Path("results/digits-mlp")
-write_report(tables.load(study), study, Path("reports/x")); lap("write the report")
+write_report(StudyAnalysis(tables.load(study), study), Path("reports/x")); lap("write the report")
 """
 
 

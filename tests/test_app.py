@@ -321,7 +321,7 @@ def test_a_plan_counts_the_runs_that_will_be_made(
 
 def test_a_plan_of_a_tuned_sweep_counts_trials_that_will_be_made_again(cli: Cli) -> None:
     sweep = [
-        "sweep=tuned", "sweep.trials=2", "sweep.seeds=1", "optimizer=sgd", "memory=false", "-m", *SHORT
+        "sweep=tuned", "sweep.trials=2", "sweep.seeds=1", "optimizer=sgd", "memory=false", "study=digits-mlp", "-m", *SHORT
     ]  # fmt: skip
     cli(*sweep)
     num_runs = len(study().runs)

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "examples" / "compare_your_model.py"
 NOTEBOOK = ROOT / "examples" / "compare_your_model.ipynb"
-VERDICT = re.compile(r"Lowest final validation loss: \w+")
+VERDICT = re.compile(r"\w+ reaches the lowest validation loss")
 
 nbformat = pytest.importorskip("nbformat", reason="notebooks need nbformat, nbclient and ipykernel")
 nbclient = pytest.importorskip("nbclient", reason="notebooks need nbformat, nbclient and ipykernel")

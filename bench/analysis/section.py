@@ -94,12 +94,14 @@ class SectionAnalysis:
     @cached_property
     def memory_by_part(self) -> pd.DataFrame:
         """Peak memory of the leaders by what it holds, see `memory.memory_of`."""
-        return memory_of(self.section.runs, self.memory, self.leaders)
+        return memory_of(self.section.runs, self.memory, self.leaders) if len(self.memory) else pd.DataFrame()
 
     @cached_property
     def target(self) -> Target | None:
-        """The validation loss to reach, None where there is none."""
+        """The validation loss to reach, None where there is none, or no curves are at hand."""
         runs = self.section.runs
+        if self.curves.empty:
+            return None
         return self.goal.target(runs, self._own_curves, self.leaders) if len(runs) else None
 
     @cached_property
@@ -149,12 +151,20 @@ class SectionAnalysis:
         return self.target
 
 
-def analyses(runs: pd.DataFrame, memory: pd.DataFrame | None = None) -> Iterator[SectionAnalysis]:
-    """Yield the analysis of each of the `sections` of a study, without curves and step costs.
+def analyses(
+    runs: pd.DataFrame,
+    curves: pd.DataFrame | None = None,
+    step_cost_rows: pd.DataFrame | None = None,
+    memory: pd.DataFrame | None = None,
+) -> Iterator[SectionAnalysis]:
+    """Yield the analysis of each of the `sections` of a study.
 
     Args:
         runs: The table `runs`.
+        curves: The table `curves`, if it is at hand.
+        step_cost_rows: The side table `step_costs`, if it is at hand.
         memory: The side table `memory`, if it is at hand.
     """
+    given = [pd.DataFrame() if table is None else table for table in (curves, step_cost_rows, memory)]
     for section in sections(runs):
-        yield SectionAnalysis(section, memory=pd.DataFrame() if memory is None else memory)
+        yield SectionAnalysis(section, *given)

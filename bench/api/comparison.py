@@ -23,8 +23,10 @@ from torch import nn
 
 from bench import tables
 from bench.analysis import comparisons
-from bench.analysis.section import analyses
+from bench.analysis.leaderboard import leaderboard
+from bench.analysis.section import SectionAnalysis, analyses
 from bench.analysis.sections import leaders, sections
+from bench.analysis.study import StudyAnalysis
 from bench.api.arguments import OptimizerLike, configs_of, in_arguments
 from bench.api.inline_targets import resolvable
 from bench.base.console import say
@@ -35,9 +37,8 @@ from bench.execution.session import Session
 from bench.plots.curves import curves_figure
 from bench.plots.palette import colors
 from bench.plots.style import style
+from bench.report.study.leaderboard import headline, readable_leaderboard
 from bench.report.study.render import write_report
-from bench.report.study.sentences import verdict
-from bench.report.study.tables import readable_summary
 from bench.report.terminal import summary_text
 
 
@@ -102,21 +103,23 @@ class Comparison:
         Raises:
             OSError: The folder cannot be written.
         """
-        write_report(tables.Study(self.runs, self.curves), self.path, Path(path))
+        write_report(StudyAnalysis(tables.Study(self.runs, self.curves), self.path), Path(path))
         return Path(path) / "index.html"
 
     def __repr__(self) -> str:
-        return summary_text(self.runs, tables.load_side(self.path, "memory"))
+        return summary_text(self._analyses())
 
     def _repr_html_(self) -> str:
         parts = []
-        for found in analyses(self.runs):
-            table = readable_summary(found.summary)
-            parts.append(
-                f"<p><b>{html.escape(found.section.title)}</b><br>{html.escape(verdict(found))}</p>"
-                + table.to_html(index=False, border=0)
-            )
+        for found in self._analyses():
+            board = leaderboard(found) if len(found.section.runs) else None
+            said = html.escape(headline(found, board))
+            parts.append(f"<p><b>{html.escape(found.section.title)}</b><br>{said}</p>")
+            parts += [] if board is None else [readable_leaderboard(board).to_html(index=False, border=0)]
         return "\n".join(parts)
+
+    def _analyses(self) -> Iterator[SectionAnalysis]:
+        return analyses(self.runs, self.curves, memory=tables.load_side(self.path, "memory"))
 
 
 def compare(

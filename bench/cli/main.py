@@ -16,6 +16,9 @@ from bench.execution.launchers.forkserver import prepare_pool
 from bench.execution.session import Session, remove_empty, writing
 from bench.sweep.launch import hydra_job
 
+SHOW_ALL = "--all"
+"""Flag that shows every setting, beside Hydra's own."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command `python -m bench`.
@@ -27,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
+    show_all = SHOW_ALL in typed
+    typed = [argument for argument in typed if argument != SHOW_ALL]
     warnings.showwarning = show_warning
     session = Session(is_sweep=any(flag in typed for flag in MULTIRUN))
     if "launcher=pool" in typed and session.is_sweep:
@@ -40,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             session.pool.close()
     status = OK
     try:
-        status = _finish(session)
+        status = _finish(session, show_all)
     except KeyboardInterrupt:
         session.interrupted = True
     except UserError as error:
@@ -54,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _finish(session: Session) -> int:
+def _finish(session: Session, show_all: bool) -> int:
     """Build the tables of every study touched, print what came out, and write the reports."""
     if not session.configs:
         return OK
@@ -63,6 +68,7 @@ def _finish(session: Session) -> int:
             remove_empty(study_dir)
         return REFUSED
     from bench import tables
+    from bench.analysis.study import StudyAnalysis
     from bench.report.terminal import summary_text
 
     for study_dir, config in session.configs.items():
@@ -72,14 +78,15 @@ def _finish(session: Session) -> int:
             say(f"bench: {problem}", sys.stderr)
         if study.runs.empty:
             continue
-        say(f"\n{summary_text(study.runs, tables.load_side(study_dir, 'memory'))}\n")
+        found = StudyAnalysis(study, study_dir)
+        say(f"\n{summary_text(found.analyses, str(study_dir), session.rows, show_all)}\n")
         say(f"tables: {study_dir}{os.sep}")
         if config.report and not (session.interrupted or session.refusal):
             from bench.report.study.render import write_report
 
             report_dir = Path(config.reports_dir) / config.study
             with writing(report_dir, "reports_dir"):
-                problems = write_report(study, study_dir, report_dir)
+                problems = write_report(found, report_dir)
             for problem in set(problems) - set(study.problems):
                 say(f"bench: {problem}", sys.stderr)
             say(f"report: {report_dir / 'index.html'}")

@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument(
         "--mix-environments", action="store_true", help="compare runs of different machines or versions"
     )
+    parser.add_argument("--all", action="store_true", help="print every setting, beside the best of each optimizer")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--target", type=float, help="validation loss of steps and time to target")
     chosen.add_argument("--baseline", help="the optimizer whose median final loss is the target")
@@ -34,12 +35,15 @@ def main() -> int:
     try:
         study = tables.load(arguments.study)
         from bench.analysis.goals import Goal
+        from bench.analysis.study import StudyAnalysis
         from bench.report.study.render import write_report
+        from bench.report.terminal import summary_text
 
         if arguments.target is not None and not math.isfinite(arguments.target):
             raise UserError(f"--target must be a finite number, got {arguments.target}; give a loss")
         goal = Goal(arguments.target, arguments.baseline)
-        problems = write_report(study, arguments.study, report_dir, arguments.where, arguments.mix_environments, goal)
+        found = StudyAnalysis(study, arguments.study, arguments.where, arguments.mix_environments, goal)
+        problems = write_report(found, report_dir)
     except (UserError, FileNotFoundError) as error:
         say(f"bench.report: {error}", sys.stderr)
         return 2
@@ -51,6 +55,7 @@ def main() -> int:
         return 2
     for problem in problems:
         say(f"bench.report: {problem}", sys.stderr)
+    say(f"{summary_text(found.analyses, str(arguments.study), show_all=arguments.all)}\n")
     say(f"report: {report_dir / 'index.html'}")
     return 0
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
+from collections.abc import Collection, Iterable
 
 import pandas as pd
 
-from bench.analysis.section import analyses
+from bench.analysis.leaderboard import leaderboard
+from bench.analysis.overall import comparable, overall_board
+from bench.analysis.section import SectionAnalysis
 from bench.analysis.step_costs import baseline_of, rule_and_implementation, step_costs
 from bench.report.formatting import aligned_table
-from bench.report.study.sentences import absent_words, budget_words, smallest_difference_words, verdict
+from bench.report.study.leaderboard import DECIDING, headline, overall_headline, readable_leaderboard, readable_overall
+from bench.report.study.next_command import doubts, next_command
+from bench.report.study.sentences import absent_words, budget_words, smallest_difference_words
 from bench.report.study.tables import (
     readable_memory,
     readable_parts,
@@ -18,29 +24,93 @@ from bench.report.study.tables import (
     readable_tuned,
 )
 
+MOST_COLUMNS = 100
 
-def summary_text(runs: pd.DataFrame, memory: pd.DataFrame) -> str:
-    """Return the summary of a study for a terminal.
+
+def width() -> int:
+    """Return how many columns to fill: those of the terminal, 100 at most, and 100 where there is none."""
+    return max(40, min(MOST_COLUMNS, shutil.get_terminal_size((MOST_COLUMNS, 24)).columns))
+
+
+def summary_text(
+    analyses: Iterable[SectionAnalysis],
+    study: str = "STUDY",
+    ran: Collection[str] | None = None,
+    show_all: bool = False,
+) -> str:
+    """Return what a study says, for a terminal: the leaderboard of each section.
 
     Args:
-        runs: The table `runs`.
-        memory: The side table `memory`.
+        analyses: Of the sections of the study.
+        study: Its folder, for the command that shows more.
+        ran: The runs of the command at hand; sections without any of them come last, a line each. None: all sections
+            are shown.
+        show_all: Show every setting and the tuning, and every section.
     """
-    parts = []
-    for found in analyses(runs, memory):
+    known = list(analyses)
+    tuned = {found.section.title.removesuffix(", tuned") for found in known if found.section.tuned}
+    parts: list[str] = []
+    shown: list[SectionAnalysis] = []
+    others: list[str] = []
+    for found in known:
         section = found.section
-        if section.predicted:
-            body = "\n".join(aligned_table(readable_memory(found.memory_by_part)))
-            parts.append(f"{section.title}\n{body}\n{textwrap.fill(verdict(found), 100)}")
-            continue
-        tables = [readable_summary(found.summary)] if len(section.runs) else []
-        said = [verdict(found)]
-        if section.tuned:
-            tables += [readable_tuned(found)] if len(section.runs) else []
-            said += budget_words(found)
-        bodies = ["\n".join(aligned_table(table)) for table in tables]
-        parts.append("\n".join([section.title, *bodies, *(textwrap.fill(sentence, 100) for sentence in said)]))
+        own = pd.concat([section.runs, section.trials])["run_id"]
+        of_command = ran is None or bool(own.isin(ran).any())
+        if show_all or (of_command and section.title.removesuffix(", not tuned") not in tuned):
+            parts.append(_section_text(found, show_all))
+            shown.append(found)
+        else:
+            others.append(f"  {section.title} ({len(own)} runs)")
+    board = overall_board(comparable(shown))
+    if len(board):
+        table = fitted(readable_overall(board), width())
+        parts.insert(0, "\n".join(["All workloads together", overall_headline(board), "", *aligned_table(table)]))
+    if others:
+        parts.append("\n".join([f"Also in this study (python -m bench.report {study} --all):", *others]))
     return "\n\n".join(parts)
+
+
+def _section_text(found: SectionAnalysis, show_all: bool) -> str:
+    """Return the headline, the leaderboard, what to doubt of it and what to type next."""
+    section, columns = found.section, width()
+    board = leaderboard(found) if len(section.runs) and not section.predicted else None
+    lines = [section.title, *_wrapped(headline(found, board), columns)]
+    if section.predicted:
+        return "\n".join([*lines, "", *aligned_table(readable_memory(found.memory_by_part))])
+    if board is not None:
+        table = readable_leaderboard(board)
+        lines += ["", *aligned_table(fitted(table, columns)), ""]
+        lines += _wrapped(" ".join(doubts(found, board)), columns)
+        suggestion = next_command(found, board)
+        if suggestion is not None:
+            lines += [*_wrapped(f"Next: {suggestion.reason}{':' if suggestion.command else '.'}", columns)]
+            lines += [f"  {suggestion.command}{suggestion.about}"] if suggestion.command else []
+    if section.tuned and (show_all or board is None):
+        lines += ["", *(aligned_table(readable_tuned(found)) if len(section.runs) else [])]
+        lines += _wrapped(" ".join(budget_words(found)), columns)
+    if show_all and len(section.runs):
+        lines += ["", "All settings", *aligned_table(readable_summary(found.summary))]
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, columns: int) -> list[str]:
+    return textwrap.wrap(text, columns, break_on_hyphens=False, break_long_words=False)
+
+
+def fitted(table: pd.DataFrame, columns: int) -> pd.DataFrame:
+    """Return the columns of a leaderboard that fit into a width, those that decide first.
+
+    Args:
+        table: What `readable_leaderboard` gave.
+        columns: The width in characters.
+    """
+    kept: list[str] = []
+    order = sorted(table, key=lambda name: next((i for i, start in enumerate(DECIDING) if name.startswith(start)), 99))
+    for name in order:
+        chosen = [column for column in table if column in {*kept, name}]
+        if max(len(line) for line in aligned_table(table[chosen])) <= columns:
+            kept.append(name)
+    return table[[name for name in table if name in kept]]
 
 
 def step_cost_text(rows: pd.DataFrame) -> str:

@@ -105,11 +105,12 @@ def measure(node: DictConfig) -> int:
     say(f"\n{step_cost_text(costs[costs['session_id'] == session_id])}\n")
     say(f"table: {config.study_dir / 'step_costs.csv'}")
     if config.report:
+        from bench.analysis.study import StudyAnalysis
         from bench.report.study.render import write_report
 
         report_dir = Path(config.reports_dir) / config.study
         with writing(report_dir, "reports_dir"):
-            write_report(study, config.study_dir, report_dir)
+            write_report(StudyAnalysis(study, config.study_dir), report_dir)
         say(f"report: {report_dir / 'index.html'}")
     return OK if all(row["status"] in ("ok", "skipped") for row in rows) else NOT_ALL_OK
 

@@ -16,6 +16,7 @@ import pytest
 from hostile import folders
 
 from bench import tables
+from bench.analysis.study import StudyAnalysis
 from bench.base import files
 from bench.base.errors import UserError
 from bench.report.study.render import write_report
@@ -68,7 +69,7 @@ def use(study: Path, rebuild: bool = True, report_dir: Path | None = None) -> No
     for _, session in tables.load_side(study, "step_costs").groupby("session_id"):
         step_cost_text(session)
     if report_dir is not None:
-        write_report(found, study, report_dir)
+        write_report(StudyAnalysis(found, study), report_dir)
 
 
 @pytest.mark.parametrize("part", range(PARTS))

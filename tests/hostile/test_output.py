@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from bench import tables
+from bench.analysis.study import StudyAnalysis
 from bench.base.console import printable, say
 from bench.report.study.render import write_report
 from bench.report.terminal import summary_text
@@ -55,7 +56,7 @@ def test_names_and_reasons_are_texts_wherever_they_are_shown(
     assert set(found.runs["optimizer"]) == set(EVIL), "what is stored stays"
     say(summary_text(found.runs, tables.load_side(study, "memory")))
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", capsys.readouterr().out)
-    write_report(found, study, tmp_path / "r")
+    write_report(StudyAnalysis(found, study), tmp_path / "r")
     page, text = ((tmp_path / "r" / name).read_text() for name in ("index.html", "report.md"))
     assert "<script>alert" not in page + text
     assert "&lt;script&gt;alert" in page

@@ -17,6 +17,7 @@ import pytest
 from hostile.folders import listing
 
 from bench import tables
+from bench.analysis.study import StudyAnalysis
 from bench.base import files
 from bench.base.errors import UserError
 from bench.report.folder import report_folder
@@ -104,7 +105,7 @@ def test_the_current_folder_is_not_replaced(folder: Path) -> None:
 def test_no_write_that_fails_leaves_half_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk is full at each of the files in turn."""
     study, out = study_in(tmp_path), tmp_path / "reports" / "s"
-    write_report(tables.load(study), study, out)
+    write_report(StudyAnalysis(tables.load(study), study), out)
     before, write_text, num_written = listing(out), Path.write_text, 0
     for failing in ("index.html", "report.md"):
 
@@ -115,7 +116,7 @@ def test_no_write_that_fails_leaves_half_a_report(tmp_path: Path, monkeypatch: p
 
         monkeypatch.setattr(Path, "write_text", full)
         with pytest.raises(OSError, match="No space"):
-            write_report(tables.load(study), study, out)
+            write_report(StudyAnalysis(tables.load(study), study), out)
         assert listing(out) == before
         num_written += 1
     assert num_written == 2
@@ -129,12 +130,12 @@ def test_a_full_disk_keeps_the_old_report(tmp_path: Path) -> None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=False).returncode:
         pytest.skip("nothing can be mounted here")
     try:
-        write_report(tables.load(study), study, disk / "r")
+        write_report(StudyAnalysis(tables.load(study), study), disk / "r")
         before = listing(disk / "r")
         size = sum(path.stat().st_size for path in (disk / "r").rglob("*") if path.is_file())
         (disk / "other").write_bytes(b"x" * max(0, 3 * 2**20 - 2 * size + 20_000))
         with pytest.raises(OSError, match="No space"):
-            write_report(tables.load(study), study, disk / "r")
+            write_report(StudyAnalysis(tables.load(study), study), disk / "r")
         assert listing(disk / "r") == before
     finally:
         subprocess.run(["umount", disk], check=True)

@@ -16,11 +16,14 @@ from made_up import TUNING, row, side_tables, tuned_study, write
 from bench import tables
 from bench.analysis import tuning
 from bench.analysis.goals import Target
+from bench.analysis.leaderboard import leaderboard
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import Section, sections
+from bench.analysis.study import StudyAnalysis
 from bench.analysis.target_pairs import target_pairs
 from bench.analysis.targets import time_to_target
-from bench.report.study import findings, sentences
+from bench.report.study import findings
+from bench.report.study.leaderboard import headline
 from bench.report.study.render import write_report
 
 TARGET = Target(0.5, "the median final one of b")
@@ -242,15 +245,18 @@ def test_lost_runs_and_settings_tried_by_hand_are_said() -> None:
 
 
 def test_three_to_six_answers_each_with_its_table(study: Path, tmp_path: Path) -> None:
-    write_report(tables.load(study), study, tmp_path / "report")
+    write_report(StudyAnalysis(tables.load(study), study), tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
     short = text[text.index("**Summary**") : text.index("\n## ")]
-    told = [line for line in short.splitlines() if line.startswith("- ")]
-    assert 3 <= len(told) - 1 <= 6, "those of the tuned section, and one of the defaults"
+    *told, defaults = [line for line in short.splitlines() if line.startswith("- ")]
+    assert 3 <= len(told) <= 6
+    assert "not tuned: " in defaults
+    assert "reaches the lowest validation loss" in defaults
     for line in told:
         (anchor,) = re.findall(r"\(#([^)]+)\)", line)
         assert f'<a id="{anchor}"></a>' in text, line
-    assert "Lowest final validation loss: adam." in told[0]
+    assert "\n**adam reaches the lowest validation loss" in short
+    assert "| 1 | adam | best | lr=" in short
     assert "sgd, 20 MiB; relative to that: rmsprop 1.5 times" in short
     ratio = tuning.defaults_against_tuned(next(p for p in sections(tables.load(study).runs) if p.tuned))
     sgd = ratio.set_index("optimizer").loc["sgd", "ratio"]
@@ -295,7 +301,7 @@ def test_of_many_workloads_the_first_screen_says_settings_and_limits(tmp_path: P
             write(study, "adam", 1e-2, seed, workload_id=workload)
             write(study, "sgd", 1e-3, seed, workload_id=workload)
     write(study, "sgd", 1e-3, 3, workload_id="w", status="diverged", num_steps=10)
-    write_report(tables.load(study), study, tmp_path / "report")
+    write_report(StudyAnalysis(tables.load(study), study), tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
     short = text[text.index("**Summary**") : text.index("\n## ")]
     assert short.count("Settings given by hand, 1 for each optimizer;") == 3
@@ -320,18 +326,22 @@ def test_who_ends_lowest_is_said_of_whom_it_is_true() -> None:
             for seed, loss in enumerate(each)
         ]
         (section,) = sections(pd.DataFrame(runs).assign(hp_betas=None))
-        return sentences.verdict(SectionAnalysis(section))
+        found = SectionAnalysis(section)
+        return headline(found, leaderboard(found))
 
     lost = math.nan
     three = {"adam": [0.5, 0.51, 0.52], "sgd": [0.2, 0.21, lost]}
-    assert verdict(three).startswith("Lowest final validation loss among those whose runs all ended ok: adam.")
+    assert verdict(three).startswith(
+        "adam reaches the lowest validation loss (0.51, among those whose runs all ended ok);"
+    )
     assert verdict({"adam": [0.5, 0.51, lost], "sgd": [0.2, 0.21, lost]}).startswith(
-        "Lowest final validation loss, over the runs that ended ok: sgd."
+        "sgd reaches the lowest validation loss (0.205, over the runs that ended ok);"
     )
     said = verdict({"adam": [0.1], "sgd": [0.2, 0.21, 0.22], "rmsprop": [0.3, 0.31, 0.32]})
     assert (
         said
-        == "Lowest final validation loss: adam. Not compared with it, because fewer than two seeds are paired: sgd, rmsprop."
+        == "adam reaches the lowest validation loss (0.1); sgd and rmsprop cannot be compared with it, because fewer than two"
+        " seeds are paired."
     )
 
 
@@ -339,7 +349,7 @@ def test_a_sweep_that_was_interrupted_before_its_final_runs_is_reported(tmp_path
     study = tmp_path / "results" / "s"
     for trial, lr in enumerate((0.001, 0.01)):
         write(study, "adam", lr, 0, stage="tune", trial=trial, tuning=TUNING)
-    write_report(tables.load(study), study, tmp_path / "report")
+    write_report(StudyAnalysis(tables.load(study), study), tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
     assert "No trial was repeated on fresh seeds yet" in text
     assert "Tuned, 2 trials each; not repeated yet." in text

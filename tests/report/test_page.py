@@ -12,6 +12,7 @@ import pytest
 from made_up import side_tables, tuned_study
 
 from bench import tables
+from bench.analysis.study import StudyAnalysis
 from bench.report.study.render import write_report
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     study = tuned_study(folder / "results" / "s")
     side_tables(study)
-    write_report(tables.load(study), study, folder / "report")
+    write_report(StudyAnalysis(tables.load(study), study), folder / "report")
     return folder / "report" / "index.html"
 
 
@@ -60,6 +61,21 @@ def test_axe_finds_no_violation(page: Page) -> None:
         results = Axe().run(page)
         assert results.violations_count == 0, results.generate_report()
         assert len(results.response["passes"]) > 20, "it did look"
+
+
+@pytest.mark.parametrize("width", [360, 740, 1000, 1200])
+def test_the_leaderboard_stands_first_and_fits_every_width(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    board = page.locator("table.board").first
+    box = board.bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= width
+    assert box["y"] < 500, "it is on the first screen"
+    rows = board.locator("tbody tr")
+    assert rows.count() == 4
+    assert rows.first.locator(".badge").inner_text() == "best"
+    assert board.locator("tbody svg").count() == 4
+    assert page.locator(".next code").first.inner_text().startswith("python -m bench")
 
 
 def test_axe_would_find_one(page: Page) -> None:
@@ -99,11 +115,11 @@ def test_a_click_sorts_numbers_as_numbers_and_back(page: Page) -> None:
 def test_what_is_missing_sorts_last_either_way(page: Page) -> None:
     page.evaluate(
         """() => { for (const [i, text] of ["3", "", "10", "not reached"].entries()) {
-            const cell = document.querySelectorAll("table")[0].tBodies[0].rows[i].cells[1];
+            const cell = document.querySelector("[aria-label^='Table Final'] table").tBodies[0].rows[i].cells[1];
             cell.textContent = text; cell.dataset.sort = text === "not reached" ? "Infinity" : text; } }"""
     )
-    button = page.locator("table >> nth=0 >> thead th >> nth=1").get_by_role("button")
-    page.evaluate("document.querySelectorAll('table')[0].id = 'first'")
+    button = page.locator("[aria-label^='Table Final'] thead th >> nth=1").get_by_role("button")
+    page.evaluate("document.querySelector(`[aria-label^='Table Final'] table`).id = 'first'")
     button.click()
     assert column(page, "#first", 2)[:4] == ["3", "10", "not reached", ""]
     button.click()

@@ -12,6 +12,7 @@ import pytest
 from bench import tables
 from bench.analysis import comparisons, section, sections, tuning
 from bench.analysis.section import SectionAnalysis
+from bench.analysis.study import StudyAnalysis
 from bench.report.study.render import write_report
 
 
@@ -34,7 +35,7 @@ def test_a_report_computes_the_numbers_of_a_section_once(tmp_path: Path, monkeyp
         counted(place, "leaders")
     for name in ("tuning_budget", "defaults_against_tuned", "tuned_table"):
         counted(tuning, name)
-    write_report(study, tmp_path / "s", tmp_path / "report")
+    write_report(StudyAnalysis(study, tmp_path / "s"), tmp_path / "report")
     num_sections = len(list(sections.sections(study.runs)))
     assert num_sections == 2
     assert calls.pop("tuned_table") == 1  # of the tuned one

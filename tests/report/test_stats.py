@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from bench import tables
 from bench.analysis import comparisons, inference, sections, tuning
+from bench.analysis.leaderboard import leaderboard
 from bench.analysis.section import SectionAnalysis
 from bench.report import formatting
-from bench.report.study import sentences
+from bench.report.study.leaderboard import headline
 
 
 def make_runs(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -230,21 +231,20 @@ def test_words_for_numbers(mean: float, half: float, text: str) -> None:
     assert formatting.with_interval(mean, mean - half, mean + half) == text
 
 
-def test_verdicts() -> None:
+def said(part: sections.Section) -> str:
+    found = SectionAnalysis(part)
+    return headline(found, leaderboard(found))
+
+
+def test_the_headline() -> None:
     one_seed = section(make_runs(*seeds("adam", [0.1]), *seeds("sgd", [0.2])))
-    assert (
-        sentences.verdict(SectionAnalysis(one_seed))
-        == "One seed cannot rank anything: run several, for example seeds=[0,1,2]."
-    )
+    assert said(one_seed) == "One seed cannot rank anything: run several, for example seeds=5."
     apart = section(make_runs(*seeds("adam", [0.1, 0.101, 0.1]), *seeds("sgd", [0.2, 0.202, 0.201])))
-    assert (
-        "Lowest final validation loss: adam. Significantly different from it (3 paired seeds): sgd (2"
-        in sentences.verdict(SectionAnalysis(apart))
-    )
+    assert said(apart) == "adam reaches the lowest validation loss (0.1); sgd ends 2 times as high."
     together = section(make_runs(*seeds("adam", [0.1, 0.3, 0.2]), *seeds("sgd", [0.3, 0.1, 0.25])))
-    assert "Not distinguishable from it (3 paired seeds): " in sentences.verdict(SectionAnalysis(together))
+    assert said(together) == "adam reaches the lowest validation loss (0.2); sgd is not distinguishable from it."
     alone = section(make_runs(*seeds("adam", [0.1, 0.3])))
-    assert "is the only optimizer so far" in sentences.verdict(SectionAnalysis(alone))
+    assert "is the only optimizer so far" in said(alone)
     lost = make_runs(*seeds("adam", [0.1]))
     lost["status"] = "failed"
-    assert "No run ended ok" in sentences.verdict(SectionAnalysis(section(lost)))
+    assert "No run ended ok" in said(section(lost))

@@ -15,13 +15,16 @@ import pytest
 
 from bench import tables
 from bench.analysis import comparisons, sections
+from bench.analysis.leaderboard import leaderboard
 from bench.analysis.section import SectionAnalysis
+from bench.analysis.study import StudyAnalysis
 from bench.plots import curves as plots_curves
 from bench.plots import trajectories
 from bench.plots.palette import colors
 from bench.report import formatting
 from bench.report.study import sentences
 from bench.report.study import tables as study_tables
+from bench.report.study.leaderboard import headline
 from bench.report.study.render import write_report
 
 START, LOWEST = (-1.2, 1.0), (1.0, 1.0)
@@ -67,13 +70,18 @@ def add_paths(study: Path, shift: float = 0.0, size: int = 21) -> None:
 
 def report(study: Path, **options: Any) -> Path:
     out = study.parent.parent / "reports" / "s"
-    write_report(tables.load(study), study, out, **options)
+    write_report(StudyAnalysis(tables.load(study), study, **options), out)
     return out
 
 
 def section(study: Path) -> sections.Section:
     (only,) = sections.sections(tables.load(study).runs)
     return only
+
+
+def said_of(part: sections.Section) -> str:
+    found = SectionAnalysis(part)
+    return headline(found, leaderboard(found))
 
 
 def lines(figure: Any) -> list[dict[str, tuple[float, float]]]:
@@ -232,13 +240,11 @@ def test_thousands_of_points_make_a_small_figure_that_keeps_the_jumps() -> None:
 
 def test_one_seed_says_all_where_nothing_is_random(tmp_path: Path) -> None:
     both = [{"optimizer": "adam", "final_val_loss": 0.25}, {"optimizer": "sgd", "final_val_loss": 1e-9}]
-    assert sentences.verdict(SectionAnalysis(section(make_study(tmp_path / "a", both)))) == (
+    assert said_of(section(make_study(tmp_path / "a", both))) == (
         "Nothing is random here, so one run of each is enough. Final values, lowest first: sgd (1e-09), adam (0.25)."
     )
     random = [row | {"model_options": "{}"} for row in both]
-    assert "One seed cannot rank anything" in sentences.verdict(
-        SectionAnalysis(section(make_study(tmp_path / "b", random)))
-    )
+    assert "One seed cannot rank anything" in said_of(section(make_study(tmp_path / "b", random)))
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,12 @@ from made_up import TUNING, tuned_study
 
 from bench import tables
 from bench.analysis import tuning
-from bench.analysis.section import SectionAnalysis
+from bench.analysis.section import SectionAnalysis, analyses
 from bench.analysis.sections import Section, sections
 from bench.report import terminal
 from bench.report.study import sentences
 from bench.report.study import tables as study_tables
+from bench.report.study.leaderboard import NOT_REPEATED, headline
 
 # --- the DeepOBS baselines ------------------------------------------------------------------------
 
@@ -265,8 +266,8 @@ def test_an_interrupted_sweep_shows_its_trials_and_ranks_nothing(tmp_path: Path)
     assert not only.predicted
     assert only.runs.empty
     assert len(only.trials) == 24
-    assert sentences.verdict(SectionAnalysis(only)) == sentences.NOT_REPEATED
-    text = terminal.summary_text(study.runs[study.runs["stage"] == "tune"], pd.DataFrame())
+    assert headline(SectionAnalysis(only), None) == NOT_REPEATED
+    text = terminal.summary_text([SectionAnalysis(only)])
     assert "No trial was repeated on fresh seeds yet" in text
     assert "adam 6 (1,030 steps)" in text
     assert tuning.tuning_budget(only)["num_seeds"].tolist() == [0, 0, 0, 0]
@@ -342,10 +343,9 @@ def test_what_a_tuned_study_says(tuned: Section) -> None:
     assert list(shown) == [
         "optimizer", "trials", "steps of trials", "best lr", "tuned val loss", "default val loss", "tuned / default",
     ]  # fmt: skip
-    text = terminal.summary_text(
-        pd.concat([tuned.runs, tuned.trials, tuned.untuned]).drop(columns="series"), pd.DataFrame()
-    )
-    assert "Lowest final validation loss: " in text
+    runs = pd.concat([tuned.runs, tuned.trials, tuned.untuned]).drop(columns="series")
+    text = terminal.summary_text(analyses(runs), show_all=True)
+    assert "reaches the lowest validation loss" in text
     assert text.count("cpu, tuned\n") == 1
     assert text.count("cpu, not tuned\n") == 1
 

@@ -16,7 +16,6 @@ from bench.analysis.memory import memory_unit
 from bench.analysis.profiles import leave_one_out, profile_score, rank_flips
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.target_pairs import winners_disagree
-from bench.report.study.sentences import verdict
 
 MIN_PAIRS_OF_ORDER = 6
 """Pairs from which order alone, all won by one side, is significant: 2 / 2^6 < .05."""
@@ -39,11 +38,6 @@ class Answer:
     text: str
     table: str
     warns: bool = False
-
-
-def which(found: SectionAnalysis) -> Answer:
-    """Return which optimizer ends lowest, and which others differ significantly from it."""
-    return Answer(verdict(found), "comparisons" if len(found.section.runs) else "tuning")
 
 
 def how_fast(target: Target, targets: pd.DataFrame, pairs: pd.DataFrame, measured: bool) -> Answer | None:

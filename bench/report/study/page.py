@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from bench.analysis import step_costs
-from bench.analysis.profiles import leave_one_out, performance_profile, profile_score, times_of
+from bench.analysis.leaderboard import leaderboard
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import Section, is_same_for_every_seed
-from bench.plots.comparisons import profile_figure
 from bench.plots.costs import stacked_figure, step_cost_figure
 from bench.report.document import Block, Sheet
 from bench.report.study import findings
+from bench.report.study.board_view import BoardView, board_view
 from bench.report.study.cost import memory_block, peaks_of
 from bench.report.study.findings import Answer
+from bench.report.study.leaderboard import headline
 from bench.report.study.outcome import (
     FINAL,
     STATUS_ORDER,
@@ -39,29 +39,26 @@ class Page:
     Attributes:
         title: Of the section.
         anchor: Its place in the page.
-        answers: What can be said of it in short.
+        headline: The answer in one sentence.
+        board: Its leaderboard; None where nothing was run.
+        answers: What else can be said of it in short.
         facts: What was compared, a sentence each.
         notes: What limits that, a sentence each.
         blocks: Its tables and figures.
         setting: Default or tuned, trials, seeds.
-        first: What stands of it on the first screen; where that is not all, all stands at its head.
+        leads: Whether its leaderboard stands on the first screen.
     """
 
     title: str
     anchor: str
+    headline: str
+    board: BoardView | None
     answers: list[Answer]
     facts: list[str]
     notes: list[str]
     blocks: list[Block]
     setting: str = ""
-    first: Sequence[Answer] = ()
-
-    @property
-    def brief(self) -> list[Answer]:
-        """Who ends lowest, and with what settings that was found; what limits it."""
-        head, *rest = self.answers
-        said = " ".join(text for text in (head.text, self.setting) if text)
-        return [replace(head, text=said), *(answer for answer in rest if answer.warns)]
+    leads: bool = False
 
     def block(self, key: str) -> Block | None:
         """The block that an answer names, if it is there."""
@@ -99,7 +96,8 @@ def section_page(found: SectionAnalysis, path: pd.DataFrame, grid: pd.DataFrame 
     table = sheet.write("summary", found.summary) if len(runs) else pd.DataFrame()
     pairs = sheet.write("comparisons", found.pairs)
     to_target = Targets(found.target, found, sheet) if found.target is not None else None
-    said: list[Answer | None] = [findings.which(found)]
+    board = leaderboard(found) if len(runs) and not section.predicted else None
+    said: list[Answer | None] = []
     if to_target is not None and not is_same_for_every_seed(runs):
         said += [findings.how_fast(to_target.target, to_target.targets, to_target.pairs, to_target.measured)]
     peaks, kind = peaks_of(runs, by_part, section.predicted)
@@ -126,6 +124,8 @@ def section_page(found: SectionAnalysis, path: pd.DataFrame, grid: pd.DataFrame 
     return Page(
         title=section.title,
         anchor=sheet.anchor(section.title),
+        headline=headline(found, board),
+        board=board_view(found, board, sheet.palette) if board is not None else None,
         answers=[answer for answer in said if answer is not None],
         facts=facts(found),
         notes=notes(section, shown),
@@ -212,80 +212,6 @@ def cost_page(rows: pd.DataFrame, num_older: int, sheet: Sheet) -> CostPage:
         blocks=sheet.anchored(blocks),
         command=str(first["command"]),
     )
-
-
-def overall_page(
-    analyses: Sequence[SectionAnalysis],
-    sheet: Sheet,
-) -> Page | None:
-    """What several workloads say together, by performance profile; None below two that can be put together.
-
-    They are those that ran in one environment, tuned ones before others; by time where all step times are known, else by
-    steps.
-
-    Args:
-        analyses: The numbers of the sections of the report.
-        sheet: Where figures and tables go.
-
-    Raises:
-        OSError: A file cannot be written.
-    """
-    keys = ["device", "precision", "num_threads", "environment_id"]
-    known = [found for found in analyses if len(found.section.runs) and not found.section.predicted]
-    known = [found for found in known if found.section.tuned == any(each.section.tuned for each in known)]
-    kinds = [tuple(found.section.runs[keys].iloc[0]) for found in known]
-    together = [found for found, kind in zip(known, kinds, strict=True) if kind == max(kinds, key=kinds.count)]
-    if len(together) < 2:
-        return None
-    steps = times_of(together)
-    seconds = times_of(together, in_seconds=True)
-    times, unit = (seconds, "time") if seconds.shape[1] == steps.shape[1] else (steps, "steps")
-    times = times.loc[:, ~(times <= 0).any()]
-    if min(times.shape) < 2:
-        return None
-    kinds_of_setting = "; ".join(dict.fromkeys(findings.setting(found) for found in together))
-    sheet = replace(sheet, setting=kinds_of_setting)
-    profile = sheet.write("profile", performance_profile(times))
-    scores = profile_score(times).sort_values(ascending=False, kind="stable")
-    without = leave_one_out(times)
-    sheet.write("leave-one-out", without.rename_axis("optimizer").reset_index())
-    readable = pd.DataFrame(
-        {
-            "optimizer": [str(name) for name in scores.index],
-            "score": [f"{value:.3f}" for value in scores],
-            **{
-                f"without {out}": ["—" if pd.isna(v) else f"{v:.3f}" for v in without.loc[scores.index, out]]
-                for out in (scores.index if len(scores) > 2 else ())
-            },
-        }
-    )
-    caption = (
-        f"Performance profiles over {times.shape[1]} workloads: the share of them on which an optimizer needs at most τ times the"
-        f" {unit} of the fastest to reach that workload's target. Lines that coincide are drawn slightly apart."
-    )
-    by = (
-        "time (steps × separately measured step time)"
-        if unit == "time"
-        else "steps; time is not used, because step times were not measured for all of them"
-    )
-    note = (
-        f"Mean height of the profile from 1 to 4 times the fastest (Dolan and Moré 2002), by {by}; median over seeds. Never"
-        " reaching the target counts as never within a factor of 4."
-    )
-    if len(scores) > 2:
-        note += (
-            " A profile compares with the best optimizer that takes part, so each of the other columns leaves one out."
-        )
-    block = Block(
-        "profile",
-        "Performance over all workloads",
-        readable,
-        [note],
-        sheet.pictures(("profile", caption, profile_figure(profile, sheet.palette))),
-    )
-    said = findings.overall(times, unit)
-    title = "All workloads together"
-    return Page(title, sheet.anchor(title), [said] if said else [], [], [], sheet.anchored([block]))
 
 
 def facts(found: SectionAnalysis) -> list[str]:

@@ -6,98 +6,58 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import jinja2
 import pandas as pd
 
 from bench.analysis import step_costs
 from bench.analysis.comparisons import paths, surface
-from bench.analysis.goals import BY_RULE, Goal
+from bench.analysis.goals import Goal
 from bench.analysis.section import SectionAnalysis
-from bench.analysis.sections import leaders, sections
+from bench.analysis.sections import leaders
+from bench.analysis.study import Sides, StudyAnalysis
 from bench.base.console import printable
-from bench.base.errors import UserError
 from bench.base.version import __version__
 from bench.plots.palette import Color, colors
 from bench.plots.style import style
 from bench.report.document import Sheet
 from bench.report.folder import report_folder
-from bench.report.study.page import CostPage, Page, cost_page, counted, overall_page, section_page
+from bench.report.study.overall import overall_page
+from bench.report.study.page import CostPage, Page, cost_page, counted, section_page
 from bench.tables.csv import write_csv
 from bench.tables.frames import Study
-from bench.tables.query import condition
-from bench.tables.read import load_side
-
-MOST_LEADING = 2
-"""Sections that the first screen says all about; of more it says one thing each."""
-
-
-class Sides(NamedTuple):
-    """Side tables of a study."""
-
-    step_costs: pd.DataFrame
-    memory: pd.DataFrame
-    trajectories: pd.DataFrame
-    surfaces: pd.DataFrame
-
-    @classmethod
-    def of(cls, study_dir: Path) -> Sides:
-        """Read them; what cannot be read is a problem of its table."""
-        return cls(*(load_side(study_dir, name) for name in cls._fields))
-
-    @property
-    def problems(self) -> list[str]:
-        """What could not be read of them, a sentence each."""
-        return [problem for side in self for problem in side.attrs["problems"]]
 
 
 @style()
-def write_report(
-    study: Study,
-    study_dir: Path,
-    report_dir: Path,
-    where: str | None = None,
-    mix_environments: bool = False,
-    goal: Goal = BY_RULE,
-) -> list[str]:
+def write_report(found: StudyAnalysis, report_dir: Path) -> list[str]:
     """Write index.html, report.md, figures/ and tables/ of a study; the report that was there stays until all is written.
 
-        Args:
-            study: What `bench.tables.load` gave.
-            study_dir: Where it lies, for the command that rebuilds the report.
-            report_dir: Folder to write into.
-            where: A condition on the columns of `runs` that chooses which runs to show, see `bench.tables.query`.
-            mix_environments: Put runs of different machines or versions into one section.
-            goal: How the target of steps and time to target is chosen.
+    Args:
+        found: The study.
+        report_dir: Folder to write into.
 
-        Returns:
-            What could not be read of the study, a sentence each.
+    Returns:
+        What could not be read of the study, a sentence each.
 
-        Raises:
-    from bench.base.console import printable
-            OSError: The folder cannot be written.
+    Raises:
+        UserError: As `StudyAnalysis.analyses`; or the folder cannot hold a report, see `report_folder`.
+        OSError: The folder cannot be written.
     """
-    shown = Study(_chosen(study.runs, where), study.curves)
-    sides = Sides.of(study_dir)
-    parts = list(sections(shown.runs, mix_environments))
-    known = sorted({str(name) for part in parts for key in ("optimizer", "series") for name in part.runs[key]})
-    if goal.baseline is not None and goal.baseline not in known:
-        raise UserError(f"--baseline must be one of {', '.join(known)}, got {goal.baseline}; choose one of these")
-    palette = colors([*study.runs["optimizer"], *sides.step_costs["optimizer"]])
-    analyses = [SectionAnalysis(section, study.curves, sides.step_costs, sides.memory, goal) for section in parts]
-    problems = [*study.problems, *sides.problems]
+    analyses, shown, sides = found.analyses, found.shown, found.sides
+    palette = colors([*found.study.runs["optimizer"], *sides.step_costs["optimizer"]])
+    problems = [*found.study.problems, *sides.problems]
     with report_folder(report_dir) as folder:
+        names = [*shown.runs["study"], *sides.step_costs["study"], found.study_dir.name]
         context = {
-            "study": str(next(iter([*shown.runs["study"], *sides.step_costs["study"], study_dir.name]))),
+            "study": str(names[0]),
             "pages": _pages(analyses, sides, folder, palette),
             "overall": overall_page(analyses, Sheet(folder, "", palette)),
             "cost_pages": _cost_pages(sides.step_costs, folder, palette),
             "problems": problems,
-            "where": where,
+            "where": found.where,
             "num_runs": len(shown.runs),
             "statuses": counted(shown.runs["status"]),
-            "command": _command(study_dir, where, goal, mix_environments),
+            "command": _command(found.study_dir, found.where, found.goal, found.mix_environments),
             "version": __version__,
         }
         _write_tables(shown, sides, folder / "tables")
@@ -115,17 +75,11 @@ def _pages(analyses: Sequence[SectionAnalysis], sides: Sides, folder: Path, pale
         path = paths(own, sides.trajectories, found.leaders or leaders(own))
         grid = surface(sides.surfaces, own["workload_id"].iloc[0])
         pages.append(section_page(found, path, grid, Sheet(folder, _prefix(number), palette)))
-    # what was tuned says more than its own defaults; of many sections the first screen says one thing each
+    # what was tuned says more than its own defaults
     parts = [found.section for found in analyses]
     tuned = {part.title.removesuffix(", tuned") for part in parts if part.tuned}
     leads = [part.tuned or part.title.removesuffix(", not tuned") not in tuned for part in parts]
-    few = sum(leads) <= MOST_LEADING
-    return [
-        replace(
-            page, first=page.answers if first and few else page.brief if first else page.brief[: int(sum(leads) == 1)]
-        )
-        for page, first in zip(pages, leads, strict=True)
-    ]
+    return [replace(page, leads=lead) for page, lead in zip(pages, leads, strict=True)]
 
 
 def _cost_pages(rows: pd.DataFrame, folder: Path, palette: dict[str, Color]) -> list[CostPage]:
@@ -172,21 +126,6 @@ def templates() -> jinja2.Environment:
     )
     environment.filters |= {"markdown_table": markdown_table, "text": markdown_text}
     return environment
-
-
-def _chosen(runs: pd.DataFrame, where: str | None) -> pd.DataFrame:
-    if where is None or runs.empty:
-        return runs
-    try:
-        chosen = runs[condition(where, runs)]
-    except ValueError as error:
-        raise UserError(
-            f"--where must be a condition on the columns of runs, got {where!r:.200}: {error};"
-            " for example --where \"optimizer != 'sgd' and lr > 0.01\""
-        ) from None
-    if chosen.empty:
-        raise UserError(f"--where must leave at least one run, got {where!r}, which leaves none; loosen it")
-    return chosen
 
 
 def markdown_text(value: object) -> str:
