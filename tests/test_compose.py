@@ -62,7 +62,10 @@ def test_options_as_they_stand_in_their_files() -> None:
     ("override", "sentence"),
     [
         ("optimizer=nope", "optimizer must be one of adadelta"),
-        ("train.epoch=3", "train.epoch must be a key of train"),
+        ("train.epoch=3", r"did you mean train.epochs\? train.epoch must be a key of train"),
+        ("lr=0.1", r"did you mean optimizer.lr\? lr must be a key of the configuration"),
+        ("optimizer=adamm", r"did you mean optimizer=adam\? optimizer must be one of adadelta"),
+        ("zzz=1", "zzz must be a key of the configuration"),
         ("train epoch=3", "every argument must be key=value"),
         ("optimizer=adam,sgd", "optimizer must be one value without -m"),
         ("train.epochs=1,2", "train.epochs must be one value without -m"),

@@ -25,6 +25,7 @@ from bench.base.paths import CONF_DIR
 from bench.claims import needs
 from bench.claims.ledger import load
 from bench.cli import reproduce
+from bench.cli.studies import main as studies_main
 from bench.config.parse import parse_step_cost
 
 ROOT = pages.ROOT
@@ -145,6 +146,13 @@ def test_commands_that_read_studies_work(command: str, studies: None, monkeypatc
     assert stopped.value.code in (None, 0)
     out = words[words.index("--out") + 1] if "--out" in words else "reports/digits-mlp"
     assert words[0] == "bench.compare" or (Path(out) / "index.html").is_file()
+
+
+def test_commands_about_studies_work(studies: None) -> None:
+    commands = list(pages.all_commands("python -m bench.studies"))
+    assert len(commands) == 4
+    for command in commands:
+        assert studies_main(shlex.split(command)[3:]) == 0, command
 
 
 def test_the_command_that_lists_workloads_is_a_module() -> None:

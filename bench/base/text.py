@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 import warnings
+from collections.abc import Iterable
 from typing import TextIO
 
 NO_MESSAGE = "(no message)"
@@ -33,6 +35,40 @@ def first_line(error: BaseException) -> str:
 def one_line(error: BaseException) -> str:
     """Return the whole message of an error, on one line."""
     return " ".join(str(error).split()) or NO_MESSAGE
+
+
+def guess(wrong: str, known: Iterable[str], template: str = "{}") -> str:
+    """Return a question that names what was probably meant, with a space after it; empty where nothing is close.
+
+    Args:
+        wrong: What was typed.
+        known: What could have been meant; of dotted keys, one with the same last part counts as close.
+        template: How the answer is shown, such as "optimizer={}".
+
+    >>> guess("lr", ["study", "optimizer.lr"]), guess("adamm", ["sgd", "adam"], "optimizer={}"), guess("x", ["study"])
+    ('did you mean optimizer.lr? ', 'did you mean optimizer=adam? ', '')
+    """
+    names = list(known)
+    last = wrong.rpartition(".")[2]
+    same = [name for name in names if "." in name and name.rpartition(".")[2] == last]
+    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
+    close = close or difflib.get_close_matches(wrong, [name.rpartition(".")[2] for name in names], n=1, cutoff=0.7)
+    found = (same or close)[:1]
+    if found and found[0] not in names:
+        found = [next(name for name in names if name.rpartition(".")[2] == found[0])]
+    return f"did you mean {template.format(found[0])}? " if found else ""
+
+
+def size_text(num_bytes: int) -> str:
+    """Return a size in the largest unit that it fills.
+
+    >>> size_text(512), size_text(20_480), size_text(3 * 2**20)
+    ('512 B', '20.0 KiB', '3.0 MiB')
+    """
+    size, units = float(num_bytes), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size, units = size / 1024, units[1:]
+    return f"{num_bytes} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from bench import tables
 from bench.analysis.study_diff import FAILURES, QUANTITIES, compare_studies
 from bench.base.console import say
 from bench.base.errors import UserError
+from bench.base.files import replacing
 from bench.report.study_diff import markdown, text
 
 OK, WORSE, REFUSED = 0, 1, 2
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return REFUSED
     try:
         if given.out is not None:
-            given.out.write_text(markdown(found, names, tolerance, fail_on), encoding="utf-8")
+            _write(given.out, markdown(found, names, tolerance, fail_on))
     except OSError as error:
         say(
             f"bench.compare: --out must be a file that can be written, got {given.out} ({error.strerror}); choose another",
@@ -56,6 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say(text(found, names, tolerance, fail_on))
     table = found.comparisons
     return WORSE if (table["quantity"].isin(fail_on) & table["verdict"].isin(FAILURES)).any() else OK
+
+
+def _write(path: Path, said: str) -> None:
+    """Write a text into a file that is replaced whole, or into a pipe or a terminal.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    if path.is_relative_to("/dev") or (path.exists() and not path.is_file()):
+        path.write_text(said, encoding="utf-8")
+        return
+    with replacing(Path(os.path.realpath(path))) as file:
+        file.write(said.encode())
 
 
 def _tolerance(typed: str) -> float:

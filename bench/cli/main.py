@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.base.console import say
 from bench.base.errors import INTERRUPTED, NOT_ALL_OK, OK, REFUSED, UserError
 from bench.base.text import show_warning
+from bench.base.version import __version__
 from bench.compose.command_line import MULTIRUN, run_command_line
 from bench.execution.launchers.forkserver import prepare_pool
 from bench.execution.session import Session, remove_empty, writing
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     typed = list(sys.argv[1:] if arguments is None else arguments)
     show_all = SHOW_ALL in typed
     typed = [argument for argument in typed if argument != SHOW_ALL]
+    if "--version" in typed:
+        say(f"optbench {__version__}")
+        return OK
     warnings.showwarning = show_warning
     session = Session(is_sweep=any(flag in typed for flag in MULTIRUN))
     if "launcher=pool" in typed and session.is_sweep:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.base.paths import CONF_DIR
+from bench.base.text import guess
 from bench.config.parse import group_options
 
 
@@ -30,7 +32,8 @@ def sentence(error: Exception, is_sweep: bool) -> str:
                 " pip install 'optbench[slurm]'"
             )
         own = f", or {group}=custom for a class of your own" if "custom" in error.options else ""
-        return f"{group} must be one of {', '.join(sorted(error.options))}, got {option}; choose one{own}"
+        meant = guess(option, sorted(error.options), f"{group}={{}}")
+        return f"{meant}{group} must be one of {', '.join(sorted(error.options))}, got {option}; choose one{own}"
 
     if isinstance(error, OverrideParseException):
         why = text.partition(" See https")[0]
@@ -46,7 +49,8 @@ def sentence(error: Exception, is_sweep: bool) -> str:
             )
             return f"{match[1]} must be left out, got a group that this command does not have; {instead}"
         groups = sorted(path.name for path in CONF_DIR.iterdir() if group_options(path.name))
-        return f"{match[1]} must be a group ({', '.join(groups)}), got an unknown one; choose one of these"
+        meant = guess(match[1], groups)
+        return f"{meant}{match[1]} must be a group ({', '.join(groups)}), got an unknown one; choose one of these"
 
     if match := re.search(r"Could not override '([^']+)'", text):
         wrong = match[1]
@@ -61,13 +65,32 @@ def sentence(error: Exception, is_sweep: bool) -> str:
         if parent in ("optimizer", "model", "data"):
             where = f"{parent}={parent_keys.get('name')}"
         advice = "nothing of this sweep was run, set it only where it exists" if is_sweep else "choose one of these"
-        return f"{wrong} must be a key of {where} ({', '.join(keys)}), got {name}; {advice}"
+        meant = guess(wrong, _dotted_keys(node, parent, keys))
+        return f"{meant}{wrong} must be a key of {where} ({', '.join(keys)}), got {name}; {advice}"
 
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
         key, _, value = match[1].partition("=")
         return f"{key} must be one value without -m, got {value}; add -m to run each, or quote a value that has a comma"
 
     return text if cause is error else f"{text}: {' '.join(str(cause).split())}"
+
+
+def _dotted_keys(node: object, parent: str, keys: Sequence[str]) -> list[str]:
+    """Return the keys beside a wrong one, and all others of the configuration, by their whole names."""
+    beside = [f"{parent}.{key}" if parent else key for key in keys]
+    if not isinstance(node, DictConfig):
+        return beside
+    found: list[str] = []
+
+    def collect(value: object, name: str) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                collect(inner, f"{name}.{key}" if name else str(key))
+        elif not name.startswith("hydra.") and not name.endswith("_target_") and ".search." not in name:
+            found.append(name)
+
+    collect(OmegaConf.to_container(node._get_root(), resolve=False), "")
+    return [*beside, *found]
 
 
 def unresolvable(node: DictConfig, parents: str = "") -> str | None:

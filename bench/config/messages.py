@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from bench.base.paths import CONF_DIR
+from bench.base.text import guess
 from bench.config.fields import listing
 
 
@@ -24,7 +25,8 @@ def error_sentence(
     if first["type"] == "extra_forbidden":
         fields = _node_at(model, location[:-1])
         parent = ".".join(location[:-1]) or "the configuration"
-        return f"{key} must be a key of {parent}, got an unknown one; its keys are {', '.join(fields)}"
+        meant = guess(key, [".".join([*location[:-1], name]) for name in fields])
+        return f"{meant}{key} must be a key of {parent}, got an unknown one; its keys are {', '.join(fields)}"
     if first["type"] == "missing":
         return f"{key} must be set, got nothing; give it a value"
     wanted = _description(model, location) or first["msg"]

@@ -15,7 +15,12 @@ from bench.base.errors import UserError
 def main() -> int:
     """Write the report that the command line asks for; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.report", description="Write the report of a study.")
-    parser.add_argument("study", type=Path, help="folder of the study, such as results/digits-mlp")
+    parser.add_argument(
+        "study",
+        nargs="?",
+        type=Path,
+        help="folder of the study, such as results/digits-mlp; none: list those there are",
+    )
     parser.add_argument("--out", type=Path, help="folder of the report (reports/<study>)")
     parser.add_argument(
         "--where", help="which runs to show, a condition on the columns: \"optimizer != 'sgd' and lr > 0.01\""
@@ -31,6 +36,12 @@ def main() -> int:
 
     from bench import tables
 
+    if arguments.study is None:
+        from bench.report.terminal import studies_text
+        from bench.tables.studies import studies
+
+        say(studies_text(list(studies(Path("results"))), Path("results")))
+        return 0
     report_dir = arguments.out or Path("reports") / arguments.study.resolve().name
     try:
         study = tables.load(arguments.study)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +38,8 @@ def report_folder(report_dir: Path) -> Iterator[Path]:
         An empty folder to write into, with figures/ and tables/.
 
     Raises:
-        UserError: It is the current folder or one above it, or no folder.
+        UserError: It is the current folder or one above it, no folder, or holds a file of the reader's own that has the name of
+            one of the report.
         OSError: It cannot be written.
     """
     place = Path(os.path.realpath(report_dir))
@@ -52,20 +55,75 @@ def report_folder(report_dir: Path) -> Iterator[Path]:
         yield aside
         written = sorted(str(path.relative_to(aside)) for path in aside.rglob("*") if path.is_file())
         (aside / LIST).write_text("".join(f"{name}\n" for name in written))
-        _keep_others(place, aside)
+        if place.is_dir():
+            _keep_others(place, aside)
+
+
+def remove_report(folder: Path) -> bool:
+    """Remove what reports wrote into a folder, and its folders where nothing else is left; return whether there was a report."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    written = _written_by_reports(folder)
+    for name in written:
+        path = folder / name
+        if path.resolve().is_relative_to(folder.resolve()):
+            path.unlink(missing_ok=True)
+    for path in (folder / "figures", folder / "tables", folder):
+        if written and path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    return bool(written)
 
 
 def _keep_others(old: Path, new: Path) -> None:
-    """Link the files of a folder that no report wrote into the folder that takes its place, and make its folders."""
-    try:
-        listed = set((old / LIST).read_text().splitlines()) | {LIST}
-    except (OSError, ValueError):
-        listed = set()
+    """Put what no report wrote into the folder that takes the place of another: files, links and folders, with their modes.
+
+    Raises:
+        UserError: A file of the new report has the name of one of these.
+        OSError: A file cannot be kept.
+    """
+    own = _written_by_reports(old)
     for folder, folders, names in os.walk(old):
-        for name in folders:
-            (new / Path(folder, name).relative_to(old)).mkdir(exist_ok=True)
-        for name in names:
-            inside = Path(folder, name).relative_to(old)
-            ours = str(inside) in listed if listed else _BEFORE_LISTS.fullmatch(str(inside))
-            if not ours and not (new / inside).exists():
-                os.link(old / inside, new / inside, follow_symlinks=False)
+        for name in folders + names:
+            path = Path(folder, name)
+            inside = path.relative_to(old)
+            target = new / inside
+            is_folder = name in folders and not path.is_symlink()
+            if os.path.lexists(target) and not (is_folder and target.is_dir()) and str(inside) not in own:
+                raise UserError(
+                    f"the report would replace {path}, which no report wrote; move that file, or choose another folder"
+                )
+            if is_folder:
+                target.mkdir(exist_ok=True)
+                shutil.copymode(path, target)
+            elif str(inside) not in own:
+                _keep(path, target)
+    shutil.copymode(old, new)
+
+
+def _written_by_reports(folder: Path) -> set[str]:
+    """Return the names of the files in a folder that an earlier report wrote."""
+    try:
+        return {*(folder / LIST).read_text().splitlines(), LIST}
+    except (OSError, ValueError):
+        pass
+    if not all((folder / name).is_file() for name in ("index.html", "report.md")):
+        return set()  # a folder of the reader's own
+    inside = (str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return {name for name in inside if _BEFORE_LISTS.fullmatch(name)}
+
+
+def _keep(path: Path, target: Path) -> None:
+    """Make a file, or a symbolic link, appear at another place too; copy it where the file system knows no hard links.
+
+    Raises:
+        OSError: It cannot be linked nor copied.
+    """
+    if path.is_symlink():
+        target.symlink_to(path.readlink())
+        return
+    try:
+        os.link(path, target)
+    except OSError:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise
+        shutil.copy2(path, target)

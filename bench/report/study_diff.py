@@ -107,16 +107,19 @@ def text(found: TwoStudies, names: tuple[str, str], tolerance: float, fail_on: S
 
 
 def markdown(found: TwoStudies, names: tuple[str, str], tolerance: float, fail_on: Sequence[str]) -> str:
-    """The comparison as Markdown; arguments as for `text`."""
-    from bench.report.study.render import markdown_table
+    """Return the comparison as Markdown, in which names are texts; arguments as for `text`."""
+    from bench.report.study.render import markdown_table, markdown_text
 
-    parts = ["# Two studies", conclusion(found, tolerance, fail_on), "\n".join(f"- {s}" for s in _head(found, names))]
+    def listed(sentences: Sequence[str]) -> str:
+        return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)
+
+    parts = ["# Two studies", markdown_text(conclusion(found, tolerance, fail_on)), listed(_head(found, names))]
     for workload, group in found.comparisons.groupby("workload", sort=False):
-        parts += [f"## {workload}", markdown_table(readable_comparisons(group))]
+        parts += [f"## {markdown_text(workload)}", markdown_table(readable_comparisons(group))]
     for name, cells in zip("AB", found.only, strict=True):
         if cells:
-            parts += [f"## Only in {name}", "\n".join(f"- {cell}" for cell in cells)]
-    return "\n\n".join([*parts, "## Method", "\n".join(f"- {s}" for s in method(found, tolerance))]) + "\n"
+            parts += [f"## Only in {name}", listed(cells)]
+    return "\n\n".join([*parts, "## Method", listed(method(found, tolerance))]) + "\n"
 
 
 def _head(found: TwoStudies, names: tuple[str, str]) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -12,6 +14,7 @@ from bench.analysis.leaderboard import leaderboard
 from bench.analysis.overall import comparable, overall_board
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.step_costs import baseline_of, rule_and_implementation, step_costs
+from bench.base.text import size_text
 from bench.report.formatting import aligned_table
 from bench.report.study.leaderboard import DECIDING, headline, overall_headline, readable_leaderboard, readable_overall
 from bench.report.study.next_command import doubts, next_command
@@ -23,6 +26,7 @@ from bench.report.study.tables import (
     readable_summary,
     readable_tuned,
 )
+from bench.tables.studies import StudyFolder
 
 MOST_COLUMNS = 100
 
@@ -30,6 +34,23 @@ MOST_COLUMNS = 100
 def width() -> int:
     """Return how many columns to fill: those of the terminal, 100 at most, and 100 where there is none."""
     return max(40, min(MOST_COLUMNS, shutil.get_terminal_size((MOST_COLUMNS, 24)).columns))
+
+
+def studies_text(found: Sequence[StudyFolder], results_dir: Path) -> str:
+    """Return the list of studies for a terminal.
+
+    Args:
+        found: What `studies` gave.
+        results_dir: Where they are.
+    """
+    if not found:
+        return f"There is no study in {results_dir}; python -m bench optimizer=adam,sgd -m makes one."
+    width = max(len("study"), *(len(study.path.name) for study in found))
+    lines = [f"{'study':{width}}  {'runs':>6}  {'size':>9}  changed"]
+    for study in found:
+        changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(study.changed_at))
+        lines.append(f"{study.path.name:{width}}  {study.num_runs:6,}  {size_text(study.num_bytes):>9}  {changed}")
+    return "\n".join([*lines, "", "python -m bench.studies show NAME, or rm NAME to remove one"])
 
 
 def summary_text(

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import made_up
+import pandas as pd
 import pytest
 from hostile.folders import listing
 
@@ -21,7 +23,7 @@ from bench.analysis.study import StudyAnalysis
 from bench.base import files
 from bench.base.errors import UserError
 from bench.report.folder import report_folder
-from bench.report.study.render import write_report
+from bench.report.study.render import markdown_table, write_report
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_KILLS = int(os.environ.get("BENCH_NUM_KILLS", "2"))
@@ -102,24 +104,34 @@ def test_the_current_folder_is_not_replaced(folder: Path) -> None:
     assert Path("file").read_text() == "x"
 
 
-def test_no_write_that_fails_leaves_half_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+hooks: list[Callable[[str, tuple[Any, ...]], None]] = []
+sys.addaudithook(lambda event, arguments: [hook(event, arguments) for hook in hooks] and None)
+
+
+def test_no_write_that_fails_leaves_half_a_report(tmp_path: Path) -> None:
     """The disk is full at each of the files in turn."""
     study, out = study_in(tmp_path), tmp_path / "reports" / "s"
     write_report(StudyAnalysis(tables.load(study), study), out)
-    before, write_text, num_written = listing(out), Path.write_text, 0
-    for failing in ("index.html", "report.md"):
+    before = listing(out)
+    names = [name for name, (kind, _) in before.items() if kind == "file" and name != ".report"]
+    assert {"index.html", "report.md", "figures/time.svg", "tables/runs.csv"} <= set(names)
+    for failing in names:
 
-        def full(path: Path, *arguments: Any, failing: str = failing, **options: Any) -> int:
-            if path.name == failing:
+        def full(path: Any, failing: str = failing) -> None:
+            if str(path).endswith(failing) and ".new" in str(path):
                 raise OSError(errno.ENOSPC, "No space left on device")
-            return write_text(path, *arguments, **options)
 
-        monkeypatch.setattr(Path, "write_text", full)
-        with pytest.raises(OSError, match="No space"):
-            write_report(StudyAnalysis(tables.load(study), study), out)
-        assert listing(out) == before
-        num_written += 1
-    assert num_written == 2
+        def audit(event: str, arguments: tuple[Any, ...], failing: str = failing) -> None:
+            if event == "open" and isinstance(arguments[1], str) and "w" in arguments[1]:
+                full(arguments[0], failing)
+
+        hooks[:] = [audit]
+        try:
+            with pytest.raises(OSError, match="No space"):
+                write_report(StudyAnalysis(tables.load(study), study), out)
+        finally:
+            hooks.clear()
+        assert listing(out) == before, failing
     assert [path.name for path in out.parent.iterdir()] == ["s"]
 
 
@@ -158,3 +170,90 @@ def test_kill_9_leaves_the_old_report_or_the_new_one(tmp_path: Path, number: int
         os.utime(path, (0, 0))
     subprocess.run(command, env=environment, check=True, capture_output=True)
     assert [path.name for path in out.parent.iterdir()] == ["s"], "what was left is swept away"
+
+
+def report_in(place: Path, text: str = "one") -> Path:
+    with report_folder(place) as folder:
+        fill(folder, text)
+    return place
+
+
+def test_a_link_to_a_folder_inside_a_report_stays_a_link(tmp_path: Path) -> None:
+    place = report_in(tmp_path / "r")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.jpg").write_text("x")
+    (place / "photos").symlink_to(tmp_path / "photos")
+    report_in(place, "two")
+    assert (place / "photos").is_symlink()
+    assert (place / "photos" / "one.jpg").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["index.html", "figures/loss.svg"])
+def test_a_file_of_ones_own_is_not_replaced_by_one_of_the_report(tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "site" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(UserError, match="would replace .*, which no report wrote; move that file"):
+        report_in(tmp_path / "site")
+    assert mine.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_a_new_file_of_a_report_does_not_take_the_place_of_ones_own(tmp_path: Path) -> None:
+    place = report_in(tmp_path / "r")
+    (place / "figures" / "extra.svg").write_text("mine")
+    with pytest.raises(UserError, match="extra.svg"), report_folder(place) as folder:
+        fill(folder, "two")
+        (folder / "figures" / "extra.svg").write_text("ours")
+    assert (place / "figures" / "extra.svg").read_text() == "mine"
+    assert (place / "index.html").read_text() == "one"
+
+
+def test_reports_of_before_there_were_lists_are_known(tmp_path: Path) -> None:
+    place = tmp_path / "r"
+    (place / "figures").mkdir(parents=True)
+    for name in ("index.html", "report.md", "figures/loss-step.svg", "notes.txt"):
+        (place / name).write_text("old")
+    report_in(place, "new")
+    assert (place / "index.html").read_text() == "new"
+    assert not (place / "figures" / "loss-step.svg").exists()
+    assert (place / "notes.txt").read_text() == "old"
+
+
+def test_modes_stay(tmp_path: Path) -> None:
+    place = report_in(tmp_path / "r")
+    (place / "figures").chmod(0o700)
+    place.chmod(0o750)
+    report_in(place, "two")
+    assert place.stat().st_mode & 0o777 == 0o750
+    assert (place / "figures").stat().st_mode & 0o777 == 0o700
+
+
+def test_where_there_are_no_hard_links_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = report_in(tmp_path / "r")
+    (place / "notes.md").write_text("mine")
+
+    def refused(*arguments: Any, **options: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    report_in(place, "two")
+    assert (place / "notes.md").read_text() == "mine"
+    assert (place / "index.html").read_text() == "two"
+
+
+def test_links_in_names_are_texts_in_markdown() -> None:
+    table = pd.DataFrame({"a": ["[x](javascript:1)", "[c](#own)"]})
+    assert "[x](javascript" not in markdown_table(table)
+    assert "[c](#own)" in markdown_table(table, linked=1)
+
+
+def test_a_comparison_is_written_whole_or_into_a_pipe(tmp_path: Path) -> None:
+    study = str(study_in(tmp_path))
+    out = tmp_path / "two.md"
+    command = [sys.executable, "-m", "bench.compare", study, study, "--out"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([*command, str(out)], env=environment, check=False, capture_output=True).returncode == 0
+    assert out.read_text().startswith("# Two studies")
+    done = subprocess.run([*command, "/dev/stdout"], env=environment, check=False, capture_output=True, text=True)
+    assert done.stdout.startswith("# Two studies")

@@ -137,12 +137,13 @@ def _without_html(value: object) -> str:
     return " ".join(printable(str(value)).split("\n")).replace("<", "&lt;")
 
 
-def markdown_cell(value: object) -> str:
-    """Return a value as it may stand in a Markdown table."""
-    return _without_html(value).replace("|", "\\|")
+def markdown_table(table: pd.DataFrame, linked: int = 0) -> str:
+    """Return a table of texts as a Markdown table.
 
-
-def markdown_table(table: pd.DataFrame) -> str:
-    """Return a table of texts as a Markdown table."""
+    Args:
+        table: Texts, which are shown as they are.
+        linked: So many columns, the first ones, hold links of our own, which stay links.
+    """
     lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(map(markdown_cell, line)) + " |" for line in lines)
+    cells = [[_without_html(v) if i < linked else markdown_text(v) for i, v in enumerate(line)] for line in lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in cells)
