@@ -49,13 +49,11 @@ def guess(wrong: str, known: Iterable[str], template: str = "{}") -> str:
     ('did you mean optimizer.lr? ', 'did you mean optimizer=adam? ', '')
     """
     names = list(known)
+    last_parts = {name.rpartition(".")[2]: name for name in reversed(names)}
     last = wrong.rpartition(".")[2]
     same = [name for name in names if "." in name and name.rpartition(".")[2] == last]
-    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
-    close = close or difflib.get_close_matches(wrong, [name.rpartition(".")[2] for name in names], n=1, cutoff=0.7)
-    found = (same or close)[:1]
-    if found and found[0] not in names:
-        found = [next(name for name in names if name.rpartition(".")[2] == found[0])]
+    close = difflib.get_close_matches(last, list(last_parts), n=1, cutoff=0.7)
+    found = same[:1] or [last_parts[part] for part in close]
     return f"did you mean {template.format(found[0])}? " if found else ""
 
 

@@ -65,7 +65,7 @@ def use(study: Path, rebuild: bool = True, report_dir: Path | None = None) -> No
         found = tables.load(study)
     except (FileNotFoundError, UserError):
         return
-    summary_text(found.runs, tables.load_side(study, "memory"))
+    summary_text(StudyAnalysis(found, study).analyses, show_all=True)
     for _, session in tables.load_side(study, "step_costs").groupby("session_id"):
         step_cost_text(session)
     if report_dir is not None:

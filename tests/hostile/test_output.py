@@ -54,7 +54,7 @@ def test_names_and_reasons_are_texts_wherever_they_are_shown(
     tables.build(study)
     found = tables.load(study)
     assert set(found.runs["optimizer"]) == set(EVIL), "what is stored stays"
-    say(summary_text(found.runs, tables.load_side(study, "memory")))
+    say(summary_text(StudyAnalysis(found, study).analyses))
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", capsys.readouterr().out)
     write_report(StudyAnalysis(found, study), tmp_path / "r")
     page, text = ((tmp_path / "r" / name).read_text() for name in ("index.html", "report.md"))
