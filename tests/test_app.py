@@ -407,9 +407,9 @@ def test_a_loader_that_draws_gives_the_same_data_always(cli: Cli, folder: Path) 
 # --- refusals -------------------------------------------------------------------------------------
 
 REFUSED = {
-    "optimizer=adma": f"optimizer must be one of {options('optimizer')}, got adma",
+    "optimizer=adma": f"did you mean optimizer=adamax? optimizer must be one of {options('optimizer')}, got adma",
     "model=mpl": f"model must be one of {options('model')}, got mpl",
-    "data=digit": f"data must be one of {options('data')}, got digit",
+    "data=digit": f"did you mean data=digits? data must be one of {options('data')}, got digit",
     "device=gpu": "device must be one of auto, cpu, cuda, fake, mps, got gpu",
     "experiment=x": f"experiment must be one of {options('experiment')}, got x",
     "optimizer.foo=1": "optimizer.foo must be a key of optimizer=adam (name, implementation, lr, betas",
@@ -440,7 +440,7 @@ REFUSED = {
     "+overrides=[a]": "overrides must not be set",
     "optimizer.lr=${nothing}": "optimizer.lr must be a value that can be resolved",
     "model.hidden=[true]": "model.hidden must be a list of widths",
-    "optimizers=adam": "optimizers must be a key of the configuration",
+    "optimizers=adam": "did you mean optimizer? optimizers must be a key of the configuration",
 }
 
 

@@ -204,8 +204,12 @@ def test_figures_of_the_markdown_are_there_and_old_ones_are_not(found: Any, tmp_
         assert "figures/claim-3_a-forest.svg" in linked
         assert all((report / path).is_file() for path in linked)
     (tmp_path / "figures").mkdir()
-    for name in ("claim-old-forest.svg", "claim-old-forest.png", "mine.svg"):
-        (tmp_path / "figures" / name).write_text("")
+    for name in (
+        "index.html",
+        "report.md",
+        *(f"figures/{f}" for f in ("claim-old-forest.svg", "claim-old-forest.png", "mine.svg")),
+    ):
+        (tmp_path / name).write_text("")
     report_page.write_report(ledger, NOTHING, judged[judged["claim"] == "1"], table, FACTS, tmp_path, Typed())
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"claim-1-forest.svg", "mine.svg"}
 

@@ -138,7 +138,7 @@ def leaderboard(found: SectionAnalysis) -> Leaderboard:
     rows, baseline = _with_targets(found, rows, best)
     rows, step_baseline = _with_step_costs(found, rows, first)
     memory = found.memory_by_part
-    memory = memory.drop_duplicates("series").set_index("series") if len(memory) else pd.DataFrame()
+    memory = memory.set_index("series") if len(memory) else pd.DataFrame()
     for name, column in (("peak_mib", "peak_mib"), ("state_bytes", "state_bytes_per_parameter")):
         rows[name] = memory[column].reindex(shown).astype(float).to_numpy() if len(memory) else math.nan
     order = rows["rank"].astype(float).fillna(math.inf).sort_values(kind="stable").index

@@ -16,7 +16,9 @@ def memory_unit(memory: pd.DataFrame) -> tuple[float, str]:
 
 
 def memory_of(runs: pd.DataFrame, memory: pd.DataFrame, series: Sequence[str]) -> pd.DataFrame:
-    """Return the rows of the side table `memory` of these series, in their order, with `series`."""
+    """Return the rows of the side table `memory` of these series, in their order, one a series, with `series`."""
     cells = runs[runs["series"].isin(series)].drop_duplicates("series")[["series", "cell_id", "environment_id"]]
-    found = cells.merge(memory, on=["cell_id", "environment_id"], how="inner")
-    return found.set_index("series").reindex([s for s in series if s in set(found["series"])]).reset_index()
+    found = (
+        cells.merge(memory, on=["cell_id", "environment_id"], how="inner").drop_duplicates("series").set_index("series")
+    )
+    return found.loc[[one for one in series if one in found.index]].reset_index()

@@ -191,6 +191,14 @@ def test_the_terminal_shows_what_the_command_did_and_names_the_rest(tuned: Study
     assert everything.count("All settings") == len(analyses)
 
 
+def test_a_doubled_row_of_memory_counts_once(tuned: StudyAnalysis) -> None:
+    analysis = tuned.analyses[0]
+    twice = SectionAnalysis(analysis.section, memory=pd.concat([analysis.memory, analysis.memory]))
+    pd.testing.assert_frame_equal(twice.memory_by_part, analysis.memory_by_part)
+    assert not analysis.memory_by_part.empty
+    assert list(leaderboard(twice).rows["peak_mib"]) == list(leaderboard(analysis).rows["peak_mib"])
+
+
 def test_several_workloads_have_one_leaderboard(tuned: StudyAnalysis) -> None:
     together = comparable(tuned.analyses)
     assert len(together) == 2
