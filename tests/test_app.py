@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -423,6 +424,9 @@ REFUSED = {
     "optimizer.betas=[0.9]": "optimizer.betas must be two numbers",
     "train.epochs=0": "train.epochs must be a whole number from 1 to 10^12, or null, got 0",
     "train.epochs=many": "train.epochs must be a whole number from 1 to 10^12, or null, got 'many'",
+    "train.epochs=1000000000": "train.epochs must come to at most 1,000,000,000 steps a run, got 17,000,000,000, 20 days at 0.1 ms",
+    "train.steps=100000000000": "train.steps must come to at most 1,000,000,000 steps a run, got 100,000,000,000, 116 days",
+    "device.threads=1000": f"device.threads must be at most {len(os.sched_getaffinity(0))}, the number of cores here, got 1000",
     "device.threads=0": "device.threads must be a whole number from 1 to 1024, got 0",
     "study=../../x": "study must be a name",
     "model.hidden=[0]": "model.hidden must be a list of widths of at least 1, got [0]",

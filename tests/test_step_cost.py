@@ -136,9 +136,8 @@ def test_what_a_replicate_refuses(
     config = parse_step_cost(composed(*arguments))
     spec = {"config": config.model_dump(), "known": {"device": "cpu"}, "process": 0}
     answers = io.StringIO()
-    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(spec)))
     monkeypatch.setattr(sys, "stdout", answers)
-    assert worker.main() == 0
+    assert worker.main(json.dumps(spec)) == 0
     assert sentence in json.loads(answers.getvalue())["refused"]
 
 

@@ -70,11 +70,16 @@ def size_text(num_bytes: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration to plan by, such as "40 s", "12 min" or "3.5 h".
+    """Return a duration to plan by, such as "40 s", "12 min", "3.5 h", "9 days" or "3,000 years".
 
     Args:
         seconds: At least 0, finite.
     """
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    days = seconds / 86_400
+    if days < 5:
+        return f"{seconds / 3600:.1f} h"
+    return f"{days:,.0f} days" if days < 1000 else f"{days / 365.25:,.0f} years"

@@ -104,4 +104,7 @@ InnerShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False, description
 Count = Annotated[int, Field(ge=0, le=10**9, description="a whole number of at least 0")]
 
 
+Stretch = Annotated[float, Field(ge=1e-6, le=1, allow_inf_nan=False, description="a number from 1e-6 to 1")]
+"""A part of a budget that is at least a step of a long one."""
+
 PositiveShare = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, description="a number above 0, 1 at most")]

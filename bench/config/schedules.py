@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from bench.config.fields import Count, InnerShare, PositiveShare, Share, UnitFloat
+from bench.config.fields import Count, InnerShare, PositiveShare, Share, Stretch, UnitFloat
 
 Factor = Callable[[int], float]
 
@@ -24,12 +24,12 @@ def constant(num_steps: int) -> Factor:
     return lambda step: 1.0
 
 
-def step(num_steps: int, every: PositiveShare = 0.3, gamma: PositiveShare = 0.1) -> Factor:
+def step(num_steps: int, every: Stretch = 0.3, gamma: PositiveShare = 0.1) -> Factor:
     """Return gamma^k after k stretches of `every` x the budget (torch's StepLR).
 
     Args:
         num_steps: The budget, in updates.
-        every: Length of a stretch as a share of the budget, in (0, 1].
+        every: Length of a stretch as a share of the budget, from 1e-6 to 1.
         gamma: Factor at each, in (0, 1].
 
     Example:

@@ -30,16 +30,33 @@ def run_cells(configs: Sequence[Config], session: Session) -> list[float]:
         The objective of each cell, see `objective`.
 
     Raises:
-        UserError: A lone cell cannot be built, or results cannot be written.
+        UserError: A lone cell cannot be built, threads would share cores, or results cannot be written.
         KeyboardInterrupt: After the run in flight was recorded.
     """
     from bench.execution.progress import Progress
 
+    check_threads(configs)
     shown = session.progress or Progress(sum(len(seeds_of(config)) for config in configs))
     try:
         return [_run_cell(config, session, shown) for config in configs]
     finally:
         shown.close()
+
+
+def check_threads(configs: Sequence[Config]) -> None:
+    """Check that no run computes with more threads than there are cores.
+
+    Raises:
+        UserError: One does.
+    """
+    from bench.measure.environment import num_cores
+
+    for config in configs:
+        if config.device.threads > num_cores():
+            raise UserError(
+                f"device.threads must be at most {num_cores()}, the number of cores here, got {config.device.threads};"
+                " threads that share a core slow each other"
+            )
 
 
 def collect(configs: Sequence[Config], session: Session) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import UserError
+from bench.base.files import replacing
 
 NUM_BEFORE_PRUNING = 4
 """Trials of an optimizer that end before a later one may be given up."""
@@ -16,9 +17,8 @@ NUM_BEFORE_PRUNING = 4
 def write_history(path: Path, trials: Sequence[Mapping[int, float]]) -> None:
     """Write the histories of finished trials: the validation loss by step of each."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.new")
-    aside.write_text(json.dumps([{str(step): value for step, value in seen.items()} for seen in trials]))
-    aside.replace(path)
+    with replacing(path) as file:
+        file.write(json.dumps([{str(step): value for step, value in seen.items()} for seen in trials]).encode())
 
 
 def pruner(path: str) -> Callable[[int, float], bool]:

@@ -10,6 +10,7 @@ import torch
 
 from bench.base.errors import UserError
 from bench.base.hashing import short_hash, weights_hash
+from bench.base.text import duration
 from bench.build.targets import build_data
 from bench.config.identity import hashed_target, learnt_from, without_later
 from bench.config.losses import CHOSEN_LOSSES
@@ -17,6 +18,9 @@ from bench.config.schema import Component, Config, DataConfig, StepCostConfig
 from bench.data.dataset import Dataset
 from bench.training.final_metrics import final_metrics
 from bench.training.losses import loss_name
+
+MAX_STEPS = 10**9
+"""Steps of a run above which its budget is taken for a mistake."""
 
 
 def dataset(config: DataConfig, device: torch.device) -> Dataset:
@@ -43,6 +47,7 @@ def learnable(config: Config, device: torch.device) -> Dataset:
             " use device=fake, or python -m bench.step_cost"
         )
     check_batch_size(config, data)
+    _check_budget(config, data)
     loss = CHOSEN_LOSSES.get(config.loss)
     if loss is not None and not loss.is_mean and config.train.accumulate > 1:
         raise UserError(
@@ -69,6 +74,21 @@ def check_batch_size(config: Config | StepCostConfig, data: Dataset) -> None:
         raise UserError(
             f"train.batch_size must be at most the {data.size('train'):,} training examples of"
             f" data={config.data.name}, got {config.train.batch_size}; set a smaller one"
+        )
+
+
+def _check_budget(config: Config, data: Dataset) -> None:
+    """Refuse budgets of a size that is typed by accident.
+
+    Raises:
+        UserError: A run would make more than `MAX_STEPS` steps.
+    """
+    train = config.train
+    num_steps = train.steps or (train.epochs or 0) * data.steps_per_epoch(train.batch_size)
+    if num_steps > MAX_STEPS:
+        raise UserError(
+            f"train.{'steps' if train.steps else 'epochs'} must come to at most {MAX_STEPS:,} steps a run, got {num_steps:,},"
+            f" {duration(1e-4 * num_steps)} at 0.1 ms a step; set fewer"
         )
 
 

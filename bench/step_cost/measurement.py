@@ -158,8 +158,8 @@ def _one_process(spec: str, environment: dict[str, str], tick: Any) -> tuple[lis
         assert child.stdout is not None
         try:
             with suppress(BrokenPipeError):  # it ended before; what it said is told below
-                child.stdin.write(spec)
-                child.stdin.close()
+                child.stdin.write(f"{spec}\n")
+                child.stdin.flush()
             answer: Row = {}
             for line in child.stdout:
                 if line.startswith("{"):
@@ -171,6 +171,9 @@ def _one_process(spec: str, environment: dict[str, str], tick: Any) -> tuple[lis
             child.kill()
             child.wait()
             raise
+        finally:
+            with suppress(BrokenPipeError):
+                child.stdin.close()
         if "rows" in answer:
             return answer["rows"], None
         if "refused" in answer:

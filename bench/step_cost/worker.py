@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
+import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -58,10 +61,10 @@ class Candidate:
     optimizer: Optimizer
 
 
-def main() -> int:
-    """Measure one replicate: the specification comes on standard input, rows go to standard output."""
+def main(request: str) -> int:
+    """Measure one replicate: its specification is JSON, and its rows go to standard output."""
     answers, sys.stdout = sys.stdout, sys.stderr  # whatever a person's class prints
-    spec = json.load(sys.stdin)
+    spec = json.loads(request)
     try:
         rows = _process(StepCostConfig(**spec["config"]), spec["known"] | {"process": spec["process"]}, answers)
         answer: Row = {"rows": rows}
@@ -356,8 +359,17 @@ def _first_steps(build: _Build, optimizer: Optimizer) -> list[float]:
     return [*times, time.perf_counter()]
 
 
+def _end_with_parent() -> None:
+    """Remove the compiler's cache and end, once the process that wants the answer is gone."""
+    os.read(0, 1)  # standard input ends with the process at its other end
+    shutil.rmtree(os.environ["TORCHINDUCTOR_CACHE_DIR"], ignore_errors=True)
+    os._exit(1)
+
+
 if __name__ == "__main__":
     from bench.base.bootstrap import begin
 
     begin()
-    sys.exit(main())
+    line = sys.stdin.readline()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.exit(main(line))

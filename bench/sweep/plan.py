@@ -17,7 +17,7 @@ from bench.base.errors import UserError
 from bench.base.text import duration, first_line
 from bench.config.identity import cell_id
 from bench.config.schema import Config
-from bench.execution.cell import objective, seeds_of
+from bench.execution.cell import check_threads, objective, seeds_of
 from bench.execution.reuse import reusable_row
 from bench.measure.environment import device_name, environment, environment_id
 from bench.sweep.search import Search, Trial
@@ -64,6 +64,8 @@ def plan_text(configs: Sequence[Config]) -> str:
         UserError: They cannot be tuned, or a study is of a newer version.
         UserError: They would share cores.
     """
+    if configs[0].launcher.name != "slurm":
+        check_threads(configs)
     if configs[0].launcher.name == "pool":
         from bench.execution.launchers.pool import check
 

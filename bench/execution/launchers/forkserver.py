@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from contextlib import suppress
 from multiprocessing import forkserver
 
 
@@ -12,4 +13,5 @@ def prepare_pool() -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # it takes these over; a run sets torch's own
     multiprocessing.get_context("forkserver").set_forkserver_preload(["bench.execution.launchers.preload"])
-    forkserver.ensure_running()
+    with suppress(OSError):  # where none can be started, the pool says so
+        forkserver.ensure_running()

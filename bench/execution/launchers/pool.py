@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -27,7 +29,7 @@ from bench.base.console import say
 from bench.base.errors import UserError
 from bench.config.identity import cell_id
 from bench.config.schema import Config
-from bench.execution.cell import seeds_of, work
+from bench.execution.cell import check_threads, seeds_of, work
 from bench.execution.launchers.gpus import take_gpu, visible_gpus
 from bench.execution.progress import ForwardingProgress, Progress, ProgressReporter
 from bench.execution.session import Outcome, Session, open_study, writing
@@ -63,6 +65,7 @@ def check(configs: Sequence[Config]) -> None:
     Raises:
         UserError: They would share cores or a GPU.
     """
+    check_threads(configs)
     cores, gpus = num_cores(), _gpus(configs)
     for config in configs:
         num_jobs, threads = config.launcher.n_jobs, config.device.threads
@@ -92,20 +95,27 @@ class Pool:
 
     Args:
         num_jobs: How many processes.
+
+    Raises:
+        UserError: The system starts no processes, or has no room for what they share.
     """
 
     def __init__(self, num_jobs: int) -> None:
-        context = get_context("forkserver")
         self._num_jobs = num_jobs
-        self._gpu_locks = tempfile.TemporaryDirectory(prefix="optbench-")
-        self._lines, self._line = context.Pipe(duplex=False)
         self._progress: ProgressReporter  # of the cells at hand
+        self._num_shown: dict[int, int] = {}  # of each of them, how many of its runs
         self._lost: set[str] = set()
         self._began = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self._all_shown = threading.Event()
         self._reader = threading.Thread(target=self._show, daemon=True)
-        self._reader.start()
-        self._pool = ProcessPool(num_jobs, initializer=_begin, initargs=(self._line,), context=context)
+        self._gpu_locks = tempfile.TemporaryDirectory(prefix="optbench-")
+        context = get_context("forkserver")
+        try:
+            self._lines, self._line = context.Pipe(duplex=False)
+            self._pool = ProcessPool(num_jobs, initializer=_begin, initargs=(self._line,), context=context)
+            self._reader.start()
+        except (OSError, RuntimeError) as error:  # RuntimeError: a thread cannot be started
+            raise _no_processes(error) from error
 
     def run(self, configs: Sequence[Config], session: Session) -> list[float]:
         """See `bench.execution.session.Launcher`; so many configurations are at work at a time."""
@@ -115,6 +125,7 @@ class Pool:
             open_study(config, session)
         values = [float("inf")] * len(configs)
         self._progress = session.progress or Progress(sum(len(seeds_of(config)) for config in configs))
+        self._num_shown = {}
         waiting = deque(_Task(i, config) for i, config in enumerate(configs))
         going: dict[Future[Outcome], _Task] = {}
         try:
@@ -122,11 +133,12 @@ class Pool:
                 while waiting and len(going) < 2 * self._num_jobs:  # the next lies ready when one ends
                     cell = waiting.popleft()
                     cell.num_lost_before = len(self._lost)
-                    args = (cell.config, frozenset(self._lost), gpus, self._gpu_locks.name)
-                    going[self._pool.schedule(_work, args=args)] = cell
+                    going[self._start(cell, gpus)] = cell
                 for future in wait(going, return_when=FIRST_COMPLETED).done:
                     cell = going.pop(future)
                     death = future.exception()
+                    if isinstance(death, BrokenProcessPool):
+                        raise _no_processes(death) from death
                     if isinstance(death, ProcessExpired | KeyboardInterrupt):  # the latter: SIGTERM in a run
                         how = _signal_name(death.exitcode if isinstance(death, ProcessExpired) else -signal.SIGTERM)
                         if self._recorded(cell, how, session, isinstance(death, KeyboardInterrupt)):
@@ -147,6 +159,19 @@ class Pool:
         finally:
             self._progress.close()
         return values
+
+    def _start(self, cell: _Task, gpus: Sequence[str]) -> Future[Outcome]:
+        """Give a cell to the next free process; the first starts them all.
+
+        Raises:
+            UserError: They cannot be started.
+        """
+        args = (cell.index, cell.config, frozenset(self._lost), gpus, self._gpu_locks.name)
+        try:
+            future: Future[Outcome] = self._pool.schedule(_work, args=args)
+        except (OSError, RuntimeError) as error:
+            raise _no_processes(error) from error
+        return future
 
     def _recorded(self, cell: _Task, how: str, session: Session, has_row: bool) -> bool:
         """Record the run whose process died, or wrote its row as interrupted; return whether to continue with its cell."""
@@ -194,8 +219,19 @@ class Pool:
             if line is None:
                 self._all_shown.set()
             else:
+                index, position, label, outcome = line
+                if position < self._num_shown.get(index, 0):
+                    continue  # the process that replaced another tells of the runs that this one had ended
+                self._num_shown[index] = position + 1
                 with suppress(OSError):  # nobody may read standard error, and the sweep waits for this thread
-                    self._progress.end(*line)
+                    self._progress.end(label, outcome)
+
+
+def _no_processes(error: BaseException) -> UserError:
+    why = str(error) or str(error.__cause__ or type(error).__name__)
+    return UserError(
+        f"launcher=pool must be able to start processes here, got the error {why!r}; use launcher=local, which starts none"
+    )
 
 
 def _signal_name(exitcode: int | None) -> str:
@@ -210,7 +246,10 @@ def _begin(lines: Connection) -> None:
     global _lines
     _lines = lines
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    except RuntimeError:  # the system has no room for a thread; without it a process could outlive its parent
+        os._exit(1)
 
 
 def _end_with_parent() -> None:
@@ -221,15 +260,16 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _tell(label: str, outcome: str) -> None:
-    """Send a line to the parent process, in one write short enough that a killed process leaves no lock behind."""
-    _lines.send((label[:1000], outcome[:1000]))
+def _work(index: int, config: Config, abandoned: frozenset[str], gpus: Sequence[str], gpu_locks: str) -> Outcome:
+    positions = itertools.count()
 
+    def tell(label: str, outcome: str) -> None:
+        """Send a line to the parent process, in one write short enough that a killed process leaves no lock behind."""
+        _lines.send((index, next(positions), label[:1000], outcome[:1000]))
 
-def _work(config: Config, abandoned: frozenset[str], gpus: Sequence[str], gpu_locks: str) -> Outcome:
     take_gpu(gpus, Path(gpu_locks))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return work(config, abandoned, ForwardingProgress(_tell))
+        return work(config, abandoned, ForwardingProgress(tell))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
