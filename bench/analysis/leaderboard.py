@@ -291,6 +291,9 @@ def _with_step_costs(
     if session is None:
         return rows, None
     costs = step_costs(session)
+    baselines = costs["baseline"].dropna()
+    if baselines.empty:
+        return rows, None
     by_id = costs.dropna(subset=["step_cost_id"]).set_index("step_cost_id")
     compared = []
     for series in rows["series"]:
@@ -303,4 +306,4 @@ def _with_step_costs(
             ratio, low, high = (float(cost[key]) for key in ("train_ratio", "train_ratio_low", "train_ratio_high"))
             compared.append(Relative(ratio, low, high, "", not low <= 1 <= high))
     rows["step_cost"] = compared
-    return rows, str(costs["baseline"].dropna().iloc[0]).partition("/")[0]
+    return rows, str(baselines.iloc[0]).partition("/")[0]

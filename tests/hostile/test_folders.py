@@ -44,6 +44,10 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return study
 
 
+LIMIT_S = 30.0
+"""What a command may take on a machine that does other things; alone it is a tenth of this."""
+
+
 def victim_in(folder: Path) -> Path:
     victim = folder / "victim"
     victim.mkdir()
@@ -88,7 +92,7 @@ def test_mutations_cost_no_more_than_what_they_damage(part: int, shelf: Path, tm
             use(study, rng.random() < 0.5, place / "reports" / "s" if is_first else None)
         except Exception as error:
             raise AssertionError(f"part {part}: {done}") from error
-        assert time.monotonic() - started < 10, done
+        assert time.monotonic() - started < LIMIT_S, done
         assert folders.listing(victim) == before, done
         assert {path.name for path in place.iterdir()} <= {"results", "reports", "victim"}, done
         shutil.rmtree(place)
