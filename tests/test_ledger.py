@@ -297,7 +297,7 @@ def test_the_other_kinds_of_claims_load(tmp_path: Path, kind: dict[str, Any]) ->
             r"measures\.0\.says must be one of less, more, .*, got 'better'; ",
         ),
         ({"measures": [MEASURE | {"delta": -0.1}]}, r"measures\.0\.delta must be a number of at least 0, got -0\.1; "),
-        ({"measures": [MEASURE, MEASURE | {"delta": math.inf}]}, r"measures\.1\.delta must be .*, got inf; "),
+        ({"measures": [MEASURE, MEASURE | {"delta": math.inf}]}, r"measures\.1\.delta must be .*, got Infinity; "),
         ({"measures": [MEASURE | {"delta": "a tenth"}]}, r"measures\.0\.delta must be .*, got 'a tenth'; "),
         ({"measures": [{"quantity": "val_loss", "says": "less"}]}, r"measures\.0\.delta must be set, got nothing; "),
         ({"fact": "f", "found": "x"}, "exactly one of measures, fact and untestable must be set"),
@@ -311,13 +311,13 @@ def test_the_other_kinds_of_claims_load(tmp_path: Path, kind: dict[str, Any]) ->
         ({"reference": 2.0}, "one of against and reference must be set beside measures"),
         ({"against": [], "reference": 2.0}, "against must be set beside the quantity val_loss"),
         ({"measures": [MEASURE | {"quantity": "loss_fall"}]}, "reference must be set beside the quantity loss_fall"),
-        ({"against": [], "reference": 0}, "reference must be a number above 0, got 0; "),
-        ({"workloads": ["nowhere"]}, "workloads must be of .*digits_mlp.*, got nowhere; "),
+        ({"against": [], "reference": 0}, "reference must be a number above 0, or null, got 0; "),
+        ({"workloads": ["nowhere"]}, "workloads must be of .*digits_mlp.*, got 'nowhere'; "),
         (
             {"measures": [MEASURE | {"workloads": ["digits_cnn"]}]},
-            r"measures\.workloads must be of digits_mlp, got digits_cnn; ",
+            r"measures\.workloads must be of digits_mlp, got 'digits_cnn'; ",
         ),
-        ({"contradicts": ["x.9"]}, r"contradicts must be of x\.1, got x\.9; "),
+        ({"contradicts": ["x.9"]}, r"contradicts must be of x\.1, got 'x\.9'; "),
         ({"against": ["adam, sgd"]}, r"against\.0 must be an optimizer, .*, got 'adam, sgd'; "),
         ({"a": "adam eps"}, "a must be an optimizer, .*, got 'adam eps'; "),
         ({"a": "adam optimizer.eps = 1"}, "a must be an optimizer, .*, got 'adam optimizer.eps = 1'; "),
@@ -369,7 +369,7 @@ def test_an_id_is_used_once(tmp_path: Path) -> None:
 
 def test_a_source_is_one_of_the_ledgers(tmp_path: Path) -> None:
     (tmp_path / "ledger.yaml").write_text("title: Mine\nsources: {1: a book}\n")
-    assert re.search(r"x\.yaml: source must be of 1, got me; ", mistake(write(tmp_path)))
+    assert re.search(r"x\.yaml: source must be of 1, got 'me'; ", mistake(write(tmp_path)))
     assert load(write(tmp_path, source=1)).claims["x.1"].source == "1"
 
 

@@ -37,6 +37,12 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or NO_MESSAGE
 
 
+def shortened(text: str, most: int = 300) -> str:
+    """Return a text with its middle left out where it has more characters than these."""
+    half = most // 2 - 3
+    return text if len(text) <= most else f"{text[:half]} […] {text[-half:]}"
+
+
 def guess(wrong: str, known: Iterable[str], template: str = "{}") -> str:
     """Return a question that names what was probably meant, with a space after it; empty where nothing is close.
 

@@ -21,6 +21,7 @@ from bench.base.files import open_bounded
 from bench.base.paths import CONF_DIR
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.verdict import DIRECTIONS
+from bench.config.messages import described, shown_value
 
 CLAIMS_DIR = CONF_DIR / "claims"
 BUDGETS = ("quick", "standard", "full")
@@ -114,7 +115,9 @@ class Measure(Strict):
     @classmethod
     def _known(cls, name: str) -> str:
         if name not in QUANTITIES:
-            raise ValueError(f"quantity must be one of {', '.join(QUANTITIES)}, got {name}; choose one of these")
+            raise ValueError(
+                f"quantity must be one of {', '.join(QUANTITIES)}, got {shown_value(name)}; choose one of these"
+            )
         return name
 
 
@@ -267,7 +270,8 @@ def load(name: str) -> Ledger:
     paths_of: dict[str, Path] = {}
     for path in files:
         node = _read(path)
-        for entry in node.get("workloads") or []:
+        own_workloads = node.get("workloads")
+        for entry in own_workloads if isinstance(own_workloads, list) else []:
             for own, value in (entry if isinstance(entry, dict) else {}).items():
                 _checked(Workload, value, path, f"workloads.{own}.")
         claim = _checked(Claim, node, path)
@@ -290,7 +294,7 @@ def load(name: str) -> Ledger:
         ):
             for unknown in set(names) - set(known):
                 raise UserError(
-                    f"{paths_of[claim.id]}: {key} must be of {', '.join(sorted(known))}, got {unknown}; choose of these"
+                    f"{paths_of[claim.id]}: {key} must be of {', '.join(sorted(known))}, got {shown_value(unknown)}; choose of these"
                 )
     order = sorted(claims, key=_natural)
     return Ledger(folder.resolve().name, head, {key: claims[key] for key in order}, workloads)
@@ -336,19 +340,7 @@ def _checked(model: type[Any], node: Mapping[str, Any], path: Path, prefix: str 
             ) from None
         if first["type"] == "missing":
             raise UserError(f"{path}: {key} must be set, got nothing; give it a value") from None
-        wanted = _description(model, [str(part) for part in first["loc"]]) or first["msg"]
-        raise UserError(f"{path}: {key} must be {wanted}, got {first['input']!r}; see conf/claims/articles") from None
-
-
-def _description(model: type[BaseModel], location: list[str]) -> str | None:
-    """Return the description of a field: what it takes."""
-    schema = model.model_json_schema()
-    node: Any = schema
-    found = None
-    for part in location:
-        node = node.get("items", node) if part.isdigit() else node.get("properties", {}).get(part, {})
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-        options = [node, *node.get("anyOf", [])]
-        found = next((option["description"] for option in options if "description" in option), found)
-    return found
+        wanted = described(model, [str(part) for part in first["loc"]]) or first["msg"]
+        raise UserError(
+            f"{path}: {key} must be {wanted}, got {shown_value(first['input'])}; see conf/claims/articles"
+        ) from None

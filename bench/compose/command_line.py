@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import signal
 import traceback
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
+from bench.base.text import shortened
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
 
 MULTIRUN = ("-m", "--multirun")
 """Flags of Hydra's command line that ask for a sweep."""
+
+
+MAX_DEPTH = 50
+"""Brackets inside each other that an argument may have: Hydra's parser calls itself for each."""
+
+
+def _depth(text: str) -> int:
+    """Return the largest number of brackets that are open at once."""
+    return max(itertools.accumulate({"[": 1, "{": 1, "(": 1}.get(c, -1 if c in "]})" else 0) for c in text), default=0)
 
 
 def run_command_line(config_name: str, job: Callable[[DictConfig], Any], arguments: Sequence[str]) -> str | None:
@@ -40,6 +51,9 @@ def run_command_line(config_name: str, job: Callable[[DictConfig], Any], argumen
 
     from bench.compose.errors import sentence
 
+    for argument in arguments:
+        if _depth(argument) > MAX_DEPTH:
+            return f"every argument must have at most {MAX_DEPTH} brackets inside each other, got {shortened(argument)}; use fewer"
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting.
     for ends in (signal.SIGTERM, signal.SIGHUP):

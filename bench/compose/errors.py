@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.base.paths import CONF_DIR
-from bench.base.text import guess
+from bench.base.text import guess, shortened
 from bench.config.parse import group_options
 
 
@@ -38,7 +38,7 @@ def sentence(error: Exception, is_sweep: bool) -> str:
     if isinstance(error, OverrideParseException):
         why = text.partition(" See https")[0]
         return (
-            f"every argument must be key=value, got {error.override!r} ({why});"
+            f"every argument must be key=value, got {shortened(repr(error.override))} ({shortened(why)});"
             " put quotes around a value with spaces or brackets"
         )
 
@@ -72,7 +72,7 @@ def sentence(error: Exception, is_sweep: bool) -> str:
         key, _, value = match[1].partition("=")
         return f"{key} must be one value without -m, got {value}; add -m to run each, or quote a value that has a comma"
 
-    return text if cause is error else f"{text}: {' '.join(str(cause).split())}"
+    return shortened(text if cause is error else f"{text}: {' '.join(str(cause).split())}", 1000)
 
 
 def _dotted_keys(node: object, parent: str, keys: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from bench.base.paths import CONF_DIR
-from bench.base.text import guess
+from bench.base.text import guess, shortened
 from bench.config.fields import listing
 
 
@@ -29,7 +29,7 @@ def error_sentence(
         return f"{meant}{key} must be a key of {parent}, got an unknown one; its keys are {', '.join(fields)}"
     if first["type"] == "missing":
         return f"{key} must be set, got nothing; give it a value"
-    wanted = _description(model, location) or first["msg"]
+    wanted = described(model, location) or first["msg"]
     advice = "choose one of these" if wanted.startswith("one of") else _advice(key.partition("[")[0], chosen or {})
     return f"{key} must be {wanted}, got {shown_value(first['input'])}; {advice}"
 
@@ -63,7 +63,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
-def _description(model: type[BaseModel], location: list[str]) -> str | None:
+def described(model: type[BaseModel], location: list[str]) -> str | None:
     """Return the words in which a field says what it takes, from the JSON schema of its model."""
     schema = model.model_json_schema()
     node: Any = schema
@@ -84,12 +84,14 @@ def _description(model: type[BaseModel], location: list[str]) -> str | None:
 def allowed_words(node: Mapping[str, Any]) -> str:
     """Return what a node of a JSON schema takes: its description, or the values of which it is one; else ""."""
     if "description" in node:
-        return str(node["description"])
+        words, _, rest = str(node["description"]).partition("\n")
+        return words[:1].lower() + words[1:].rstrip(".") if rest else words  # of several lines: a docstring
     if "enum" in node:
         return listing(node["enum"])
     return listing(node["items"]["enum"], "a list of") if "enum" in node.get("items", {}) else ""
 
 
 def shown_value(value: Any) -> str:
-    """Return a value as a person would type it."""
-    return "null" if value is None else repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    """Return a value as a person would type it; the middle of a long one is left out."""
+    typed = "null" if value is None else repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return shortened(typed)
