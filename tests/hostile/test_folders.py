@@ -32,7 +32,11 @@ SWEEP = ["optimizer=adam,sgd", "train.steps=5", "seeds=[0,1]", "study=s", "repor
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with every side table, to be copied."""
-    study = tmp_path_factory.mktemp("shelf") / "s"
+    return new_study(tmp_path_factory.mktemp("shelf") / "s")
+
+
+def new_study(study: Path) -> Path:
+    """Write a study with every side table and a run in flight."""
     for optimizer in ("adam", "sgd"):
         for seed in (0, 1):
             made_up.write(study, optimizer, 0.01, seed, hp_momentum=0.9)
@@ -76,26 +80,30 @@ def use(study: Path, rebuild: bool = True, report_dir: Path | None = None) -> No
         write_report(StudyAnalysis(found, study), report_dir)
 
 
+def try_damage(rng: random.Random, shelf: Path, place: Path, with_report: bool) -> int:
+    """Use a copy of a study that was damaged, and return in how many ways it was."""
+    study = place / "results" / "s"
+    shutil.copytree(shelf, study)
+    victim = victim_in(place)
+    done = [folders.damage(study, victim, rng) for _ in range(rng.choice([1, 1, 2, 8]))]
+    before, started = folders.listing(victim), time.monotonic()
+    try:
+        use(study, rng.random() < 0.5, place / "reports" / "s" if with_report else None)
+    except Exception as error:
+        raise AssertionError(done) from error
+    assert time.monotonic() - started < LIMIT_S, done
+    assert folders.listing(victim) == before, done
+    assert {path.name for path in place.iterdir()} <= {"results", "reports", "victim"}, done
+    shutil.rmtree(place)
+    return len(done)
+
+
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.filterwarnings("ignore")
 def test_mutations_cost_no_more_than_what_they_damage(part: int, shelf: Path, tmp_path: Path) -> None:
-    rng, num_left = random.Random(part), NUM_MUTATIONS // PARTS
-    while num_left > 0:
-        place = tmp_path / str(num_left)
-        study = place / "results" / "s"
-        shutil.copytree(shelf, study)
-        victim = victim_in(place)
-        done = [folders.damage(study, victim, rng) for _ in range(rng.choice([1, 1, 2, 8]))]
-        before, started, is_first = folders.listing(victim), time.monotonic(), num_left == NUM_MUTATIONS // PARTS
-        num_left -= len(done)
-        try:
-            use(study, rng.random() < 0.5, place / "reports" / "s" if is_first else None)
-        except Exception as error:
-            raise AssertionError(f"part {part}: {done}") from error
-        assert time.monotonic() - started < LIMIT_S, done
-        assert folders.listing(victim) == before, done
-        assert {path.name for path in place.iterdir()} <= {"results", "reports", "victim"}, done
-        shutil.rmtree(place)
+    rng, num_done = random.Random(part), 0
+    while num_done < NUM_MUTATIONS // PARTS:
+        num_done += try_damage(rng, shelf, tmp_path / str(num_done), with_report=num_done == 0)
 
 
 def lost_run(study: Path, **changes: Any) -> Path:

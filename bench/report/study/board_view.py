@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.colors import to_hex
+from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.leaderboard import Leaderboard, Relative
 from bench.analysis.section import SectionAnalysis
@@ -200,10 +201,13 @@ class Axis:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Round numbers on the axis, at most five, 1 among them."""
+        """Round numbers on the axis, three to five, 1 among them."""
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         numbers = [base * 10.0**decade for decade in decades for base in TICKS]
         inside = [number for number in numbers if self.low <= number <= self.high]
+        if len(inside) < 3:
+            numbers = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(self.low, self.high)
+            inside = [round(float(number), 9) for number in numbers if self.low <= number <= self.high]
         while len(inside) > 5:
-            inside = [number for i, number in enumerate(inside) if number == 1 or (i - inside.index(1.0)) % 2 == 0]
+            inside = [number for i, number in enumerate(inside) if (i - inside.index(1.0)) % 2 == 0]
         return [(self.place(number), f"{number:g}") for number in inside]
