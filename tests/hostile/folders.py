@@ -168,7 +168,10 @@ def added(study: Path, victim: Path, rng: random.Random) -> str:
     if not inflight.is_symlink():
         inflight.mkdir(exist_ok=True)
     name = rng.choice(["x", "x-0-e", ".x", "x y", *(run.name for run in runs[:1])])
-    row = json.loads((runs[0] / "run.json").read_text())["run"] if runs and (runs[0] / "run.json").is_file() else {}
+    row: dict[str, Any] = {}
+    with suppress(ValueError, KeyError, TypeError, RecursionError, IndexError, OSError):  # damaged before
+        if (runs[0] / "run.json").is_file():  # no pipe, which would keep the reader waiting
+            row = dict(json.loads((runs[0] / "run.json").read_text())["run"])
     key = rng.choice(sorted(row)) if row else "run_id"
     records: list[Any] = [
         {"run": {}}, {"run": []}, [], {"run": row | {"run_id": "x/../../../../victim"}}, {"run": row | {"run_id": name}},

@@ -206,7 +206,7 @@ class Axis:
         numbers = [base * 10.0**decade for decade in decades for base in TICKS]
         inside = [number for number in numbers if self.low <= number <= self.high]
         if len(inside) < 3:
-            numbers = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(self.low, self.high)
+            numbers = list(MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(self.low, self.high))
             inside = [round(float(number), 9) for number in numbers if self.low <= number <= self.high]
         while len(inside) > 5:
             inside = [number for i, number in enumerate(inside) if (i - inside.index(1.0)) % 2 == 0]
