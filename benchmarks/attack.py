@@ -50,9 +50,6 @@ COMMANDS = [
 
 SIGNALS = [signal.SIGKILL] * 3 + [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
-ENDS_S = 10.0
-"""How long what is left of a command may go on after a signal."""
-
 
 def children(pid: int) -> list[int]:
     """Return a process and all below it."""
@@ -84,7 +81,7 @@ def kill_once(rng: random.Random, place: Path) -> str:
             os.kill(rng.choice(alive), how)
         try:
             process.wait(60)
-            deadline = time.monotonic() + ENDS_S
+            deadline = time.monotonic() + folders.LIMIT_S
             while any(is_alive(pid) for pid in alive):
                 assert time.monotonic() < deadline, f"{words}: a process goes on after {how.name}"
                 time.sleep(0.05)

@@ -167,9 +167,10 @@ TINY = 1e-300
 def indistinguishable_groups(pairs: pd.DataFrame, order: Sequence[str]) -> list[list[str]]:
     """Return the maximal groups of series of which no two differ significantly.
 
-    A series may stand in several groups: if a and b cannot be told apart, nor b and c, a and c still may. Two that
-    were not compared cannot be told apart either. The groups are the maximal cliques of that relation, found by
-    splitting a group at each pair that is told apart and dropping what another group holds (insert and absorb).
+    A series may belong to several groups: a may not differ significantly from b, nor b from c, while a and c do. Two
+    series that were not compared count as not significantly different. The groups are the maximal cliques of that
+    relation. They are found by splitting a group at each significant pair and dropping every group that is contained
+    in another (insert and absorb).
 
     Args:
         pairs: What `paired_ratios` gave: columns a, b, significant.

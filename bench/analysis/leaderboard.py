@@ -13,7 +13,7 @@ import pandas as pd
 from bench.analysis.learning import has_learned
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import is_same_for_every_seed
-from bench.analysis.step_costs import newest_session, step_costs
+from bench.analysis.step_costs import baseline_of, newest_session, step_costs
 
 Badge = Literal["best", "tied", "worse", "not compared", "did not learn", "diverged", "did not finish"]
 
@@ -291,9 +291,6 @@ def _with_step_costs(
     if session is None:
         return rows, None
     costs = step_costs(session)
-    baselines = costs["baseline"].dropna()
-    if baselines.empty:
-        return rows, None
     by_id = costs.dropna(subset=["step_cost_id"]).set_index("step_cost_id")
     compared = []
     for series in rows["series"]:
@@ -306,4 +303,4 @@ def _with_step_costs(
             ratio, low, high = (float(cost[key]) for key in ("train_ratio", "train_ratio_low", "train_ratio_high"))
             compared.append(Relative(ratio, low, high, "", not low <= 1 <= high))
     rows["step_cost"] = compared
-    return rows, str(baselines.iloc[0]).partition("/")[0]
+    return rows, baseline_of(session)

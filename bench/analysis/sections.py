@@ -151,7 +151,7 @@ def series_names(runs: pd.DataFrame, ignoring: Sequence[str] = ()) -> pd.Series:
                 if pd.notna(row[c])
             ]
             names[str(cell)] = " ".join([str(optimizer), *parts])
-    # Cells that differ in what no column shows (a class's source, evaluation spacing) are told apart by id.
+    # Cells that differ only in what no column shows (a class's source, evaluation spacing) get their id as a suffix.
     alike = pd.Series(names).rename_axis("cell_id").reset_index(name="name")
     alike = alike.merge(cells[[c for c in ignoring if c in cells]].reset_index(), on="cell_id")
     clash = set(alike.loc[alike.duplicated(["name", *ignoring], keep=False), "cell_id"])

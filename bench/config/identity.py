@@ -14,7 +14,7 @@ NOT_IDENTITY = (
 )  # fmt: skip
 """Keys that change where a result goes, not what it is. Beside them: `METADATA` of the optimizer, all of `trial` but its stage, `data.root`, `data.download` and
 `data.workers` (where files lie and who reads them), `train.save_best`, and `train.time_limit_s` (a run that hit it is repeated when it
-is raised). Seed and environment are told apart in the run's id, not in the cell's."""
+is raised). The seed and the environment are part of the run's id, not of the cell's."""
 
 
 ADDED_LATER: dict[str, Any] = {

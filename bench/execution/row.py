@@ -127,7 +127,7 @@ def predicted(config: Config, row: Row, memory: Row) -> Result:
 
 
 def lost(row: Row, error: BaseException) -> Result:
-    """Return a run that ended before it was warm, by something that is nobody's choice of settings."""
+    """Return the result of a run that failed, ran out of memory or was interrupted before training began."""
     details: dict[str, Any] = {}
     if isinstance(error, KeyboardInterrupt):
         return Result(row | {"status": "interrupted", "reason": "interrupted before training"}, [], details)

@@ -21,7 +21,7 @@ from bench.config.identity import cost_id
 from bench.config.schema import Config
 from bench.data.dataset import Dataset
 from bench.execution.row import Result, Row, data_columns, failure_reason, metric_columns, side_tables, time_columns
-from bench.execution.workload import learnable
+from bench.execution.workload import learnable, num_steps_of
 from bench.measure import device as measure_device
 from bench.measure.clock import Noise, Stopwatch, synchronizer
 from bench.measure.memory_tracker import PeakMemory
@@ -103,7 +103,7 @@ def _training_plan(
     """Return how a cell is trained with a seed."""
     steps_per_epoch = data.steps_per_epoch(config.train.batch_size)
     return TrainingPlan(
-        num_steps=config.train.steps or steps_per_epoch * (config.train.epochs or 0),
+        num_steps=num_steps_of(config, data),
         batch_size=config.train.batch_size,
         log_every=config.train.log_every,
         eval_every=config.train.eval_every or steps_per_epoch,

@@ -77,17 +77,21 @@ def check_batch_size(config: Config | StepCostConfig, data: Dataset) -> None:
         )
 
 
+def num_steps_of(config: Config, data: Dataset) -> int:
+    """Return the budget of a run in updates."""
+    return config.train.steps or data.steps_per_epoch(config.train.batch_size) * (config.train.epochs or 0)
+
+
 def _check_budget(config: Config, data: Dataset) -> None:
     """Refuse budgets of a size that is typed by accident.
 
     Raises:
         UserError: A run would make more than `MAX_STEPS` steps.
     """
-    train = config.train
-    num_steps = train.steps or (train.epochs or 0) * data.steps_per_epoch(train.batch_size)
+    num_steps = num_steps_of(config, data)
     if num_steps > MAX_STEPS:
         raise UserError(
-            f"train.{'steps' if train.steps else 'epochs'} must come to at most {MAX_STEPS:,} steps a run, got {num_steps:,},"
+            f"train.{'steps' if config.train.steps else 'epochs'} must come to at most {MAX_STEPS:,} steps a run, got {num_steps:,},"
             f" {duration(1e-4 * num_steps)} at 0.1 ms a step; set fewer"
         )
 

@@ -64,12 +64,12 @@ def plan_text(configs: Sequence[Config]) -> str:
         UserError: They cannot be tuned, or a study is of a newer version.
         UserError: They would share cores.
     """
-    if configs[0].launcher.name != "slurm":
-        check_threads(configs)
     if configs[0].launcher.name == "pool":
         from bench.execution.launchers.pool import check
 
         check(configs)
+    elif configs[0].launcher.name != "slurm":
+        check_threads(configs)
     recorded = _Recorded()
     parts = _tuned(configs, recorded) if configs[0].sweep.name == "tuned" else _product(configs, recorded)
     together: dict[tuple[str, ...], list[Part]] = {}

@@ -13,6 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+LIMIT_S = 10.0
+"""What takes longer hangs."""
+
 ODD_VALUES: list[Any] = [
     None, True, False, 0, -1, 2**31, 2**63, 2**65, 10**400, 0.5, -1e308, 1e-320, "", " ", "x", "0", "nan", "\x00", "\x1b[2J\x07",
     "=cmd|' /C calc'!A0", "<script>alert(1)</script>", "../../../../victim", "/etc/passwd", "a" * 100_000, "\ud800", "‮",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hostile.folders import ODD_VALUES, listing
+from hostile.folders import LIMIT_S, ODD_VALUES, listing
 
 from bench.base.errors import UserError
 from bench.claims import ledger as ledgers
@@ -25,9 +25,6 @@ from bench.config.parse import group_options
 NUM_MUTATIONS = int(os.environ.get("BENCH_NUM_MUTATIONS", "500")) // 2
 PARTS = 5
 """Tests that the mutations, half of overrides and half of ledgers, are divided over."""
-
-LIMIT_S = 30.0
-"""What one may take on a machine that does other things; alone it is a tenth of a second."""
 
 GROUPS = ["augment", "data", "device", "launcher", "model", "optimizer", "schedule", "sweep"]
 
