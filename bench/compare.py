@@ -9,7 +9,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from bench.base.bootstrap import begin
+from bench.base.bootstrap import end_with
 
 
 class _Command(ModuleType):
@@ -22,10 +22,14 @@ class _Command(ModuleType):
         return compare(*arguments, **options)
 
 
-if __name__ == "__main__":
-    begin()
-    from bench.cli.compare import main
+def main() -> int:
+    """Carry out the command line; return the exit status."""
+    from bench.cli.compare import main as of_the_command
 
-    sys.exit(main())
+    return of_the_command()
+
+
+if __name__ == "__main__":
+    end_with("bench.compare", main)
 
 sys.modules[__name__].__class__ = _Command

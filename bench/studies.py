@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+from bench.base.bootstrap import end_with
 
-from bench.base.bootstrap import begin
+
+def main() -> int:
+    """Carry out the command line; return the exit status."""
+    from bench.cli.studies import main as of_the_command
+
+    return of_the_command()
+
 
 if __name__ == "__main__":
-    begin()
-    from bench.cli.studies import main
-
-    sys.exit(main())
+    end_with("bench.studies", main)

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,8 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -45,16 +48,23 @@ COMMANDS = [
     ["bench.compare", "results/s", "results/s"],
     ["bench.step_cost", "optimizers=[adam,sgd]", "replicates=2", "rounds=2", "study=s"],
     ["bench.studies", "show", "s"],
+    ["bench.reproduce", "articles", "claim=3.0"],
 ]
 """What is killed."""
 
 SIGNALS = [signal.SIGKILL] * 3 + [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
+OF_PYTHONS_OWN = r'Traceback [^\n]*\n  File "[^"\n]*/multiprocessing/resource_tracker\.py".*?\nKeyError: [^\n]*\n'
+"""What the resource tracker of Python says of every name that its killed forerunner knew; nothing is lost by it."""
 
-def children(pid: int) -> list[int]:
-    """Return a process and all below it."""
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
-    return [pid, *(below for child in found for below in children(int(child)))]
+
+def family(pid: int) -> list[psutil.Process]:
+    """Return a process and all below it that are alive."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def recorded(study: Path) -> set[str]:
@@ -74,35 +84,26 @@ def kill_once(rng: random.Random, place: Path) -> str:
         process = subprocess.Popen(
             [sys.executable, "-m", *words], cwd=place, env=environment, stdout=said, stderr=said, start_new_session=True
         )
-        time.sleep(rng.uniform(0, 12))
-        alive = children(process.pid)
+        time.sleep(rng.uniform(0.3, 12))  # before that, Python itself starts
+        alive = family(process.pid)
         how = rng.choice(SIGNALS)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(rng.choice(alive), how)
         try:
+            if alive:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    rng.choice(alive).send_signal(how)
             process.wait(60)
-            deadline = time.monotonic() + folders.LIMIT_S
-            while any(is_alive(pid) for pid in alive):
-                assert time.monotonic() < deadline, f"{words}: a process goes on after {how.name}"
-                time.sleep(0.05)
+            _, left = psutil.wait_procs(alive, folders.LIMIT_S)
+            assert not left, f"{words}: {left} go on after {how.name}"
         finally:
-            for pid in alive:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            for member in alive:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
         said.seek(0)
-        text = said.read()
+        text = re.sub(OF_PYTHONS_OWN, "", said.read(), flags=re.DOTALL)
     assert "Traceback" not in text, f"{words} after {how.name}:\n{text}"
     assert folders.listing(place / "victim") == before, words
     assert "force=true" in words or ok <= recorded(study), f"{words} after {how.name}: a run is lost"
     return words[0]
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process runs: it is there, and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def attacks(place: Path) -> dict[str, Callable[[random.Random], object]]:

@@ -1,12 +1,19 @@
-"""Begin a command: streams that take any text, and the bench's own packages before those of the current folder."""
+"""Begin and end a command: streams that take any text, our own packages before those of the current folder, signals."""
 
 from __future__ import annotations
 
+import atexit
+import os
+import signal
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from bench.base.console import prepare_streams, say
-from bench.base.errors import REFUSED
+from bench.base.errors import INTERRUPTED, REFUSED
 
 
 def begin() -> None:
@@ -32,3 +39,43 @@ def begin() -> None:
     if (root / "pyproject.toml").is_file():
         sys.path.insert(0, str(root))
     sys.path.append(here)
+
+
+def carry_out(name: str, main: Callable[[], int]) -> int:
+    """Begin a command and carry it out. Ctrl-C, SIGTERM and SIGHUP end it with one sentence.
+
+    Args:
+        name: The command as it stands before what it says.
+        main: Does it; returns the exit status. Imports what it needs itself, so that an interrupt then is one, too.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        begin()
+        for ends in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(ends) != signal.SIG_IGN:  # as under nohup
+                signal.signal(ends, signal.default_int_handler)
+        return main()
+    except BrokenPipeError:  # who read what is printed has gone, as `head` does
+        return 1
+    except KeyboardInterrupt:
+        say(f"{name}: interrupted", sys.stderr)
+        return INTERRUPTED
+
+
+def end_with(name: str, main: Callable[[], int]) -> NoReturn:
+    """Carry out a command, run the exit handlers, and end the process at once.
+
+    To take torch and its compiler apart, piece by piece, takes Python a second.
+    """
+    status = carry_out(name, main)
+    for ends in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ends, signal.SIG_IGN)  # it is at its end
+    threading._shutdown()  # type: ignore[attr-defined]  # as Python does: threads first, then exit handlers
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody may read on
+            if stream is not None:  # closed from the start
+                stream.flush()
+    os._exit(status)

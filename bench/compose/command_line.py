@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -56,9 +55,6 @@ def run_command_line(config_name: str, job: Callable[[DictConfig], Any], argumen
             return f"every argument must have at most {MAX_DEPTH} brackets inside each other, got {shortened(argument)}; use fewer"
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting.
-    for ends in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ends) != signal.SIG_IGN:  # as under nohup
-            signal.signal(ends, signal.default_int_handler)
     refusals: list[str] = []
 
     @functools.wraps(job)

@@ -7,7 +7,7 @@ import math
 import sys
 from pathlib import Path
 
-from bench.base.bootstrap import begin
+from bench.base.bootstrap import end_with
 from bench.base.console import say
 from bench.base.errors import UserError
 
@@ -72,5 +72,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    begin()
-    sys.exit(main())
+    end_with("bench.report", main)

@@ -169,7 +169,11 @@ class Pool:
         args = (cell.index, cell.config, frozenset(self._lost), gpus, self._gpu_locks.name)
         try:
             future: Future[Outcome] = self._pool.schedule(_work, args=args)
-        except (OSError, RuntimeError) as error:
+        except (OSError, BrokenProcessPool) as error:
+            raise _no_processes(error) from error
+        except RuntimeError as error:
+            if "start new thread" not in str(error):
+                raise
             raise _no_processes(error) from error
         return future
 
