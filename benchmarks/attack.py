@@ -92,7 +92,7 @@ def kill_once(rng: random.Random, place: Path) -> str:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     rng.choice(alive).send_signal(how)
             process.wait(60)
-            _, left = psutil.wait_procs(alive, folders.LIMIT_S)
+            _, left = psutil.wait_procs(alive, folders.CLOCK_LIMIT_S)
             assert not left, f"{words}: {left} go on after {how.name}"
         finally:
             for member in alive:

@@ -51,6 +51,7 @@ def carry_out(name: str, main: Callable[[], int]) -> int:
     Returns:
         The exit status.
     """
+    sys.unraisablehook = _raise_again
     try:
         begin()
         for ends in (signal.SIGTERM, signal.SIGHUP):
@@ -64,13 +65,25 @@ def carry_out(name: str, main: Callable[[], int]) -> int:
         return INTERRUPTED
 
 
+AGAIN_AFTER_S = 0.05
+
+
+def _raise_again(lost: sys.UnraisableHookArgs) -> None:
+    """Raise an interrupt once more where Python has swallowed it, as it does in `__del__` and in callbacks of C."""
+    if lost.exc_type is KeyboardInterrupt and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_AFTER_S)
+    else:
+        sys.__unraisablehook__(lost)
+
+
 def end_with(name: str, main: Callable[[], int]) -> NoReturn:
     """Carry out a command, run the exit handlers, and end the process at once.
 
     To take torch and its compiler apart, piece by piece, takes Python a second.
     """
     status = carry_out(name, main)
-    for ends in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for ends in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(ends, signal.SIG_IGN)  # it is at its end
     threading._shutdown()  # type: ignore[attr-defined]  # as Python does: threads first, then exit handlers
     atexit._run_exitfuncs()

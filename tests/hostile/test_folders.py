@@ -6,7 +6,6 @@ import json
 import os
 import random
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,12 +81,12 @@ def try_damage(rng: random.Random, shelf: Path, place: Path, with_report: bool) 
     shutil.copytree(shelf, study)
     victim = victim_in(place)
     done = [folders.damage(study, victim, rng) for _ in range(rng.choice([1, 1, 2, 8]))]
-    before, started = folders.listing(victim), time.monotonic()
+    before = folders.listing(victim)
     try:
-        use(study, rng.random() < 0.5, place / "reports" / "s" if with_report else None)
+        with folders.no_hang():
+            use(study, rng.random() < 0.5, place / "reports" / "s" if with_report else None)
     except Exception as error:
         raise AssertionError(done) from error
-    assert time.monotonic() - started < folders.LIMIT_S, done
     assert folders.listing(victim) == before, done
     assert {path.name for path in place.iterdir()} <= {"results", "reports", "victim"}, done
     shutil.rmtree(place)

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -142,3 +143,28 @@ def test_a_closed_terminal_is_an_interrupt(tmp_path: Path, ends: signal.Signals,
     assert "Traceback" not in err
     assert "interrupted; finished runs are saved" in err
     assert not list(inflight.iterdir())
+
+
+SWALLOWS = """
+import os, signal, sys, time
+from bench.base.bootstrap import end_with
+
+class Swallows:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{ends})
+        time.sleep(0.2)
+
+def main():
+    Swallows()
+    time.sleep(60)
+    return 0
+
+end_with("bench", main)
+"""
+
+
+@pytest.mark.parametrize("ends", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interrupt_that_python_swallows_ends_the_command_all_the_same(tmp_path: Path, ends: str) -> None:
+    """Whatever a destructor or a callback raises, Python prints and forgets."""
+    done = bench(tmp_path, f"$PYTHON -c {shlex.quote(SWALLOWS.format(ends=ends))}")
+    assert (done.returncode, done.stderr) == (130, "bench: interrupted\n")

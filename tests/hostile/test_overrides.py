@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hostile.folders import LIMIT_S, ODD_VALUES, listing
+from hostile.folders import ODD_VALUES, listing, no_hang
 
 from bench.base.errors import UserError
 from bench.claims import ledger as ledgers
@@ -68,12 +67,11 @@ def try_overrides(rng: random.Random, keys: list[str]) -> bool:
         configs.append(config_of(node, typed_overrides()))
         return 0.0
 
-    started = time.monotonic()
     try:
-        refusal = run_command_line("config", job, words)
+        with no_hang():
+            refusal = run_command_line("config", job, words)
     except Exception as error:
         raise AssertionError(words) from error
-    assert time.monotonic() - started < LIMIT_S, words
     assert (refusal is None) == (len(configs) == 1), (words, refusal)
     if refusal is not None:
         assert "Traceback" not in refusal
@@ -129,18 +127,17 @@ def try_ledger(rng: random.Random, folder: Path) -> bool:
     claim = path if path != shared else rng.choice(claims)
     (theirs / claim.name).write_text(claim.read_text())
     (theirs / path.name).write_text(yaml.safe_dump(node, allow_unicode=True))
-    before, started = listing(folder), time.monotonic()
-    refusal = None
+    before, refusal = listing(folder), None
     try:
-        ledger = ledgers.load(str(theirs))
-        ledger_plan(planned_sweeps(ledger, 1), 1, ledger, {})
+        with no_hang():
+            ledger = ledgers.load(str(theirs))
+            ledger_plan(planned_sweeps(ledger, 1), 1, ledger, {})
     except UserError as error:
         refusal = str(error)
         assert refusal.count("\n") == 0, (path.name, refusal)
         assert len(refusal) < 12_000, (path.name, refusal)
     except Exception as error:
         raise AssertionError(f"{path.name}: {node}") from error
-    assert time.monotonic() - started < LIMIT_S, node
     assert listing(folder) == before
     return refusal is None
 

@@ -105,7 +105,14 @@ def test_the_current_folder_is_not_replaced(folder: Path) -> None:
 
 
 hooks: list[Callable[[str, tuple[Any, ...]], None]] = []
-sys.addaudithook(lambda event, arguments: [hook(event, arguments) for hook in hooks] and None)
+
+
+def run_hooks(event: str, arguments: tuple[Any, ...]) -> None:
+    for hook in hooks or ():  # None at the end of Python, which takes modules apart
+        hook(event, arguments)
+
+
+sys.addaudithook(run_hooks)
 
 
 def test_no_write_that_fails_leaves_half_a_report(tmp_path: Path) -> None:
