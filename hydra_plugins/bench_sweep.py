@@ -18,6 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from bench.compose.composer import Composer
+from bench.config.fields import AUTO
 from hydra_plugins.bench_launchers import LocalLauncher
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ class BenchSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         for override in overrides:
-            if override.key_or_group in ("sweep", "launcher", "plan") and override.is_sweep_override():
+            alike = override.key_or_group in ("sweep", "launcher", "plan", "seeds") or override.key_or_group.startswith(
+                "decide."
+            )
+            if alike and override.is_sweep_override():
                 raise HydraException(
                     f"{override.key_or_group} must be one value for all jobs of a sweep, got"
                     f" {override.input_line}; give the command once for each"
@@ -56,16 +60,17 @@ class BenchSweeper(BasicSweeper):
                 f"the sweep must span at least one job, got none from {' '.join(arguments)}; does a glob match?"
             )
         self._num_launched = 0
-        if self.config.sweep.name == "product" and not self.config.plan:
+        is_auto = self.config.sweep.name == "product" and self.config.seeds == AUTO
+        if self.config.sweep.name == "product" and not self.config.plan and not is_auto:
             return [self._launch(batch) for batch in batches]
 
-        from bench.sweep.launch import show_plan, tuned
+        from bench.sweep.launch import in_rounds, show_plan, tuned
 
         configs = Composer.of_sweep(self.hydra_context, self.config).configs(list(chain.from_iterable(batches)))
         if self.config.plan:
             show_plan(configs)
         else:
-            tuned(configs, self._launch, self._session)
+            (in_rounds if is_auto else tuned)(configs, self._launch, self._session)
         return []
 
     def _launch(self, jobs: Sequence[Sequence[str]]) -> list[float]:

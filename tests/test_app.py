@@ -67,6 +67,7 @@ MAY_BE_EMPTY = {
     "tuning",
     "search",
     "edge",
+    "num_looks",
     "metrics",
     "init_from",
     "clip_norm",

@@ -24,7 +24,7 @@ from bench.config.capabilities import METADATA
 from bench.config.schema import Component, Config, StepCostConfig
 
 EXTENSIONS = pages.ROOT / "docs" / "_ext"
-SET_BY_THE_PROGRAM = {"overrides", "trial"}
+SET_BY_THE_PROGRAM = {"overrides", "looks", "trial"}
 """Fields of the configuration that nobody types."""
 
 UNITS = {"_s": "s", "_ms": "ms", "_us": "µs", "_mib": "MiB", "_mhz": "MHz", "_gib_per_s": "GiB/s"}

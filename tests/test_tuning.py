@@ -25,6 +25,7 @@ from bench.config.identity import cell_id
 from bench.config.parse import parse
 from bench.config.schema import OPTIMIZERS, Config, OptimizerConfig, SweepConfig
 from bench.execution import pruning
+from bench.execution.session import Session
 from bench.sweep import tuned
 from bench.sweep.search import Search, Trial
 from bench.sweep.search_space import Range, shares, space
@@ -227,7 +228,7 @@ class Bowl:
 def test_a_tuned_sweep_repeats_the_best_trial_of_each_on_seeds_that_no_trial_had() -> None:
     bowl = Bowl({"adam": 0.01, "sgd": 0.9})
     sweep = TunedSweep([cell("adam"), cell("sgd")])
-    sweep.carry_out(bowl)
+    sweep.carry_out(bowl, Session(is_sweep=True))
     trials, finals, untuned = bowl.of("tune"), bowl.of("final"), bowl.of("single")
     assert [c.optimizer.name for c in trials] == ["adam", "sgd"] * 9, "in turn: an interrupt leaves equal budgets"
     assert {tuple(c.seeds) for c in trials} == {(0,)}
@@ -247,12 +248,14 @@ def test_a_best_trial_on_the_edge_is_said_and_widening_is_the_same_for_all() -> 
     best = {"adam": 0.01, "sgd": 400.0}
     bowl = Bowl(best)
     sweep = TunedSweep([cell("adam"), cell("sgd")])
-    sweep.carry_out(bowl)
+    sweep.carry_out(bowl, Session(is_sweep=True))
     assert {c.optimizer.name: c.trial.edge for c in bowl.of("final")} == {"adam": None, "sgd": "lr high"}
     (said,) = sweep.sentences()
     assert said.startswith("the best lr of sgd is the highest tried (10): a better one may lie beyond")
     bowl = Bowl(best)
-    TunedSweep([cell("adam", "sweep.extend=true"), cell("sgd", "sweep.extend=true")]).carry_out(bowl)
+    TunedSweep([cell("adam", "sweep.extend=true"), cell("sgd", "sweep.extend=true")]).carry_out(
+        bowl, Session(is_sweep=True)
+    )
     tried_by = {name: [c for c in bowl.of("tune") if c.optimizer.name == name] for name in best}
     assert len(tried_by["adam"]) == len(tried_by["sgd"]) == 9 + 2 * 2
     assert {c.optimizer.name: c.optimizer.options["lr"] for c in bowl.of("final")} == {"adam": 0.01, "sgd": 316.2}
@@ -262,7 +265,7 @@ def test_a_best_trial_on_the_edge_is_said_and_widening_is_the_same_for_all() -> 
 def test_widening_ends_where_there_is_no_end() -> None:
     bowl = Bowl({"sgd": 1e30})
     sweep = TunedSweep([cell("sgd", "sweep.extend=true")])
-    sweep.carry_out(bowl)
+    sweep.carry_out(bowl, Session(is_sweep=True))
     assert len(bowl.of("tune")) == 9 + 2 * tuned.MAX_WIDENED
     assert bowl.of("final")[0].trial.edge == "lr high"
 
@@ -275,14 +278,14 @@ def test_an_optimizer_whose_trials_all_fail_is_said_and_not_repeated() -> None:
         return [math.inf] * len(jobs)
 
     sweep = TunedSweep([cell("adam", "sweep.untuned=false")])
-    sweep.carry_out(launch)
+    sweep.carry_out(launch, Session(is_sweep=True))
     assert not any("+trial.stage=final" in typed for typed in made)
     assert sweep.sentences() == ["no trial of adam ended ok, so there is none to repeat; see the reasons in the table"]
 
 
 def test_of_several_workloads_it_is_said_which() -> None:
     sweep = TunedSweep([cell("adam", "sweep.untuned=false"), cell("adam", "sweep.untuned=false", "model=logistic")])
-    sweep.carry_out(lambda jobs: [math.inf] * len(jobs))
+    sweep.carry_out(lambda jobs: [math.inf] * len(jobs), Session(is_sweep=True))
     assert [said.partition(" ended ok")[0] for said in sweep.sentences()] == [
         "no trial of adam for mlp on digits",
         "no trial of adam for logistic on digits",
@@ -290,7 +293,7 @@ def test_of_several_workloads_it_is_said_which() -> None:
 
 
 def test_seeds_by_hand_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^seeds must be left out with sweep=tuned, got \[5\]; sweep.trial_seed"):
+    with pytest.raises(UserError, match=r"^seeds must be left out with sweep=tuned, got seeds=\[5\]; sweep.trial_seed"):
         TunedSweep([cell("adam", "seeds=[5]")])
 
 

@@ -74,6 +74,7 @@ def paired_ratios(
     series: Sequence[str],
     metric: str = "final_val_loss",
     num_settings: Mapping[str, int] | None = None,
+    num_looks: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Compare every two series over the seeds that both ran, by the logarithms of their ratios, see `ratio_row`.
 
@@ -86,6 +87,7 @@ def paired_ratios(
         series: What to compare.
         metric: A column of losses.
         num_settings: Of each series, among how many it was chosen by these runs; 1 where it is not named.
+        num_looks: Of each series, at how many numbers of seeds it was to be looked at whether there are enough; likewise.
 
     Returns:
         Columns: a, b (a is the one that ends lower), `RATIO_COLUMNS` (of a to b), p_holm (adjusted over all comparisons of
@@ -118,7 +120,8 @@ def paired_ratios(
                 sample, a, b = -sample, other, one
             samples.append(sample)
             choices = (num_settings or {}).get(a, 1) * (num_settings or {}).get(b, 1)
-            rows.append({"a": a, "b": b, **ratio_row(sample, choices)})
+            looks = max((num_looks or {}).get(a, 1), (num_looks or {}).get(b, 1))
+            rows.append({"a": a, "b": b, **ratio_row(sample, choices, looks)})
     table = corrected(rows, samples, ["a", "b", *RATIO_COLUMNS])
     only_order = [bool((np.abs([sample.low, sample.high]) == TINY).any()) for sample in samples]
     unknown = ["ratio", "ratio_low", "ratio_high", "adjusted_low", "adjusted_high"]

@@ -31,7 +31,7 @@ MIN_SKEW_PAIRS = 5
 """Pairs from which the skew of their differences is told."""
 
 
-def ratio_row(sample: Sample, num_choices: int = 1) -> dict[str, Any]:
+def ratio_row(sample: Sample, num_choices: int = 1, num_looks: int = 1) -> dict[str, Any]:
     """Return the ratio of two quantities that are paired by seed, its 95 % interval, and p of no difference.
 
     The ratio is exp of the mean difference of logarithms, the interval Student's t; see `bench.analysis.bounds.effect`
@@ -41,6 +41,8 @@ def ratio_row(sample: Sample, num_choices: int = 1) -> dict[str, Any]:
         sample: Differences of natural logarithms, or bounds of them.
         num_choices: Among how many comparisons this one was chosen, by the very runs that it compares: both settings of
             several, say. p counts them all (Bonferroni).
+        num_looks: At how many numbers of pairs, set beforehand, it was to be looked at whether there are enough. p counts
+            them all, and the interval's error is divided by them (a repeated confidence interval, by the union bound).
 
     Returns:
         The keys of `RATIO_COLUMNS`: num_pairs; num_bounded, pairs of which only bounds are known; ratio, NaN where none is
@@ -52,7 +54,7 @@ def ratio_row(sample: Sample, num_choices: int = 1) -> dict[str, Any]:
     >>> [round(found[key], 3) for key in ("ratio", "ratio_low", "ratio_high", "p")]
     [0.849, 0.733, 0.983, 0.041]
     """
-    found = effect(sample)
+    found = effect(sample, TAIL / num_looks)
     known = sample.low if sample.num_bounded == 0 else np.array([])
     spread = float(known.std(ddof=1)) if len(known) > 1 else math.nan
     return {
@@ -62,7 +64,7 @@ def ratio_row(sample: Sample, num_choices: int = 1) -> dict[str, Any]:
         "bound": found.bound,
         "ratio_low": safe_exp(found.low),
         "ratio_high": safe_exp(found.high),
-        "p": min(1.0, num_choices * p_two_sided(sample)) if found.method != "none" else math.nan,
+        "p": min(1.0, num_choices * num_looks * p_two_sided(sample)) if found.method != "none" else math.nan,
         "log_sd": spread,
         "skew": _skew(known) if spread > 0 and len(known) >= MIN_SKEW_PAIRS else math.nan,
         "method": found.method,

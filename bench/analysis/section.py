@@ -12,7 +12,7 @@ from bench.analysis import targets, tuning
 from bench.analysis.comparisons import indistinguishable_groups, paired_ratios, summary
 from bench.analysis.goals import BY_RULE, Goal, Target, default_targets
 from bench.analysis.memory import memory_of
-from bench.analysis.sections import Section, leaders, num_settings, sections
+from bench.analysis.sections import Section, leaders, num_looks, num_settings, sections
 from bench.analysis.step_costs import step_times
 from bench.analysis.target_pairs import target_pairs
 
@@ -51,12 +51,17 @@ class SectionAnalysis:
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """Comparisons of every two leaders by final validation loss, see `comparisons.paired_ratios`."""
-        return paired_ratios(self.section.runs, self.leaders, num_settings=self.num_settings)
+        return paired_ratios(self.section.runs, self.leaders, num_settings=self.num_settings, num_looks=self.num_looks)
 
     @cached_property
     def num_settings(self) -> dict[str, int]:
         """Of each leader, among how many settings of its optimizer these very runs chose it, see `sections.num_settings`."""
         return num_settings(self.section.runs, self.leaders)
+
+    @cached_property
+    def num_looks(self) -> dict[str, int]:
+        """Of each series, at how many numbers of seeds it was to be looked at whether they are enough, see `sections.num_looks`."""
+        return num_looks(self.section.runs)
 
     @cached_property
     def groups(self) -> list[list[str]]:
@@ -138,7 +143,13 @@ class SectionAnalysis:
     def target_pairs(self) -> pd.DataFrame:
         """Comparisons of every two leaders by the target, see `target_pairs`; there must be a target."""
         return target_pairs(
-            self.section.runs, self._own_curves, self.leaders, self._target.value, self.step_times, self.num_settings
+            self.section.runs,
+            self._own_curves,
+            self.leaders,
+            self._target.value,
+            self.step_times,
+            self.num_settings,
+            self.num_looks,
         )
 
     @cached_property

@@ -218,12 +218,33 @@ def num_settings(runs: pd.DataFrame, shown: Sequence[str]) -> dict[str, int]:
         runs: Rows of one section, with `series`.
         shown: What `leaders` gave of them.
     """
+    group = optimizer_of(runs)
+    sizes = group.map(group.value_counts())
+    return {name: int(sizes[name]) for name in shown if name in sizes}
+
+
+def optimizer_of(runs: pd.DataFrame) -> pd.Series:
+    """Return, by series, its optimizer, and its implementation where the optimizer has several: what has one leader.
+
+    Args:
+        runs: Rows of one section, with `series`.
+    """
     cells = _one_run_each(runs, "series")
     keys = [str(implementation) for implementation in cells["implementation"]]
     several = cells.groupby("optimizer")["implementation"].transform("nunique") > 1
-    group = pd.Series(keys, cells.index).where(several, "") + " " + cells["optimizer"].astype(str)
-    sizes = group.map(group.value_counts())
-    return {name: int(sizes[name]) for name in shown if name in sizes}
+    return pd.Series(keys, cells.index).where(several, "") + " " + cells["optimizer"].astype(str)
+
+
+def num_looks(runs: pd.DataFrame) -> dict[str, int]:
+    """Return, for each series, at how many numbers of seeds it was to be looked at whether they are enough: 1 unless seeds=auto.
+
+    Args:
+        runs: Rows of one section, with `series`.
+    """
+    if "num_looks" not in runs:
+        return {}
+    most = runs.groupby("series", sort=False)["num_looks"].max().dropna()
+    return {str(name): int(count) for name, count in most.items()}
 
 
 def is_same_for_every_seed(runs: pd.DataFrame) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,8 @@ def target_pairs(
     series: Sequence[str],
     target: float,
     times: pd.DataFrame | None = None,
-    num_settings: dict[str, int] | None = None,
+    num_settings: Mapping[str, int] | None = None,
+    num_looks: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Compare every two series by steps to the target, and by time, over their common seeds.
 
@@ -37,6 +38,7 @@ def target_pairs(
         target: The loss to reach.
         times: What `step_times` gave, or None: then the columns of time are missing values.
         num_settings: Of each series, among how many it was chosen by these runs; 1 where it is not named.
+        num_looks: Of each series, at how many numbers of seeds it was to be looked at whether there are enough; likewise.
 
     Returns:
         Columns: a, b (a is the one that needs less), num_censored (pairs of which one run does not reach the target),
@@ -60,10 +62,11 @@ def target_pairs(
             if p_below(sample, 0.0) > p_above(sample, 0.0):
                 sample, a, b = -sample, other, one
             count = choices.get(a, 1) * choices.get(b, 1)
+            looks = max((num_looks or {}).get(a, 1), (num_looks or {}).get(b, 1))
             samples.append(sample)
             timed.append(_of_time(sample, a, b, step_times))
-            time = {f"time_{key}": value for key, value in ratio_row(timed[-1], count).items()}
-            rows.append({"a": a, "b": b, **_counts(both, a == one), **ratio_row(sample, count), **time})
+            time = {f"time_{key}": value for key, value in ratio_row(timed[-1], count, looks).items()}
+            rows.append({"a": a, "b": b, **_counts(both, a == one), **ratio_row(sample, count, looks), **time})
     return _table(rows, samples, timed)
 
 

@@ -31,6 +31,7 @@ from bench.api.arguments import OptimizerLike, configs_of, in_arguments
 from bench.api.inline_targets import resolvable
 from bench.base.console import say
 from bench.base.errors import UserError
+from bench.config.fields import AUTO
 from bench.config.schema import Config
 from bench.execution.cell import run_cells
 from bench.execution.session import Session
@@ -40,6 +41,7 @@ from bench.plots.style import style
 from bench.report.study.leaderboard import headline, readable_leaderboard
 from bench.report.study.render import write_report
 from bench.report.terminal import summary_text
+from bench.sweep.rounds import until_decided
 
 
 class Comparison:
@@ -127,7 +129,7 @@ def compare(
     data: Any,
     optimizers: Sequence[OptimizerLike],
     *,
-    seeds: int | Sequence[int] = 5,
+    seeds: int | str | Sequence[int] = 5,
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int = 64,
@@ -151,7 +153,8 @@ def compare(
         optimizers: Each the name of an optimizer of the bench, which runs at its defaults; ("sgd", {"lr": 0.1}) or
             {"name": "sgd", "lr": 0.1}; a function or class from parameters to an optimizer, such as
             functools.partial(torch.optim.AdamW, lr=1e-3); or (name, function).
-        seeds: How many (then 0, 1, ...), or which. One cannot rank anything.
+        seeds: How many (then 0, 1, ...), or which; one cannot rank anything. "auto": as many as it takes to decide, see the
+            keys of `decide` ("decide.delta" and so on, in `settings`).
         epochs: Budget of every run, passes over the training examples; 20 if neither is given.
         steps: Budget of every run, optimizer updates, in place of `epochs`.
         batch_size: Examples a step.
@@ -176,7 +179,7 @@ def compare(
     place = Path(results_dir) if results_dir is not None else Path(tempfile.mkdtemp(prefix="bench-"))
     keys = {
         **{key: value for key, value in budget.items() if value is not None},
-        "seeds": list(numbered) if isinstance(numbered, Sequence | range) else numbered,
+        "seeds": list(numbered) if isinstance(numbered, Sequence) and numbered != AUTO else numbered,
         "loss": loss,
         "study": study,
         "results_dir": str(place),
@@ -211,7 +214,10 @@ def _run(configs: Sequence[Config]) -> list[str]:
     session = Session(is_sweep=True)
     study_dir = configs[0].study_dir
     try:
-        run_cells(configs, session)
+        if configs[0].looks:
+            session.notes += until_decided(configs, 0, lambda seeds: run_cells(_on(configs, seeds), session), session)
+        else:
+            run_cells(configs, session)
     except UserError as refused:
         raise UserError(in_arguments(str(refused), "optimizers")) from None
     except KeyboardInterrupt:
@@ -225,6 +231,12 @@ def _run(configs: Sequence[Config]) -> list[str]:
         reason = next(str(row["reason"]) for row in rows)
         raise UserError(in_arguments(reason, "optimizers"))
     return [str(row["run_id"]) for row in rows]
+
+
+def _on(configs: Sequence[Config], seeds: Mapping[int, Sequence[int]]) -> list[Config]:
+    """Return some of the cells, given by their positions, on these seeds."""
+    trial = configs[0].trial.model_copy(update={"num_looks": len(configs[0].looks)})
+    return [configs[i].model_copy(update={"seeds": list(new), "trial": trial, "looks": []}) for i, new in seeds.items()]
 
 
 @contextmanager

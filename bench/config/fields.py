@@ -78,10 +78,23 @@ def listing(names: Iterable[str], words: str = "one of") -> str:
 MOST_SEEDS = 10**4
 
 
+AUTO = "auto"
+"""In place of a number of seeds: as many as it takes."""
+
+FIRST_LOOK = 5
+"""Seeds after which comparisons are looked at for the first time."""
+
+
 def numbered_seeds(value: Any) -> Any:
-    """Return a number of seeds as the list of them, 0, 1, ...; anything else as it is."""
+    """Return a number of seeds, or auto, as the list of those to begin with, 0, 1, ...; anything else as it is."""
+    value = first_number(value)
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return list(range(value)) if is_number and 1 <= value <= MOST_SEEDS else value
+
+
+def first_number(value: Any) -> Any:
+    """Return the number of seeds to begin with in place of auto; anything else as it is."""
+    return FIRST_LOOK if value == AUTO else value
 
 
 def named_in_text(value: Any) -> Any:

@@ -10,7 +10,7 @@ from bench.config.schema import Component, Config, DeviceConfig, OptimizerConfig
 
 NOT_IDENTITY = (
     "study", "seeds", "memory", "metrics", "force", "report", "results_dir", "reports_dir", "overrides",
-    "launcher", "sweep", "trial", "plan",
+    "launcher", "sweep", "decide", "looks", "trial", "plan",
 )  # fmt: skip
 """Keys that change where a result goes, not what it is. Beside them: `METADATA` of the optimizer, all of `trial` but its stage, `data.root`, `data.download` and
 `data.workers` (where files lie and who reads them), `train.save_best`, and `train.time_limit_s` (a run that hit it is repeated when it

@@ -14,6 +14,7 @@ from bench.base.hashing import content_of, weights_hash
 from bench.base.paths import CONF_DIR
 from bench.config.capabilities import METADATA, shipped_capabilities, shipped_optimizers
 from bench.config.choices import CHOICES, checked_settings
+from bench.config.fields import AUTO
 from bench.config.hyperparameters import Hyperparameters
 from bench.config.messages import error_sentence, shown_value
 from bench.config.schema import Capabilities, Config, StepCostConfig
@@ -34,7 +35,12 @@ def _shipped_options() -> dict[str, list[dict[str, Any]]]:
     return shipped
 
 
-ABSENT: dict[str, Any] = {"launcher": {"name": "local"}, "sweep": {"name": "product"}, "trial": {"stage": "single"}}
+ABSENT: dict[str, Any] = {
+    "launcher": {"name": "local"},
+    "sweep": {"name": "product"},
+    "decide": {},
+    "trial": {"stage": "single"},
+}
 """What a configuration without these keys has: a run by hand."""
 
 
@@ -50,8 +56,9 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             message is one sentence naming the dotted key, what was expected and what came.
     """
     node = ABSENT | node
-    if "overrides" in node:
-        raise UserError("overrides must not be set, got a value; it is what was typed")
+    for key, what in (("overrides", "what was typed"), ("looks", "made of decide.max_seeds")):
+        if key in node:
+            raise UserError(f"{key} must not be set, got a value; it is {what}")
     for key in ("optimizer", "model", "data", "schedule", "augment", "device", "train", "regularization", *ABSENT):
         if not isinstance(node.get(key), dict):
             raise UserError(
@@ -89,11 +96,26 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             f"sweep.trial_seed must leave room for {config.sweep.seeds} seeds after it, got"
             f" {config.sweep.trial_seed}; choose a smaller one"
         )
+    if _are_auto(node):
+        if config.device.name == "fake":
+            raise UserError("seeds must be a number with device=fake, got auto; every seed takes as much memory")
+        if config.sweep.trial_seed + config.decide.max_seeds >= 2**32:
+            raise UserError(
+                f"sweep.trial_seed must leave room for decide.max_seeds={config.decide.max_seeds} seeds after it, got"
+                f" {config.sweep.trial_seed}; choose a smaller one"
+            )
+        config = config.model_copy(update={"looks": config.decide.looks})
     if config.train.init_from is not None:
         weights_hash(config.train.init_from)
     if isinstance(path := config.data.options.get("path"), str):
         content_of(path)
     return config.model_copy(update={"metrics": sorted(set(config.metrics))})
+
+
+def _are_auto(node: dict[str, Any]) -> bool:
+    """Return whether as many seeds are to be run as it takes."""
+    seeds = node["sweep"].get("seeds") if node["sweep"].get("name") == "tuned" else node["seeds"]
+    return bool(seeds == AUTO)
 
 
 def parse_step_cost(node: dict[str, Any], overrides: list[str] | None = None) -> StepCostConfig:

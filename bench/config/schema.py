@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from bench.base.metrics import METRICS
 from bench.config.augmentation import AUGMENTATIONS
 from bench.config.fields import (
+    FIRST_LOOK,
     Flag,
     Folder,
     Name,
@@ -20,6 +21,7 @@ from bench.config.fields import (
     Section,
     Seed,
     Target,
+    first_number,
     listing,
     named_in_text,
     numbered_seeds,
@@ -203,7 +205,9 @@ class SweepConfig(Section):
     ] = 4.0
     select: Literal["final_val_loss", "best_val_loss", "val_error"] = "final_val_loss"
     trial_seed: Seed = 0
-    seeds: Annotated[int, Field(ge=1, le=10**4, description="a whole number from 1 to 10000")] = 10
+    seeds: Annotated[
+        int, BeforeValidator(first_number), Field(ge=1, le=10**4, description="a whole number from 1 to 10000, or auto")
+    ] = 10
     untuned: Flag = True
     extend: Flag = False
     sampler_seed: Seed = 0
@@ -214,10 +218,38 @@ class SweepConfig(Section):
         return [self.trial_seed + 1 + i for i in range(self.seeds)]
 
 
+class DecideConfig(Section):
+    """How far seeds=auto goes to decide a comparison.
+
+    Attributes:
+        delta: Relative differences up to this do not matter.
+        max_seeds: Of each setting.
+        max_minutes: Of the runs of the sweep, by the clock; None: no limit.
+    """
+
+    delta: Annotated[float, Field(gt=0, le=10, description="a number above 0, 10 at most, such as 0.05 for 5 %")] = 0.05
+    max_seeds: Annotated[
+        int, Field(ge=FIRST_LOOK, le=10**4, description=f"a whole number from {FIRST_LOOK} to 10000")
+    ] = 160
+    max_minutes: (
+        Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number of minutes above 0, or null")]
+        | None
+    ) = None
+
+    @property
+    def looks(self) -> list[int]:
+        """Numbers of seeds after which comparisons are looked at: 5, 10, 20, ... up to the most."""
+        numbers = [FIRST_LOOK]
+        while numbers[-1] < self.max_seeds:
+            numbers.append(min(2 * numbers[-1], self.max_seeds))
+        return numbers
+
+
 class TrialConfig(Section):
     """What a run is to the tuned sweep that makes it; see the columns of `runs` of the same names.
 
     Attributes:
+        num_looks: After how many numbers of seeds it was to be looked at whether comparisons are decided; None: one.
         history: File of the values that earlier trials had on their way, by which this one is given up.
     """
 
@@ -226,6 +258,7 @@ class TrialConfig(Section):
     tuning: str | None = None
     search: str | None = None
     edge: str | None = None
+    num_looks: Annotated[int, Field(ge=1, le=100, description="a whole number from 1 to 100, or null")] | None = None
     history: str | None = None
 
 
@@ -255,7 +288,8 @@ class Config(Command):
         list[Seed],
         BeforeValidator(numbered_seeds),
         Field(
-            min_length=1, description="a number of seeds from 1 to 10000, or a list of different ones such as [0,1,2]"
+            min_length=1,
+            description="a number of seeds from 1 to 10000, auto, or a list of different ones such as [0,1,2]",
         ),
     ]
     optimizer: OptimizerConfig
@@ -278,8 +312,11 @@ class Config(Command):
     force: Flag
     launcher: LauncherConfig = LauncherConfig()
     sweep: SweepConfig = SweepConfig()
+    decide: DecideConfig = DecideConfig()
     trial: TrialConfig = TrialConfig()
     plan: Flag = False
+    looks: list[int] = []
+    """Where seeds are auto, the numbers of them after which comparisons are looked at; else none."""
 
     @property
     def has_plain_step(self) -> bool:

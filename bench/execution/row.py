@@ -63,6 +63,7 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "tuning": config.trial.tuning,
         "search": config.trial.search,
         "edge": config.trial.edge,
+        "num_looks": config.trial.num_looks,
         "status": "failed",
         "workload": workload_words(config) + (f", from {weights}" if weights else ""),
         "budget": f"{budget[0]:,} steps" if budget[0] else f"{budget[1]:,} epoch{'s' * (budget[1] != 1)}",
@@ -110,7 +111,7 @@ def repeat_command(config: Config, seed: int) -> str:
     """Return the command line that repeats one run; what lives in a running program is repeated there."""
     if {config.model.target, config.data.target, config.optimizer.target} & RUNTIME_TARGETS.keys():
         return f"bench.compare(...) in Python, with seed {seed}"
-    of_the_sweep = ("seeds", "force", "report", "launcher", "sweep", "plan")
+    of_the_sweep = ("seeds", "force", "report", "launcher", "sweep", "decide", "plan")
     kept = [o for o in config.overrides if re.split("[.=]", o.lstrip("+~"), maxsplit=1)[0] not in of_the_sweep]
     return shlex.join(["python", "-m", "bench", *kept, f"seeds=[{seed}]", "force=true"])
 

@@ -36,6 +36,8 @@ def hydra_job(session: Session) -> Callable[[DictConfig], float]:
             if config.plan:
                 show_plan([config])
                 return float("inf")
+            if config.looks:
+                raise UserError("seeds must be a number or a list without -m, got auto; add -m")
             for key, default in (("sweep", "product"), ("launcher", "local")):
                 if (chosen := getattr(config, key).name) != default:
                     raise UserError(f"{key} must be {default} without -m, got {chosen}; add -m")
@@ -68,6 +70,15 @@ def run_sweep(overrides: Sequence[str], pool: Pool | None = None, progress: Prog
     return session
 
 
+def in_rounds(configs: Sequence[Config], launch: Callable[[list[list[str]]], list[float]], session: Session) -> None:
+    """Carry out a sweep with seeds=auto over these cells; arguments as of `tuned`."""
+    from bench.sweep.jobs import made_by, typed
+    from bench.sweep.rounds import until_decided
+
+    jobs = [typed(config) for config in configs]
+    session.notes += until_decided(configs, 0, made_by(launch, jobs, len(configs[0].looks)), session)
+
+
 def tuned(configs: Sequence[Config], launch: Callable[[list[list[str]]], list[float]], session: Session) -> None:
     """Carry out a tuned sweep over these cells.
 
@@ -81,9 +92,7 @@ def tuned(configs: Sequence[Config], launch: Callable[[list[list[str]]], list[fl
     """
     from bench.sweep.tuned import TunedSweep
 
-    sweep = TunedSweep(configs)
-    sweep.carry_out(launch)
-    session.notes += sweep.sentences()
+    session.notes += TunedSweep(configs).carry_out(launch, session)
 
 
 def show_plan(configs: Sequence[Config]) -> None:

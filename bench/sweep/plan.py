@@ -108,6 +108,11 @@ def plan_text(configs: Sequence[Config]) -> str:
         summary += f": about {duration(seconds / launcher.n_jobs)}, {concurrency}"
     if num_unknown:
         summary += f"; for {num_unknown:,} of them the time is unknown"
+    if looks := configs[0].looks:
+        summary += (
+            f". This is the first round of seeds=auto; further ones, up to {', '.join(map(str, looks[1:])) or 'none'} seeds,"
+            " are for settings whose comparisons are not decided by then"
+        )
     return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{summary}. Nothing was run."
 
 

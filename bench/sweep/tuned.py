@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import itertools
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,16 +15,15 @@ from bench.base.hashing import short_hash
 from bench.config.identity import cell_id
 from bench.config.schema import Config
 from bench.execution.pruning import NUM_BEFORE_PRUNING, write_history
+from bench.execution.session import Session
 from bench.measure.environment import device_name
+from bench.sweep.jobs import Overrides, made_by, quoted, seeds_override, typed
+from bench.sweep.rounds import until_decided
 from bench.sweep.search import Search, Trial
 from bench.sweep.search_space import ENTRIES
 
 MAX_WIDENED = 4
 """How often `sweep.extend` widens a range."""
-
-
-Overrides = list[str]
-"""The overrides of one job of a sweep."""
 
 
 class TunedSweep:
@@ -40,9 +38,9 @@ class TunedSweep:
 
     def __init__(self, cells: Sequence[Config]) -> None:
         for config in cells:
-            if any(override.lstrip("+~").startswith("seeds=") for override in config.overrides):
+            if given := [each for each in config.overrides if each.lstrip("+~").startswith("seeds=")]:
                 raise UserError(
-                    f"seeds must be left out with sweep=tuned, got {config.seeds}; sweep.trial_seed is the seed of"
+                    f"seeds must be left out with sweep=tuned, got {given[0]}; sweep.trial_seed is the seed of"
                     " trials, sweep.seeds the number of fresh ones after it"
                 )
             if config.device.name == "fake":
@@ -57,18 +55,34 @@ class TunedSweep:
                 )
         self.searches = [Search(config) for config in cells]
 
-    def carry_out(self, launch: Callable[[list[Overrides]], list[float]]) -> None:
+    def carry_out(self, launch: Callable[[list[Overrides]], list[float]], session: Session) -> list[str]:
         """Make trials, widen ranges where that is asked for, then repeat the best of each cell on fresh seeds.
 
         Args:
             launch: Makes jobs and returns the objective of each.
+            session: The session of the command.
+
+        Returns:
+            What a person should know of it, a sentence each.
         """
         self._make_trials(launch)
         for _ in range(MAX_WIDENED):
             if not self.widen():
                 break
             self._make_trials(launch)
-        launch([job for search in self.searches for job in self.final_jobs(search)])
+        found = [(search, search.best) for search in self.searches]
+        best = [(search, trial) for search, trial in found if trial is not None]
+        jobs = [self.final_job(search, trial) for search, trial in best]
+        untuned = [self.untuned_job(search) for search in self.searches if search.config.sweep.untuned]
+        config = self.searches[0].config
+        if not config.looks:
+            seeds = seeds_override(config.sweep.fresh_seeds)
+            launch([*([*job, seeds] for job in jobs), *untuned])
+            return self.sentences()
+        launch(untuned)
+        cells = [tried(search.config, trial.setting, "final") for search, trial in best]
+        make = made_by(launch, jobs, len(config.looks))
+        return [*self.sentences(), *until_decided(cells, config.sweep.fresh_seeds[0], make, session)]
 
     def _make_trials(self, launch: Callable[[list[Overrides]], list[float]]) -> None:
         while batch := self._ask():
@@ -104,30 +118,28 @@ class TunedSweep:
             f"seeds=[{search.config.sweep.trial_seed}]",
         ]
         if search.config.sweep.method == "tpe" and (path := self._write_history(search)) is not None:
-            record.append(f"+trial.history={_quoted(str(path))}")
-        return [*_typed(search.config), *search.overrides(trial.setting), "+trial.stage=tune", *record]
+            record.append(f"+trial.history={quoted(str(path))}")
+        return [*typed(search.config), *search.overrides(trial.setting), "+trial.stage=tune", *record]
 
-    def final_jobs(self, search: Search) -> list[Overrides]:
-        """Return the jobs that follow from the trials of a cell: its best setting on fresh seeds, and its untuned one."""
-        typed, record = _typed(search.config), self._recorded_search(search)
-        seeds = f"seeds={json.dumps(search.config.sweep.fresh_seeds, separators=(',', ':'))}"
-        jobs, best = [], search.best
-        if best is not None:
-            edge = ", ".join(f"{name} {side}" for name, side in search.edges().items())
-            jobs.append(
-                [
-                    *typed,
-                    *search.overrides(best.setting),
-                    "+trial.stage=final",
-                    f"+trial.number={best.number}",
-                    *record,
-                    *([f"+trial.edge={_quoted(edge)}"] if edge else []),
-                    seeds,
-                ]
-            )
-        if search.config.sweep.untuned:
-            jobs.append([*typed, *record[:1], seeds])
-        return jobs
+    def final_job(self, search: Search, best: Trial) -> Overrides:
+        """Return the job of the best trial on fresh seeds, without these."""
+        edge = ", ".join(f"{name} {side}" for name, side in search.edges().items())
+        return [
+            *typed(search.config),
+            *search.overrides(best.setting),
+            "+trial.stage=final",
+            f"+trial.number={best.number}",
+            *self._recorded_search(search),
+            *([f"+trial.edge={quoted(edge)}"] if edge else []),
+        ]
+
+    def untuned_job(self, search: Search) -> Overrides:
+        """Return the job of a cell as it was given, on fresh seeds."""
+        return [
+            *typed(search.config),
+            *self._recorded_search(search)[:1],
+            seeds_override(search.config.sweep.fresh_seeds),
+        ]
 
     def sentences(self) -> list[str]:
         """Return what a person should know of the trials, a sentence each."""
@@ -149,7 +161,7 @@ class TunedSweep:
 
     @staticmethod
     def _recorded_search(search: Search) -> Overrides:
-        return [f"+trial.tuning={_quoted(search.description())}", f"+trial.search={_quoted(search.ranges())}"]
+        return [f"+trial.tuning={quoted(search.description())}", f"+trial.search={quoted(search.ranges())}"]
 
     @staticmethod
     def seen(search: Search, trial: Trial) -> tuple[dict[int, float], bool]:
@@ -169,21 +181,9 @@ class TunedSweep:
         finished = [t.seen for t in search.trials if t.seen and t.value is not None and math.isfinite(t.value)]
         if len(finished) < NUM_BEFORE_PRUNING:
             return None
-        typed = _typed(search.config)
-        path = search.config.study_dir / "tuning" / f"{short_hash([typed, len(finished)], 10)}.json"
+        path = search.config.study_dir / "tuning" / f"{short_hash([typed(search.config), len(finished)], 10)}.json"
         write_history(path, finished)
         return path
-
-
-def _typed(config: Config) -> Overrides:
-    """Return the overrides of a cell without those that each of its jobs sets itself."""
-    return [override for override in config.overrides if not override.lstrip("+~").startswith(("plan=", "trial."))]
-
-
-def _quoted(text: str) -> str:
-    """Return a text quoted for Hydra's grammar of overrides."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def tried(config: Config, setting: Mapping[str, float], stage: str) -> Config:

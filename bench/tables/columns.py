@@ -149,6 +149,10 @@ _ALWAYS: tuple[Column, ...] = (
     *_columns(
         "int",
         ("trial", "number of the trial from 0 (stage tune), or of the trial that was best (stage final)"),
+        (
+            "num_looks",
+            "with seeds=auto: numbers of seeds after which it was to be looked at whether comparisons are decided",
+        ),
     ),
     Column("seed", "int", "seed of initial weights and batch order", required=True),
     *_columns(

@@ -129,7 +129,7 @@ def test_a_closed_terminal_is_an_interrupt(tmp_path: Path, ends: signal.Signals,
     typed = f"optimizer=adam train.epochs=10000 seeds=[0,1,2,3] memory=false report=false study=s {launcher} -m"
     child = subprocess.Popen(
         [sys.executable, "-m", "bench", *typed.split()], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(ends, signal.SIG_DFL),
     )  # fmt: skip
     inflight = tmp_path / "results" / "s" / "inflight"
     for _ in range(600):
@@ -147,6 +147,8 @@ def test_a_closed_terminal_is_an_interrupt(tmp_path: Path, ends: signal.Signals,
 
 SWALLOWS = """
 import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests may ignore it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from bench.base.bootstrap import end_with
 
 class Swallows:

@@ -119,7 +119,7 @@ def pair_notes(found: SectionAnalysis) -> list[str]:
     alike = "; ".join(", ".join(group) for group in found.groups)
     return [
         f"Paired log-ratios over seeds, Student's t; p-values and intervals are adjusted by Holm's method over this table, so that"
-        f" an interval leaves out 1 just where the difference is significant.{_choice_words(found)}{_skew_words(found)} For the probability that a run of the first ends lower than one of the second, runs that did not end ok count as"
+        f" an interval leaves out 1 just where the difference is significant.{_choice_words(found)}{_look_words(found)}{_skew_words(found)} For the probability that a run of the first ends lower than one of the second, runs that did not end ok count as"
         f" highest. The last column is the number of paired seeds that detect a true difference of {100 * (SMALL_DIFFERENCE - 1):.0f} % with"
         " 80 % power in a single comparison.",
         f"Groups within which no difference is significant, lowest loss first: {alike}.",
@@ -139,6 +139,17 @@ def _choice_words(found: SectionAnalysis) -> str:
     return (
         f" Settings were chosen by the runs that are compared ({listed}): p counts every pair of settings that could have been"
         " chosen (Bonferroni)."
+    )
+
+
+def _look_words(found: SectionAnalysis) -> str:
+    """Return how it is corrected for that seeds were added until comparisons were decided; empty where they were not."""
+    num = max(found.num_looks.values(), default=1)
+    if num == 1:
+        return ""
+    return (
+        f" Seeds were added until comparisons were decided (seeds=auto), with at most {num} looks, set beforehand: p counts them"
+        f" all (union bound), and each look's interval is at the level 1 - 0.05/{num}."
     )
 
 
