@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -13,6 +14,8 @@ from typing import Any
 import made_up
 import pytest
 from hostile import folders
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench import tables
 from bench.analysis.study import StudyAnalysis
@@ -22,8 +25,8 @@ from bench.report.study.render import write_report
 from bench.report.terminal import step_cost_text, summary_text
 
 NUM_MUTATIONS = int(os.environ.get("BENCH_NUM_MUTATIONS", "500"))
-PARTS = 10
-"""Tests that the mutations are divided over."""
+NUM_EACH = 3
+"""Mutations of a study on average, see `try_damage`."""
 
 SWEEP = ["optimizer=adam,sgd", "train.steps=5", "seeds=[0,1]", "study=s", "report=false", "-m"]
 
@@ -75,8 +78,8 @@ def use(study: Path, rebuild: bool = True, report_dir: Path | None = None) -> No
         write_report(StudyAnalysis(found, study), report_dir)
 
 
-def try_damage(rng: random.Random, shelf: Path, place: Path, with_report: bool) -> int:
-    """Use a copy of a study that was damaged, and return in how many ways it was."""
+def try_damage(rng: random.Random, shelf: Path, place: Path, with_report: bool) -> None:
+    """Damage a copy of a study in one to eight ways, and use it."""
     study = place / "results" / "s"
     shutil.copytree(shelf, study)
     victim = victim_in(place)
@@ -84,21 +87,24 @@ def try_damage(rng: random.Random, shelf: Path, place: Path, with_report: bool) 
     before = folders.listing(victim)
     try:
         with folders.no_hang():
-            use(study, rng.random() < 0.5, place / "reports" / "s" if with_report else None)
+            use(study, rng.choice([False, True]), place / "reports" / "s" if with_report else None)
     except Exception as error:
         raise AssertionError(done) from error
     assert folders.listing(victim) == before, done
     assert {path.name for path in place.iterdir()} <= {"results", "reports", "victim"}, done
     shutil.rmtree(place)
-    return len(done)
 
 
-@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.filterwarnings("ignore")
-def test_mutations_cost_no_more_than_what_they_damage(part: int, shelf: Path, tmp_path: Path) -> None:
-    rng, num_done = random.Random(part), 0
-    while num_done < NUM_MUTATIONS // PARTS:
-        num_done += try_damage(rng, shelf, tmp_path / str(num_done), with_report=num_done == 0)
+def test_mutations_cost_no_more_than_what_they_damage(shelf: Path, tmp_path: Path) -> None:
+    places = itertools.count()
+
+    @given(st.randoms(use_true_random=False))
+    @settings(max_examples=NUM_MUTATIONS // NUM_EACH)
+    def damaged(rng: random.Random) -> None:
+        try_damage(rng, shelf, tmp_path / str(next(places)), with_report=rng.choice([False] * 19 + [True]))
+
+    damaged()
 
 
 def lost_run(study: Path, **changes: Any) -> Path:

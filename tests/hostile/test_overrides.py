@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from hostile.folders import ODD_VALUES, listing, no_hang
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench.base.errors import UserError
 from bench.claims import ledger as ledgers
@@ -22,8 +23,7 @@ from bench.compose.nodes import config_of
 from bench.config.parse import group_options
 
 NUM_MUTATIONS = int(os.environ.get("BENCH_NUM_MUTATIONS", "500")) // 2
-PARTS = 5
-"""Tests that the mutations, half of overrides and half of ledgers, are divided over."""
+"""Half of them of overrides, half of ledgers."""
 
 GROUPS = ["augment", "data", "device", "launcher", "model", "optimizer", "schedule", "sweep"]
 
@@ -80,11 +80,16 @@ def try_overrides(rng: random.Random, keys: list[str]) -> bool:
     return refusal is None
 
 
-@pytest.mark.parametrize("part", range(PARTS))
-def test_overrides_are_taken_or_refused_in_one_sentence(part: int, folder: Path) -> None:
-    rng, before = random.Random(part), listing(folder)
-    keys = list(flattened(composed()))
-    assert sum(try_overrides(rng, keys) for _ in range(NUM_MUTATIONS // PARTS)) > 0, "none was fit"
+def test_overrides_are_taken_or_refused_in_one_sentence(folder: Path) -> None:
+    before, keys, taken = listing(folder), list(flattened(composed())), []
+
+    @given(st.randoms(use_true_random=False))
+    @settings(max_examples=NUM_MUTATIONS)
+    def typed(rng: random.Random) -> None:
+        taken.append(try_overrides(rng, keys))
+
+    typed()
+    assert any(taken)
     assert listing(folder) == before
 
 
@@ -142,7 +147,13 @@ def try_ledger(rng: random.Random, folder: Path) -> bool:
     return refusal is None
 
 
-@pytest.mark.parametrize("part", range(PARTS))
-def test_ledgers_are_taken_or_refused_in_one_sentence(part: int, folder: Path) -> None:
-    rng = random.Random(part)
-    assert sum(try_ledger(rng, folder) for _ in range(NUM_MUTATIONS // PARTS)) > 0, "none was fit"
+def test_ledgers_are_taken_or_refused_in_one_sentence(folder: Path) -> None:
+    taken = []
+
+    @given(st.randoms(use_true_random=False))
+    @settings(max_examples=NUM_MUTATIONS)
+    def read(rng: random.Random) -> None:
+        taken.append(try_ledger(rng, folder))
+
+    read()
+    assert any(taken)
