@@ -46,6 +46,28 @@ class Picture:
     wide: bool
 
 
+def saved_figure(figure: Figure, path: Path) -> Picture:
+    """Save a figure as SVG, and return it without words.
+
+    Args:
+        figure: What to save.
+        path: Of the file, without suffix.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    path.with_name(f"{path.name}.svg").write_bytes(buffer.getvalue())
+    width, height = figure.get_size_inches()
+    return Picture(
+        name=path.name,
+        alt="",
+        caption="",
+        uri="data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode(),
+        width=round(PIXELS_PER_INCH * width),
+        height=round(PIXELS_PER_INCH * height),
+        wide=bool(width > MAX_NARROW_INCHES),
+    )
+
+
 @dataclass(frozen=True)
 class TableCell:
     """A cell of a table: its text, the number it sorts by (None: by its text), and its class in the page."""
@@ -134,22 +156,10 @@ class Sheet:
             if figure is None:
                 continue
             path = self.folder / "figures" / f"{self.prefix}{name}"
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format="svg", metadata={"Date": None})
-            figure.savefig(path.with_suffix(".png"), dpi=110)
-            width, height = figure.get_size_inches()
-            path.with_suffix(".svg").write_bytes(buffer.getvalue())
-            made.append(
-                Picture(
-                    name=path.name,
-                    alt=re.split(r"[.:](?:\s|$)", caption, maxsplit=1)[0],
-                    caption=" ".join(text for text in (caption, self.setting) if text),
-                    uri="data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode(),
-                    width=round(PIXELS_PER_INCH * width),
-                    height=round(PIXELS_PER_INCH * height),
-                    wide=bool(width > MAX_NARROW_INCHES),
-                )
-            )
+            figure.savefig(path.with_name(f"{path.name}.png"), dpi=110)
+            alt = re.split(r"[.:](?:\s|$)", caption, maxsplit=1)[0]
+            whole = " ".join(text for text in (caption, self.setting) if text)
+            made.append(replace(saved_figure(figure, path), alt=alt, caption=whole))
         return made
 
     def write(self, name: str, table: pd.DataFrame) -> pd.DataFrame:

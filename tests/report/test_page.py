@@ -6,7 +6,7 @@ import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from made_up import side_tables, tuned_study
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+ROOT = Path(__file__).resolve().parents[2]
+Scheme = Literal["light", "dark"]
 PHONE = {"width": 360, "height": 740}
 
 
@@ -52,7 +54,39 @@ def page(browser: Browser, report: Path) -> Iterator[Page]:
     context.close()
 
 
-def test_axe_finds_no_violation(page: Page) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(page: Page, scheme: Scheme) -> None:
+    page.emulate_media(color_scheme=scheme)
+    assert_accessible(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["papers"])
+def test_a_page_of_claims_is_accessible_and_its_tables_sort(browser: Browser, name: str, scheme: Scheme) -> None:
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 1100, "height": 900})
+    page = context.new_page()
+    page.goto((ROOT / "reports" / name / "index.html").as_uri())
+    assert_accessible(page)
+    table = page.locator("table.sortable").first
+    table.locator("thead button").nth(1).click()
+    shown = table.locator("tbody tr > :nth-child(2)").all_inner_texts()
+    assert shown == sorted(shown)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1100
+    context.close()
+
+
+def test_light_and_dark_differ_and_paper_is_light(page: Page) -> None:
+    colors = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, media="screen")  # type: ignore[arg-type]
+        colors.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    page.emulate_media(color_scheme="dark", media="print")
+    assert colors[0] != colors[1]
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == colors[0]
+
+
+def assert_accessible(page: Page) -> None:
+    """axe finds nothing to object to, on a desk and on a phone, with everything unfolded."""
     from axe_playwright_python.sync_playwright import Axe
 
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +11,6 @@ from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
-from matplotlib.figure import Figure
 
 from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED, Evidence
 from bench.claims.effects.registry import QUANTITIES
@@ -22,7 +19,7 @@ from bench.claims.ledger import Claim, Ledger, Measure
 from bench.claims.report.forest import curves_figure, forest_figure
 from bench.claims.report.i18n import Words, number
 from bench.claims.report.table import TableCell, at_key, comparison_cells
-from bench.report.document import PIXELS_PER_INCH, Picture
+from bench.report.document import Block, Picture, saved_figure
 
 CURVES_OF = ("steps_to_target", "time_to_target", "loss_at_equal_time")
 """Quantities that curves of the validation loss show."""
@@ -74,6 +71,11 @@ class ClaimPage:
     def is_raced(self) -> bool:
         """Whether comparisons decide it."""
         return not {FACT, UNTESTABLE} & set(self.cells)
+
+    @property
+    def block(self) -> Block:
+        """Its table, as pages show tables."""
+        return Block("comparisons", f"Comparisons of claim {self.id}", self.table)
 
     @property
     def is_long(self) -> bool:
@@ -285,19 +287,9 @@ def claim_pictures(
     saved = []
     for key, file, figure in made:
         if figure is not None:
-            saved.append((key, _saved(file, figure, folder)))
+            with mpl.rc_context({"svg.fonttype": "none"}):  # letters as letters: fewer bytes, and a search finds them
+                saved.append((key, replace(saved_figure(figure, folder / file), wide=True)))
     return saved
-
-
-def _saved(name: str, figure: Figure, folder: Path) -> Picture:
-    """Write a figure as SVG; its caption is that of the language."""
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.fonttype": "none"}):  # letters as letters: fewer bytes, and a search finds them
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    width, height = figure.get_size_inches()
-    (folder / f"{name}.svg").write_bytes(buffer.getvalue())
-    uri = "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return Picture(name, "", "", uri, round(PIXELS_PER_INCH * width), round(PIXELS_PER_INCH * height), wide=True)
 
 
 def captioned(

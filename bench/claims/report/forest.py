@@ -137,9 +137,9 @@ def _axis(row: Any, far: float, top: float, height: float) -> str:
     texts = ((MARGIN, "start", below), (WIDTH / 2, "middle", number(row.center) or "0"), (WIDTH - MARGIN, "end", above))
     left, right = (_x(value, far) for value in claimed(row, far))
     return (
-        f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{height:.1f}" fill="{CLAIMED}"/>'
-        f'<rect x="{low:.1f}" y="{top:.1f}" width="{high - low:.1f}" height="{height:.1f}" fill="{BAND}"/>'
-        f'<path d="M{WIDTH / 2:.1f} {top:.1f}V{bottom:.1f}M{MARGIN:.1f} {bottom:.1f}H{WIDTH - MARGIN:.1f}" stroke="#8c959f" fill="none" stroke-width=".8"/>'
+        f'<rect class="claimed" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{height:.1f}"/>'
+        f'<rect class="band" x="{low:.1f}" y="{top:.1f}" width="{high - low:.1f}" height="{height:.1f}"/>'
+        f'<path class="axis" d="M{WIDTH / 2:.1f} {top:.1f}V{bottom:.1f}M{MARGIN:.1f} {bottom:.1f}H{WIDTH - MARGIN:.1f}"/>'
         + "".join(
             f'<text x="{x:.1f}" y="{bottom + 10:.1f}" text-anchor="{anchor}">{text}</text>' for x, anchor, text in texts
         )
@@ -147,30 +147,27 @@ def _axis(row: Any, far: float, top: float, height: float) -> str:
 
 
 def _line(row: Any, far: float, y: float, size: float, words: Words) -> str:
-    color = COLORS.get(row.verdict, COLORS["cannot tell"])
     low, high = (position(limit, row) for limit in (row.low, row.high))
     left, right = _x(low, far), _x(high, far)
-    parts = [f'<path d="M{left:.1f} {y:.1f}H{right:.1f}" stroke="{color}" stroke-width="1.4" fill="none"/>']
+    parts = [f'<path d="M{left:.1f} {y:.1f}H{right:.1f}"/>']
     for beyond, x, toward in ((low < -far, left, -1), (high > far, right, 1)):
         if beyond:
-            parts.append(
-                f'<path d="M{x + toward * 5:.1f} {y:.1f}l{-toward * 5} {-size:.1f}v{2 * size:.1f}z" fill="{color}"/>'
-            )
+            parts.append(f'<path d="M{x + toward * 5:.1f} {y:.1f}l{-toward * 5} {-size:.1f}v{2 * size:.1f}z"/>')
     at = position(row.estimate, row)
     if abs(at) <= far:
-        parts.append(_mark(row.verdict, _x(at, far), y, size, color))
+        parts.append(_mark(row.verdict, _x(at, far), y, size))
     said = f"{words.quantity(row.quantity)}, {row.workload}, {words.opponent(row)}: {words.effect(row)}, {words(row.verdict)}"
-    return f"<g><title>{escape(said)}</title>{''.join(parts)}</g>"
+    return f'<g class="{row.verdict.replace(" ", "-")}"><title>{escape(said)}</title>{"".join(parts)}</g>'
 
 
-def _mark(verdict: str, x: float, y: float, size: float, color: str) -> str:
+def _mark(verdict: str, x: float, y: float, size: float) -> str:
     if verdict == "refuted":
-        return f'<rect x="{x - size:.1f}" y="{y - size:.1f}" width="{2 * size:.1f}" height="{2 * size:.1f}" fill="{color}"/>'
+        return f'<rect x="{x - size:.1f}" y="{y - size:.1f}" width="{2 * size:.1f}" height="{2 * size:.1f}"/>'
     if verdict == "no difference":
         far = 1.25 * size
-        return f'<path d="M{x - far:.1f} {y:.1f}L{x:.1f} {y - far:.1f}L{x + far:.1f} {y:.1f}L{x:.1f} {y + far:.1f}Z" fill="{color}"/>'
-    fill = color if verdict == "supported" else "#fff"
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size:.1f}" fill="{fill}" stroke="{color}" stroke-width="1.3"/>'
+        return f'<path d="M{x - far:.1f} {y:.1f}L{x:.1f} {y - far:.1f}L{x + far:.1f} {y:.1f}L{x:.1f} {y + far:.1f}Z"/>'
+    is_open = "" if verdict == "supported" else ' class="open"'
+    return f'<circle{is_open} cx="{x:.1f}" cy="{y:.1f}" r="{size:.1f}"/>'
 
 
 def forest_figure(rows: pd.DataFrame, words: Words) -> Figure | None:

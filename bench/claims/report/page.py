@@ -18,6 +18,7 @@ from bench.claims.report.i18n import Words, number
 from bench.claims.report.table import num_tests, shown, verdict_row
 from bench.claims.verdict import HOLDS, SOMETIMES, VERDICTS
 from bench.plots.style import style
+from bench.report.document import Block
 from bench.report.folder import report_folder
 from bench.report.study.render import templates
 from bench.tables.csv import write_csv
@@ -139,7 +140,7 @@ def _workloads(ledger: Ledger, evidence: Evidence, words: Words) -> pd.DataFrame
     rows = [
         {
             words("workload"): name,
-            "": words.of(workload, "words"),
+            words("what it is"): words.of(workload, "words"),
             words("runs made"): f"{int(counts.get(name, 0)):,}",
             words("seeds"): str(workload.seeds),
             words("target"): words("higher median") if workload.target is None else number(workload.target),
@@ -198,7 +199,7 @@ def write_report(
             context = {
                 **_context(ledger, found, pages, words),
                 "method": _method(ledger, evidence, judged, words),
-                "workloads": _workloads(ledger, evidence, words),
+                "workloads": Block("workloads", words("Workloads"), _workloads(ledger, evidence, words)),
                 "command": commands.rebuild(),
             }
             text = environment.get_template("claims.md.j2").render(context)
