@@ -290,8 +290,8 @@ def _with_step_costs(
     session = newest_session(found.step_cost_rows, wanted)
     if session is None:
         return rows, None
-    costs = step_costs(session)
-    by_id = costs.dropna(subset=["step_cost_id"]).set_index("step_cost_id")
+    costs = step_costs(session).sort_values("num_processes", ascending=False, kind="stable")
+    by_id = costs.dropna(subset=["step_cost_id"]).drop_duplicates("step_cost_id").set_index("step_cost_id")
     compared = []
     for series in rows["series"]:
         cost = by_id.loc[ids[series]] if ids.get(series) in by_id.index else None

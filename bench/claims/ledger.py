@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from bench.base.errors import UserError
 from bench.base.files import open_bounded
 from bench.base.paths import CONF_DIR
+from bench.base.text import shortened
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.verdict import DIRECTIONS
 from bench.config.messages import described, shown_value
@@ -55,7 +56,7 @@ def _checked_override(text: str) -> str:
     key = re.split(r"[=.@/]", text.lstrip("+~"), maxsplit=1)[0]
     if key not in SETTABLE or "\n" in text:
         raise ValueError(
-            f"what a ledger sets must begin with one of {', '.join(SETTABLE)}, got {text:.80}; leave it out"
+            f"what a ledger sets must begin with one of {', '.join(SETTABLE)}, got {shown_value(text)}; leave it out"
         )
     return text
 
@@ -232,7 +233,9 @@ class Ledger(NamedTuple):
         if budget not in BUDGETS:
             raise UserError(f"budget must be one of {', '.join(BUDGETS)}, got {budget}; choose one of these")
         if claim is not None and claim not in self.claims:
-            raise UserError(f"claim must be one of {', '.join(self.claims)}, got {claim}; choose one of these")
+            raise UserError(
+                f"claim must be one of {shortened(', '.join(self.claims), 2_000)}, got {claim}; choose one of these"
+            )
         affordable = BUDGETS[: 1 + BUDGETS.index(budget)]
         return self._replace(
             claims={key: value for key, value in self.claims.items() if claim in (None, key)},
@@ -294,7 +297,7 @@ def load(name: str) -> Ledger:
         ):
             for unknown in set(names) - set(known):
                 raise UserError(
-                    f"{paths_of[claim.id]}: {key} must be of {', '.join(sorted(known))}, got {shown_value(unknown)}; choose of these"
+                    f"{paths_of[claim.id]}: {key} must be of {shortened(', '.join(sorted(known)), 2_000)}, got {shown_value(unknown)}; choose of these"
                 )
     order = sorted(claims, key=_natural)
     return Ledger(folder.resolve().name, head, {key: claims[key] for key in order}, workloads)

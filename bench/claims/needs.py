@@ -8,11 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from bench.base.errors import UserError
-from bench.base.paths import CONF_DIR
-from bench.base.text import duration
+from bench.base.text import duration, shortened
 from bench.claims.effects.evidence import DEFAULT, NUM_TRIALS, RATES, TUNED
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.evaluate import ats, made_for, pairs
@@ -149,11 +146,10 @@ def learning_rates(optimizer: str) -> list[float]:
     Raises:
         UserError: Its config names none.
     """
-    file = CONF_DIR / "optimizer" / f"{optimizer}.yaml"
-    search = yaml.safe_load(file.read_text()).get("search", {}) if file.is_file() else {}
+    search = shipped_optimizers().get(optimizer, {}).get("search") or {}
     if "lr" not in search:
         raise UserError(
-            f"{optimizer} must have a search.lr in its config to be run at several learning rates, got none"
+            f"{shortened(optimizer)} must have a search.lr in its config to be run at several learning rates, got none"
         )
     center = float(search["lr"]["center"])
     whole = Range("lr", center / 100, center * 100)

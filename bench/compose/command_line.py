@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import itertools
 import os
@@ -25,6 +26,10 @@ MULTIRUN = ("-m", "--multirun")
 
 MAX_DEPTH = 50
 """Brackets inside each other that an argument may have: Hydra's parser calls itself for each."""
+
+
+LONGEST_SENTENCE = 2_000
+"""Characters of what Hydra says, which repeats values of any length."""
 
 
 def _depth(text: str) -> int:
@@ -76,13 +81,18 @@ def run_command_line(config_name: str, job: Callable[[DictConfig], Any], argumen
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if full_error == "1":
             raise
-        return str(error) if isinstance(error, UserError) else sentence(error, is_sweep)
-    except ValueError as error:  # Hydra's own, for combinations that it does not take
+        return str(error) if isinstance(error, UserError) else shortened(sentence(error, is_sweep), LONGEST_SENTENCE)
+    except (ValueError, TypeError, AttributeError, AssertionError) as error:  # Hydra's own, for what it does not take
         frames = traceback.extract_tb(error.__traceback__)
         if full_error == "1" or "hydra" not in Path(frames[-1].filename).parts:
             raise
-        said = " ".join(str(error).split())
+        said = shortened(" ".join(str(error).split()), LONGEST_SENTENCE)
         return f"the command must be one that Hydra can compose, got: {said}; see --help"
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        longest = max(arguments, key=len)
+        return f"every option of a group must be the name of a file, got one that is too long, {shortened(longest)}; choose a listed one"
     finally:
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]

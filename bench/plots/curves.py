@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
@@ -39,7 +40,7 @@ def curves_figure(
 ) -> Figure | None:
     """A metric against step, epoch or training time, a panel a split; None where there is none.
 
-    Training time is that of the run, or, with `step_times` (see `stats.step_times`), steps times the
+    Above steps stand the epochs, where a step is the same part of one in all runs. Training time is that of the run, or, with `step_times` (see `stats.step_times`), steps times the
     separately measured step time. All seeds faint; median and range of the seeds in front. A run that did not end ok is drawn as
     far as it came and ends in a cross; the median goes as far as all runs of the series came.
     """
@@ -83,5 +84,19 @@ def curves_figure(
         if metric != "accuracy" and (panel["value"] > 0).all():
             log_scale(axis.yaxis)
         axis.autoscale_view()
+        if x == "step":
+            _epochs_above(axis, data)
     one_legend(figure, axes)
     return figure
+
+
+def _epochs_above(axis: Axes, data: pd.DataFrame) -> None:
+    """Mark epochs at the top of an axis of steps."""
+    points = data[data["step"] > 0]
+    share = (points["epoch"] / points["step"]).to_numpy(float)
+    if len(share) and share.min() > 0 and np.allclose(share, share[0], rtol=1e-6):
+        a_step = float(share[0])
+        top = axis.secondary_xaxis(
+            "top", functions=(lambda step: np.multiply(step, a_step), lambda epoch: np.divide(epoch, a_step))
+        )
+        top.set_xlabel("epoch")

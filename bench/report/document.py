@@ -156,10 +156,11 @@ class Sheet:
             if figure is None:
                 continue
             path = self.folder / "figures" / f"{self.prefix}{name}"
-            figure.savefig(path.with_name(f"{path.name}.png"), dpi=110)
             alt = re.split(r"[.:](?:\s|$)", caption, maxsplit=1)[0]
             whole = " ".join(text for text in (caption, self.setting) if text)
             made.append(replace(saved_figure(figure, path), alt=alt, caption=whole))
+            figure.set_layout_engine(None)  # it has been laid out
+            figure.savefig(path.with_name(f"{path.name}.png"), dpi=110)
         return made
 
     def write(self, name: str, table: pd.DataFrame) -> pd.DataFrame:

@@ -75,7 +75,8 @@ def json_of(path: Path, victim: Path, rng: random.Random) -> str:
         record = json.loads(path.read_text())
     except (ValueError, RecursionError, OSError):
         return "damaged before"
-    places = list(_places(record))
+    if not (places := list(_places(record))):
+        return "nothing to change"
     holder, key = rng.choice(places)
     way = rng.choice(["odd"] * 6 + ["removed", "added", "constant", "deep"])
     value = rng.choice(ODD_VALUES)
@@ -105,6 +106,8 @@ def parquet_of(path: Path, victim: Path, rng: random.Random) -> str:
         table = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError):
         return "damaged before"
+    if not table.column_names:
+        return "nothing to change"
     name = rng.choice(table.column_names)
     way = rng.choice(["column"] * 6 + ["value"] * 4 + ["dropped", "renamed", "rows", "none", "metadata", "twice"])
     index = table.column_names.index(name)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import made_up
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hostile import folders
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from bench import tables
@@ -99,8 +101,8 @@ def try_damage(rng: random.Random, shelf: Path, place: Path, with_report: bool) 
 def test_mutations_cost_no_more_than_what_they_damage(shelf: Path, tmp_path: Path) -> None:
     places = itertools.count()
 
-    @given(st.randoms(use_true_random=False))
-    @settings(max_examples=NUM_MUTATIONS // NUM_EACH)
+    @given(st.randoms(use_true_random=True))
+    @settings(max_examples=NUM_MUTATIONS // NUM_EACH, phases=[Phase.generate])
     def damaged(rng: random.Random) -> None:
         try_damage(rng, shelf, tmp_path / str(next(places)), with_report=rng.choice([False] * 19 + [True]))
 
@@ -217,3 +219,13 @@ def test_what_was_written_aside_is_swept_by_the_next_command(shelf: Path, tmp_pa
         assert not any(path.exists() for path in left)
         assert all(path.exists() for path in working), "a living process holds their locks"
     assert (study / "mine.csv").read_text() == "x"
+
+
+def test_one_cost_under_two_names_counts_once(shelf: Path, tmp_path: Path) -> None:
+    study = tmp_path / "s"
+    shutil.copytree(shelf, study)
+    path = sorted((study / "step_costs").glob("*.parquet"))[0]
+    table = pq.read_table(path, partitioning=None)
+    index = table.column_names.index("implementation")
+    pq.write_table(table.set_column(index, "implementation", pa.array(["other"] * len(table))), path)
+    use(study)

@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hostile.folders import ODD_VALUES, listing, no_hang
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from bench.base.errors import UserError
 from bench.claims import ledger as ledgers
-from bench.claims.needs import ledger_plan, planned_sweeps
+from bench.claims.needs import learning_rates, ledger_plan, planned_sweeps
 from bench.compose.command_line import run_command_line, typed_overrides
 from bench.compose.composer import composed
 from bench.compose.nodes import config_of
@@ -83,14 +84,35 @@ def try_overrides(rng: random.Random, keys: list[str]) -> bool:
 def test_overrides_are_taken_or_refused_in_one_sentence(folder: Path) -> None:
     before, keys, taken = listing(folder), list(flattened(composed())), []
 
-    @given(st.randoms(use_true_random=False))
-    @settings(max_examples=NUM_MUTATIONS)
+    @given(st.randoms(use_true_random=True))
+    @settings(max_examples=NUM_MUTATIONS, phases=[Phase.generate])
     def typed(rng: random.Random) -> None:
         taken.append(try_overrides(rng, keys))
 
     typed()
     assert any(taken)
     assert listing(folder) == before
+
+
+@pytest.mark.parametrize("word", ["model=[1]", "optimizer=[1,2]", "data=[true]"])
+def test_what_hydra_itself_stumbles_over_is_one_sentence(word: str, folder: Path) -> None:
+    refusal = run_command_line("config", lambda node: 0.0, [word])
+    assert refusal is not None
+    assert refusal.startswith("the command must be one that Hydra can compose, got: ")
+
+
+def test_an_option_of_any_length_is_refused(folder: Path) -> None:
+    refusal = run_command_line("config", lambda node: 0.0, [f"schedule={'x' * 10_000}"])
+    assert refusal is not None
+    assert refusal.startswith(
+        "every option of a group must be the name of a file, got one that is too long, schedule=xxx"
+    )
+    assert len(refusal) < 500
+
+
+def test_a_side_of_any_length_is_refused_by_its_name(folder: Path) -> None:
+    with pytest.raises(UserError, match="must have a search.lr in its config"):
+        learning_rates("a" * 100_000)
 
 
 def mutated(node: Any, rng: random.Random) -> None:
@@ -150,8 +172,8 @@ def try_ledger(rng: random.Random, folder: Path) -> bool:
 def test_ledgers_are_taken_or_refused_in_one_sentence(folder: Path) -> None:
     taken = []
 
-    @given(st.randoms(use_true_random=False))
-    @settings(max_examples=NUM_MUTATIONS)
+    @given(st.randoms(use_true_random=True))
+    @settings(max_examples=NUM_MUTATIONS, phases=[Phase.generate])
     def read(rng: random.Random) -> None:
         taken.append(try_ledger(rng, folder))
 

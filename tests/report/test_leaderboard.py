@@ -80,11 +80,11 @@ def test_verdict_and_interval_never_contradict_each_other() -> None:
 
 
 def test_of_equal_optimizers_hardly_ever_one_is_called_worse() -> None:
-    rng, wrong, num = np.random.default_rng(1), 0, 150
+    rng, wrong, num = np.random.default_rng(1), 0, 60
     for _ in range(num):
         losses = {name: list(0.3 * np.exp(0.1 * rng.standard_normal(5))) for name in "abcdef"}
         wrong += "worse" in set(badges(leaderboard(found(losses))).values())
-    assert wrong / num < 0.1  # 5 % are allowed; six standard errors above would be 16 %
+    assert wrong <= 8, "more has a probability below 0.3 % at 5 %"
 
 
 def test_an_optimizer_that_learned_as_far_as_the_noise_lets_anyone_did_learn() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
@@ -149,7 +150,7 @@ def test_a_profile_steps_where_its_corners_are() -> None:
 def test_of_many_seeds_some_are_drawn_and_the_median_is_over_all(num_seeds: int) -> None:
     runs = pd.DataFrame([{**row("adam", 0.1, seed), "series": "adam"} for seed in range(num_seeds)])
     points = [(run, step, "val", "loss", 1.0 + i) for i, run in enumerate(runs["run_id"]) for step in (0, 10)]
-    curves = pd.DataFrame(points, columns=["run_id", "step", "split", "metric", "value"])
+    curves = pd.DataFrame(points, columns=["run_id", "step", "split", "metric", "value"]).assign(epoch=1.0)
     figure = plots_curves.curves_figure(runs, curves, ["adam"], "loss", "step", PALETTE)
     assert figure is not None
     (axis,) = figure.axes
@@ -157,3 +158,30 @@ def test_of_many_seeds_some_are_drawn_and_the_median_is_over_all(num_seeds: int)
     assert len(faint.get_segments()) == min(num_seeds, style.MAX_FAINT_RUNS)
     (median,) = axis.lines
     assert list(median.get_ydata()) == [(1 + num_seeds) / 2] * 2
+
+
+def test_epochs_stand_above_steps_where_a_step_is_the_same_part_of_one() -> None:
+    runs = pd.DataFrame(
+        [{**row(name, 0.1, 0), "run_id": run, "series": name} for run, name in (("a", "adam"), ("b", "sgd"))]
+    )
+    curves = pd.DataFrame(
+        {
+            "run_id": ["a"] * 3 + ["b"] * 3,
+            "step": [0, 10, 20] * 2,
+            "split": "val",
+            "metric": "loss",
+            "value": [3.0, 2, 1] * 2,
+        }
+    ).assign(epoch=lambda table: table["step"] / 10)
+    for changed, num in (
+        (curves, 1),
+        (curves.assign(epoch=curves["epoch"] * np.where(curves["run_id"] == "a", 1, 2)), 0),
+    ):
+        figure = plots_curves.curves_figure(runs, changed, ["adam", "sgd"], "loss", "step", PALETTE)
+        assert figure is not None
+        figure.savefig(io.BytesIO())
+        tops = list(figure.axes[0].child_axes)
+        assert len(tops) == num
+        for top in tops:
+            assert top.get_xlabel() == "epoch"
+            assert np.allclose(top.get_xlim(), np.divide(figure.axes[0].get_xlim(), 10))

@@ -98,7 +98,7 @@ def test_what_was_compared_and_how_fairly(tmp_path: Path) -> None:
         assert "adam reaches the lowest validation loss" in text
         assert text.count("python -m bench") >= 6
     names = {path.stem for path in (out / "figures").glob("*.svg")}
-    assert names == {"loss-step", "loss-epoch", "loss-time", "accuracy", "targets", "time", "memory"}
+    assert names == {"loss-step", "loss-time", "accuracy", "targets", "time", "memory"}
     assert {path.stem for path in (out / "figures").glob("*.png")} == names
     assert {path.name for path in (out / "tables").iterdir()} == {
         "runs.csv",

@@ -182,12 +182,12 @@ def _curves(
         f"Thin lines: {f'{MAX_FAINT_RUNS} seeds of each' if many else 'single seeds'}. Thick line and band: median and"
         f" range over {'all ' if many else ''}seeds."
     )
-    for x, axis in (("step", "step"), ("epoch", "epoch"), ("train_time_s", clock)):
+    for x, axis in (("step", "step"), ("train_time_s", clock)):
         name = {"train_time_s": "time"}.get(x, x)
         figure = curves_figure(runs, curves, shown, "loss", x, palette, times)
         yield f"loss-{name}", f"Loss against {axis}. {seeds}", figure
-    figure = curves_figure(runs, curves, shown, "accuracy", "epoch", palette)
-    yield "accuracy", f"Accuracy against epoch. {seeds}", figure
+    figure = curves_figure(runs, curves, shown, "accuracy", "step", palette)
+    yield "accuracy", f"Accuracy against step. {seeds}", figure
     for metric, meaning in MORE_METRICS.items():
         figure = curves_figure(runs, curves, shown, metric, "step", palette)
         yield metric.replace("_", "-"), f"{meaning} against step. {seeds}", figure
