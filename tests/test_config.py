@@ -153,6 +153,7 @@ BAD = {
     "sweep.over": [[], "lr", None, [1]],
     "sweep.decades": [0, -1, 21, math.nan, "x"],
     "sweep.select": ["loss", None],
+    "sweep.target": [math.nan, math.inf, "x"],
     "sweep.trial_seed": [-1, 2**32, 0.5, None],
     "sweep.seeds": [0, [1, 2], None],
     "sweep.untuned": [1, None],

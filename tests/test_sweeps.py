@@ -261,7 +261,7 @@ def test_a_plan_says_what_is_missing_and_runs_nothing(tmp_path: Path, undisturbe
         (["sweep=product,tuned", "-m"], "sweep must be one value for all jobs of a sweep, got sweep=product,tuned; give"),
         (["plan=true", "launcher=pool", "launcher.n_jobs=999", "-m"], "launcher.n_jobs must be at most"),
         (["sweep=tuned", "seeds=[1]", "optimizer=adam", "-m"], "seeds must be left out with sweep=tuned"),
-        (["sweep=tuned", "sweep.select=val_error", "sweep.trials=2", "experiment=linear_regression", "train.steps=2", "-m"], "sweep.select must be final_val_loss or best_val_loss for data=regression"),
+        (["sweep=tuned", "sweep.select=val_error", "sweep.trials=2", "experiment=linear_regression", "train.steps=2", "-m"], "sweep.select must be another for data=regression"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:

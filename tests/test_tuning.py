@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from bench import tables
+from bench.analysis.targets import steps_to_target
 from bench.base.errors import UserError
 from bench.base.paths import CONF_DIR
 from bench.config.identity import cell_id
@@ -370,3 +371,51 @@ def test_the_newest_run_of_a_cell_is_found(tmp_path: Path) -> None:
     assert set(tables.recorded(tmp_path)["run_id"]) == {"c-0-a", "c-0-b"}
     tables.build(tmp_path)
     assert set(tables.recorded(tmp_path)["run_id"]) == {"c-0-a", "c-0-b"}
+
+
+@pytest.mark.parametrize(
+    "typed", [["sweep.select=steps_to_target"], ["sweep.target=0.3"], ["sweep.select=train_loss", "sweep.target=0.3"]]
+)
+def test_a_target_and_a_choice_by_speed_go_together(typed: list[str]) -> None:
+    with pytest.raises(
+        UserError, match=r"^sweep.target must be set with sweep.select=steps_to_target or time_to_target"
+    ):
+        parse(composed("sweep=tuned", *typed))
+
+
+@pytest.mark.parametrize("select", ["train_loss", "steps_to_target", "time_to_target"])
+def test_the_best_trial_is_the_one_with_the_lowest_of_what_is_asked_for(select: str, cli: Callable[..., Any]) -> None:
+    target = [] if select == "train_loss" else ["sweep.target=1.5"]
+    words = ["optimizer=adam", "sweep.trials=4", "sweep.seeds=1", "sweep.untuned=false", "memory=false", "study=s"]
+    done = cli("sweep=tuned", f"sweep.select={select}", *target, *words, "train.epochs=4", "train.eval_every=3", "-m")
+    assert done.status == 0, done.err
+    study = tables.load("results/s")
+    trials = study.runs[study.runs["stage"] == "tune"]
+    if target:
+        steps = steps_to_target(trials.assign(series="adam"), study.curves, 1.5).set_index("run_id")
+        assert steps["reached"].sum() > 0, "some trial gets there"
+        value = steps["crossed_at" if select == "steps_to_target" else "crossed_s"].where(steps["reached"])
+    else:
+        value = trials.set_index("run_id")["final_train_loss"].astype(float)
+    best = trials.set_index("run_id").loc[value.idxmin(), "lr"]
+    (final,) = study.runs.loc[study.runs["stage"] == "final", "lr"]
+    assert final == best
+    report = Path("reports/s/report.md").read_text()
+    if target:
+        assert "to a validation loss of 1.5; for the best losses, others may be better" in report
+    else:
+        assert "chosen by final training loss; for the best steps and times, others may be better" in report
+
+
+def test_a_target_that_no_trial_reaches_leaves_none_to_repeat(cli: Callable[..., Any]) -> None:
+    words = [
+        "optimizer=adam",
+        "sweep.trials=2",
+        "sweep.untuned=false",
+        "memory=false",
+        "report=false",
+        "train.steps=3",
+        "-m",
+    ]
+    done = cli("sweep=tuned", "sweep.select=steps_to_target", "sweep.target=0.001", *words)
+    assert "no trial of adam ended ok and reached sweep.target, so there is none to repeat" in done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -426,3 +427,18 @@ def defaults_against_tuned(
         rows.append(row | ratio_row(samples[-1]))
     names = [f"{name}{bound}" for name in ("default", "tuned") for bound in ("", "_low", "_high")]
     return corrected(rows, samples, ["optimizer", *names, "num_default_lost", "num_tuned_lost", *RATIO_COLUMNS])
+
+
+def chosen_by(trials: pd.DataFrame) -> tuple[str, str]:
+    """Return what the best trials were chosen by, an option of `sweep.select`, and of which target; empty where it is not told.
+
+    Args:
+        trials: Rows of `runs` with `tuning`.
+
+    >>> chosen_by(pd.DataFrame({"tuning": ["grid, 9 trials, lr over 4 decades, chosen by steps_to_target of 0.3"]}))
+    ('steps_to_target', '0.3')
+    """
+    said = set(trials["tuning"].dropna()) if "tuning" in trials else set()
+    found = [re.search(r"chosen by (\w+)(?: of (\S+))?$", text) for text in said]
+    alike = {(match[1], match[2] or "") for match in found if match}
+    return alike.pop() if len(alike) == 1 else ("", "")

@@ -96,6 +96,12 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             f"sweep.trial_seed must leave room for {config.sweep.seeds} seeds after it, got"
             f" {config.sweep.trial_seed}; choose a smaller one"
         )
+    by_speed = config.sweep.select in ("steps_to_target", "time_to_target")
+    if by_speed != (config.sweep.target is not None):
+        raise UserError(
+            f"sweep.target must be set with sweep.select=steps_to_target or time_to_target, and with no other, got"
+            f" {config.sweep.target} with {config.sweep.select}; {'set a validation loss' if by_speed else 'leave it out'}"
+        )
     if _are_auto(node):
         if config.device.name == "fake":
             raise UserError("seeds must be a number with device=fake, got auto; every seed takes as much memory")

@@ -203,7 +203,10 @@ class SweepConfig(Section):
     decades: Annotated[
         float, Field(gt=0, le=20, allow_inf_nan=False, description="a number of decades above 0, 20 at most")
     ] = 4.0
-    select: Literal["final_val_loss", "best_val_loss", "val_error"] = "final_val_loss"
+    select: Literal[
+        "final_val_loss", "best_val_loss", "val_error", "train_loss", "steps_to_target", "time_to_target"
+    ] = "final_val_loss"
+    target: Annotated[float, Field(allow_inf_nan=False, description="a finite validation loss, or null")] | None = None
     trial_seed: Seed = 0
     seeds: Annotated[
         int, BeforeValidator(first_number), Field(ge=1, le=10**4, description="a whole number from 1 to 10000, or auto")

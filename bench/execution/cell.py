@@ -123,11 +123,27 @@ def objective(config: Config, rows: Sequence[Mapping[str, Any] | None]) -> float
     select = config.sweep.select
     if select == "val_error" and any(row.get("final_val_accuracy") is None for row in ended):
         raise UserError(
-            f"sweep.select must be final_val_loss or best_val_loss for data={config.data.name}, got val_error: there are"
-            " no classes"
+            f"sweep.select must be another for data={config.data.name}, got val_error: there are no classes"
         )
-    values = [1 - row["final_val_accuracy"] if select == "val_error" else row[select] for row in ended]
-    return float(sum(values)) / len(rows)
+    return sum(_selected(config, row) for row in ended) / len(rows)
+
+
+def _selected(config: Config, row: Mapping[str, Any]) -> float:
+    """Return the quantity `sweep.select` of a run; infinity where it did not reach `sweep.target`."""
+    select = config.sweep.select
+    if select not in ("steps_to_target", "time_to_target"):
+        column = {"val_error": "final_val_accuracy", "train_loss": "final_train_loss"}.get(select, select)
+        return 1 - float(row[column]) if select == "val_error" else float(row[column])
+    import pandas as pd
+
+    from bench import tables
+    from bench.analysis.targets import steps_to_target
+
+    found = tables.latest(config.study_dir, row["cell_id"], row["seed"])
+    if found is None or config.sweep.target is None:
+        return float("inf")
+    (run,) = steps_to_target(pd.DataFrame([{**row, "series": ""}]), found[1], config.sweep.target).itertuples()
+    return float(run.crossed_at if select == "steps_to_target" else run.crossed_s) if run.reached else float("inf")
 
 
 def seeds_of(config: Config) -> list[int]:

@@ -140,6 +140,7 @@ class Search:
         return (
             f"{sweep.method}, {sweep.trials} trials, {' and '.join(sweep.over)} over {sweep.decades:g}"
             f" decade{'s' * (sweep.decades != 1)}{wider}, chosen by {sweep.select}"
+            + ("" if sweep.target is None else f" of {sweep.target:g}")
         )
 
     def ranges(self) -> str:

@@ -150,7 +150,10 @@ class TunedSweep:
             if len(workloads) > 1:
                 name += f" for {search.config.model.name} on {search.config.data.name}"
             if best is None:
-                said.append(f"no trial of {name} ended ok, so there is none to repeat; see the reasons in the table")
+                reached = "" if search.config.sweep.target is None else " and reached sweep.target"
+                said.append(
+                    f"no trial of {name} ended ok{reached}, so there is none to repeat; see the reasons in the table"
+                )
             for axis, side in search.edges().items():
                 value = "" if best is None else f" ({best.setting[axis]:g})"
                 said.append(

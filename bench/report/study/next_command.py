@@ -13,7 +13,8 @@ import yaml
 from bench.analysis.leaderboard import Leaderboard
 from bench.analysis.power import seeds_needed
 from bench.analysis.section import SectionAnalysis
-from bench.analysis.sections import is_same_for_every_seed
+from bench.analysis.sections import Section, is_same_for_every_seed
+from bench.analysis.tuning import chosen_by
 from bench.base.paths import CONF_DIR
 from bench.base.text import duration
 from bench.report.study.leaderboard import higher, listed_names
@@ -64,7 +65,9 @@ def doubts(found: SectionAnalysis, board: Leaderboard) -> list[str]:
             if num_tried.max() == 1
             else f"Unequal chances: {', '.join(f'{name} {num}' for name, num in zip(board.rows['name'], num_tried, strict=True))} settings were tried."
         )  # fmt: skip
-    elif num_tried.nunique() > 1:
+    else:
+        said += _tuned_for(section)
+    if section.tuned and num_tried.nunique() > 1:
         listed = ", ".join(f"{name} {num}" for name, num in zip(board.rows["name"], num_tried, strict=True))
         said.append(f"Unequal tuning, numbers of trials: {listed}.")
     edges = board.rows[board.rows["edge"] != ""]
@@ -75,6 +78,26 @@ def doubts(found: SectionAnalysis, board: Leaderboard) -> list[str]:
     if num_seeds < FEW_SEEDS and board.best is not None:
         said.append(f"{num_seeds} seed{'s show' if num_seeds > 1 else ' shows'} large differences only.")
     return said
+
+
+SELECTED = {
+    "final_val_loss": "final validation loss",
+    "best_val_loss": "lowest validation loss",
+    "val_error": "final validation error",
+    "train_loss": "final training loss",
+    "steps_to_target": "steps to a validation loss of {}",
+    "time_to_target": "time to a validation loss of {}",
+}
+"""What trials are chosen by, in words."""
+
+
+def _tuned_for(section: Section) -> list[str]:
+    """Return what the settings were chosen by, and that anything else is not what they are best at."""
+    select, target = chosen_by(section.runs)
+    if select not in SELECTED:
+        return []
+    rest = "losses" if target else "steps and times"
+    return [f"Settings were chosen by {SELECTED[select].format(target)}; for the best {rest}, others may be better."]
 
 
 def next_command(found: SectionAnalysis, board: Leaderboard) -> Suggestion | None:

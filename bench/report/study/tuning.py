@@ -8,6 +8,7 @@ from bench.analysis.section import SectionAnalysis
 from bench.analysis.tuning import (
     basin_width,
     budget_curves,
+    chosen_by,
     learning_rate_sensitivity,
     sensitivity,
     sensitivity_score,
@@ -100,10 +101,12 @@ def tuning_blocks(found: SectionAnalysis, sheet: Sheet) -> list[Block]:
     ]
 
 
+TRAIN = ("final_train_loss", "final train loss", "Final training loss")
+
+
 def _chosen_by(trials: pd.DataFrame) -> tuple[str, str, str]:
-    """What the best trial was chosen by: BEST, or FINAL where the sweep's words say so."""
-    said = trials["tuning"].dropna() if len(trials) else pd.Series(dtype=str)
-    return FINAL if len(said) and said.str.contains(f"chosen by {FINAL[0]}").all() else BEST
+    """Return the loss that figures of trials show: the one they were chosen by, the lowest validation loss where by none."""
+    return {"final_val_loss": FINAL, "train_loss": TRAIN}.get(chosen_by(trials)[0], BEST)
 
 
 def readable_budget(budget: pd.DataFrame) -> pd.DataFrame:
