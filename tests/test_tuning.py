@@ -402,9 +402,9 @@ def test_the_best_trial_is_the_one_with_the_lowest_of_what_is_asked_for(select: 
     assert final == best
     report = Path("reports/s/report.md").read_text()
     if target:
-        assert "to a validation loss of 1.5; for the best losses, others may be better" in report
+        assert "to a validation loss of 1.5; others may end at a lower loss" in report
     else:
-        assert "chosen by final training loss; for the best steps and times, others may be better" in report
+        assert "chosen by final training loss; others may need fewer steps or less time" in report
 
 
 def test_a_target_that_no_trial_reaches_leaves_none_to_repeat(cli: Callable[..., Any]) -> None:

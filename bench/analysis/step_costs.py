@@ -159,7 +159,8 @@ def rule_and_implementation(rows: pd.DataFrame) -> pd.DataFrame:
         rows: Rows of the side table `step_costs`, of one session.
 
     Returns:
-        Columns: optimizer; kind: "rule", its step over the baseline's in the same implementation, or
+        Columns: optimizer; kind: "training", a training step with it over one with the baseline in the same implementation;
+        "rule", its step alone over the baseline's, the limit of that ratio for models whose passes cost nothing; or
         "implementation", its step by for-loop over its own in that implementation; implementation;
         ratio, ratio_low, ratio_high: Student's t over processes, replicates paired, unadjusted;
         num_processes.
@@ -168,11 +169,7 @@ def rule_and_implementation(rows: pd.DataFrame) -> pd.DataFrame:
     used = rows[(rows["status"] == "ok") & is_undisturbed(rows) & rows["implementation"].isin(IMPLEMENTATIONS)]
     if used.empty:
         return pd.DataFrame(columns=names)
-    logs = np.log(
-        used.astype({"step_ratio": float}).pivot_table(
-            index=["process", "build"], columns=["optimizer", "implementation"], values="step_ratio", sort=False
-        )
-    )
+    logs, training = (_pivoted(used, column) for column in ("step_ratio", "train_step_ratio"))
     baseline = baseline_of(rows)
     made: list[dict[str, object]] = []
 
@@ -186,11 +183,22 @@ def rule_and_implementation(rows: pd.DataFrame) -> pd.DataFrame:
     for optimizer in sorted(set(logs.columns.get_level_values(0)), key=lambda name: (name == baseline, name)):
         own = logs[optimizer]
         for implementation in (name for name in IMPLEMENTATIONS if name in own):
-            if optimizer != baseline and baseline in logs and implementation in logs[baseline]:
-                compare(optimizer, "rule", implementation, own[implementation] - logs[baseline][implementation])
+            for kind, of in (("training", training), ("rule", logs)):
+                pair = [(name, implementation) for name in (optimizer, baseline)]
+                if optimizer != baseline and set(pair) <= set(of.columns):
+                    compare(optimizer, kind, implementation, of[pair[0]] - of[pair[1]])
             if implementation != "forloop" and "forloop" in own:
                 compare(optimizer, "implementation", implementation, own["forloop"] - own[implementation])
     return pd.DataFrame(made, columns=names)
+
+
+def _pivoted(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return logarithms of a ratio, a row a replicate, a column an optimizer and implementation."""
+    return np.log(
+        rows.astype({column: float}).pivot_table(
+            index=["process", "build"], columns=["optimizer", "implementation"], values=column, sort=False
+        )
+    )
 
 
 def smallest_difference(costs: pd.DataFrame, power: float = 0.8) -> float:

@@ -146,7 +146,8 @@ def step_cost_text(rows: pd.DataFrame) -> str:
         lines += aligned_table(readable_step_costs(costs))
     parts = rule_and_implementation(rows)
     for kind, title in (
-        ("rule", f"Update rule: step time relative to {baseline_of(rows)} in the same implementation"),
+        ("training", f"Training step: its time relative to one with {baseline_of(rows)} in the same implementation"),
+        ("rule", "Update rule alone, which is the limit of that for models whose passes cost nothing"),
         ("implementation", "Implementation: step time of the for-loop relative to the same optimizer in"),
     ):
         table = readable_parts(parts, kind)

@@ -202,7 +202,8 @@ def added(study: Path, victim: Path, rng: random.Random) -> str:
     elif way == "pipe" and not (inflight / f"{name}.json").exists():
         os.mkfifo(inflight / f"{name}.json")
     elif way == "link":
-        (inflight / f"linked-{name}.json").symlink_to(victim / "kept.json")
+        with suppress(FileExistsError):
+            (inflight / f"linked-{name}.json").symlink_to(victim / "kept.json")
     elif way == "lock":
         (study / ".lock").unlink(missing_ok=True)
         (study / ".lock").symlink_to(victim / "kept.txt")
@@ -215,7 +216,8 @@ def added(study: Path, victim: Path, rng: random.Random) -> str:
         target.unlink(missing_ok=True)
         target.symlink_to(victim / "kept.txt")
     elif way == "run" and (study / "runs").is_dir():
-        (study / "runs" / f"linked-{name}").symlink_to(victim)
+        with suppress(FileExistsError):
+            (study / "runs" / f"linked-{name}").symlink_to(victim)
     return f"{way} {name}"
 
 

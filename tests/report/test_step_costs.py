@@ -112,7 +112,8 @@ def test_contended_replicates_rank_nothing() -> None:
 def test_rule_and_implementation_come_apart() -> None:
     costs = {SGD: 20.0, ("sgd", "fused"): 10.0, ADAM: 100.0, FUSED: 30.0, ("adam", "reference"): 500.0}
     rows = make_rows(costs, spread=0.001)
-    parts = step_costs.rule_and_implementation(rows).set_index(["optimizer", "kind", "implementation"])["ratio"]
+    found = step_costs.rule_and_implementation(rows)
+    parts = found[found["kind"] != "training"].set_index(["optimizer", "kind", "implementation"])["ratio"]
     assert parts.to_dict() == pytest.approx(
         {
             ("adam", "rule", "forloop"): 5.0,
@@ -129,6 +130,16 @@ def test_rule_and_implementation_come_apart() -> None:
     assert (list(implementation), list(implementation["optimizer"])) == (["optimizer", "fused"], ["adam", "sgd"])
     rows.loc[rows["process"] == 0, "timing_quality"] = "contended"
     assert step_costs.rule_and_implementation(rows).empty, "four processes rank nothing"
+
+
+def test_inside_training_the_ratio_is_smaller_and_comes_first() -> None:
+    """Passes of 80 µs beside steps of 20 and 100: 180 to 100, where the steps alone are 5 to 1."""
+    rows = make_rows({SGD: 20.0, ADAM: 100.0}, spread=0.001)
+    rows["train_step_ratio"] = np.where(rows["optimizer"] == "adam", 1.8, 1.0)
+    found = step_costs.rule_and_implementation(rows).set_index("kind")["ratio"]
+    assert found.to_dict() == pytest.approx({"training": 1.8, "rule": 5.0}, rel=0.01)
+    text = terminal.step_cost_text(rows)
+    assert text.index("Training step: its time relative to one with sgd") < text.index("Update rule alone")
 
 
 def test_the_smallest_difference_is_found_with_the_power_that_is_promised() -> None:

@@ -96,8 +96,8 @@ def _tuned_for(section: Section) -> list[str]:
     select, target = chosen_by(section.runs)
     if select not in SELECTED:
         return []
-    rest = "losses" if target else "steps and times"
-    return [f"Settings were chosen by {SELECTED[select].format(target)}; for the best {rest}, others may be better."]
+    rest = "end at a lower loss" if target else "need fewer steps or less time"
+    return [f"Settings were chosen by {SELECTED[select].format(target)}; others may {rest}."]
 
 
 def next_command(found: SectionAnalysis, board: Leaderboard) -> Suggestion | None:

@@ -186,15 +186,24 @@ def cost_page(rows: pd.DataFrame, num_older: int, sheet: Sheet) -> CostPage:
         )
     if num_older:
         method.append(f"Older measurements of this study, not shown: {num_older}.")
-    rule, implementation = (readable_parts(parts, kind) for kind in ("rule", "implementation"))
+    training, rule, implementation = (readable_parts(parts, kind) for kind in ("training", "rule", "implementation"))
     unadjusted = "95% intervals over processes, not adjusted for their number."
     blocks = [
         Block("step-costs", "One step", readable_step_costs(ok) if len(ok) else None, pictures=pictures),
         Block(
+            "training",
+            "A training step",
+            training if len(training) else None,
+            [f"Time of a training step relative to one with the baseline in the same implementation. {unadjusted}"],
+        ),
+        Block(
             "rule",
-            "The update rule",
+            "The update rule alone",
             rule if len(rule) else None,
-            [f"Step time relative to the baseline in the same implementation. {unadjusted}"],
+            [
+                "Time of the optimizer's step relative to the baseline's in the same implementation: the limit of the ratio of"
+                f" training steps for models whose forward and backward passes cost nothing. {unadjusted}"
+            ],
         ),
         Block(
             "implementation",
