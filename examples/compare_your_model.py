@@ -17,7 +17,7 @@ from bench import compare
 
 
 def small_cnn() -> nn.Module:
-    """A fresh network; the bench seeds it, so that every optimizer starts from the same weights."""
+    """Return a fresh network; the bench seeds it, so that every optimizer starts from the same weights."""
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),

@@ -21,7 +21,8 @@ def error_sentence(
     """Return one sentence for the first thing that is wrong; `chosen`: options of groups, whose files hold defaults."""
     first = min(error.errors(), key=lambda e: e["loc"][0] == "study")  # its default is made of the others
     location = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
-    key = prefix + re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(location)).replace(".target", "._target_")
+    key = prefix + re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(location))
+    key = re.sub(r"^((?:optimizer|model|data)s?(?:\[\d+\])?)\.target\b", r"\1._target_", key)
     if first["type"] == "extra_forbidden":
         fields = _node_at(model, location[:-1])
         parent = ".".join(location[:-1]) or "the configuration"

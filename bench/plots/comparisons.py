@@ -19,7 +19,7 @@ from bench.plots.style import MAX_FAINT_RUNS, one_legend, panel_grid
 def bars_figure(
     runs: pd.DataFrame, series: Sequence[str], quantities: Sequence[tuple[str, str]], palette: dict[str, Color]
 ) -> Figure | None:
-    """A panel a quantity: a dot a run, and the median as a bar.
+    """Draw a panel a quantity: a dot a run, and the median as a bar.
 
     Args:
         runs: Rows of one section.
@@ -55,13 +55,13 @@ def bars_figure(
 def targets_figure(
     each: pd.DataFrame, targets: pd.DataFrame, palette: dict[str, Color], measured: bool
 ) -> Figure | None:
-    """Steps, and time, to the target: a dot a run, mean and interval; None where no run got there.
+    """Draw steps, and time, to the target: a dot a run, mean and interval; None where no run got there.
 
     A run that never got there is an open arrow at the steps it is known to exceed.
 
     Args:
-        each: What `stats.steps_to_target` gave.
-        targets: What `stats.time_to_target` gave of the same runs, a row a series, top to bottom.
+        each: What `targets.steps_to_target` gave.
+        targets: What `targets.time_to_target` gave of the same runs, a row a series, top to bottom.
         palette: A colour for each optimizer.
         measured: Whether time is steps times a measured step time; else it is end to end.
     """
@@ -112,7 +112,7 @@ def _spread(num: int) -> np.ndarray:
 
 
 def draw_interval(axis: Axes, value: float, low: float, high: float, row: float, color: Color) -> None:
-    """An estimate and its interval on a row."""
+    """Draw an estimate and its interval on a row."""
     if math.isfinite(low) and math.isfinite(high):
         axis.plot([low, high], [row, row], "-", color=color, linewidth=3, solid_capstyle="butt", zorder=4)
     if math.isfinite(value):
@@ -120,7 +120,7 @@ def draw_interval(axis: Axes, value: float, low: float, high: float, row: float,
 
 
 def profile_figure(profile: pd.DataFrame, palette: dict[str, Color]) -> Figure:
-    """Performance profiles: the share of workloads on which an optimizer is within a factor of the fastest.
+    """Draw performance profiles: the share of workloads on which an optimizer is within a factor of the fastest.
 
     Args:
         profile: What `profiles.performance_profile` gave.
@@ -147,7 +147,7 @@ def profile_figure(profile: pd.DataFrame, palette: dict[str, Color]) -> Figure:
 
 
 def _optimizer_of(name: str, palette: dict[str, Color]) -> str:
-    """The optimizer of "adam fused"."""
+    """Return the optimizer of "adam fused"."""
     return name if name in palette else name.partition(" ")[0]
 
 
@@ -201,7 +201,7 @@ MAX_GRID_COLUMNS = 40
 
 
 def status_figure(runs: pd.DataFrame, column: str, label: str) -> Figure | None:
-    """How runs ended: a row an optimizer, a cell a learning rate or trial, letters for what did not end ok.
+    """Draw how runs ended: a row an optimizer, a cell a learning rate or trial, letters for what did not end ok.
 
     Args:
         runs: Rows of `runs`.

@@ -17,10 +17,10 @@ MARKERS = {"forloop": "o", "foreach": "s", "fused": "D", "compiled": "^", "refer
 
 
 def step_cost_figure(costs: pd.DataFrame, palette: dict[str, Color]) -> Figure | None:
-    """What a step costs, a row an optimizer, a marker an implementation; and its ratio to the baseline.
+    """Draw what a step costs, a row an optimizer, a marker an implementation; and its ratio to the baseline.
 
     Args:
-        costs: What `stats.step_costs` gave, of one session.
+        costs: What `step_costs.step_costs` gave, of one session.
         palette: A colour for each optimizer.
     """
     ok = costs[costs["status"] == "ok"]

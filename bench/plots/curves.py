@@ -38,9 +38,9 @@ def curves_figure(
     palette: dict[str, Color],
     step_times: pd.DataFrame | None = None,
 ) -> Figure | None:
-    """A metric against step, epoch or training time, a panel a split; None where there is none.
+    """Draw a metric against step, epoch or training time, a panel a split; None where there is none.
 
-    Above steps stand the epochs, where a step is the same part of one in all runs. Training time is that of the run, or, with `step_times` (see `stats.step_times`), steps times the
+    Above steps stand the epochs, where a step is the same part of one in all runs. Training time is that of the run, or, with `step_times` (see `step_costs.step_times`), steps times the
     separately measured step time. All seeds faint; median and range of the seeds in front. A run that did not end ok is drawn as
     far as it came and ends in a cross; the median goes as far as all runs of the series came.
     """

@@ -45,7 +45,7 @@ def style() -> Iterator[None]:
 
 
 def first_of_each(runs: pd.DataFrame) -> pd.DataFrame:
-    """The first MAX_FAINT_RUNS rows of each series, and those that did not end ok among its first as many again."""
+    """Return the first MAX_FAINT_RUNS rows of each series, and those that did not end ok among its first as many again."""
     place = runs.groupby("series").cumcount()
     return runs[(place < MAX_FAINT_RUNS) | ((place < 2 * MAX_FAINT_RUNS) & (runs["status"] != "ok"))]
 
@@ -69,7 +69,7 @@ class LogTicks(LogLocator):
 
 
 def log_scale(axis: XAxis | YAxis) -> None:
-    """A logarithmic axis with plain numbers on it, also where it spans less than a decade."""
+    """Make an axis logarithmic, with plain numbers on it also where it spans less than a decade."""
     (axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale)("log")
     axis.set_major_locator(LogTicks(numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

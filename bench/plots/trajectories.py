@@ -37,8 +37,8 @@ def trajectory_figure(
 
     Args:
         runs: Rows of one section, with `series`.
-        paths: What `stats.paths` gave.
-        grid: What `stats.surface` gave: levels are logarithmic above its lowest value, and the axes end
+        paths: What `comparisons.paths` gave.
+        grid: What `comparisons.surface` gave: levels are logarithmic above its lowest value, and the axes end
             where it ends, so that a path may leave them. None: paths only.
         palette: A colour for each optimizer.
     """
@@ -108,7 +108,7 @@ LOWEST: dict[str, Any] = {"marker": "*", "color": "#ffe600", "markersize": 21, *
 
 
 def _contours(axis: Axes, grid: pd.DataFrame) -> ContourSet:
-    """Filled contours, logarithmic above the lowest value, light enough to see a path on; the lowest point."""
+    """Draw filled contours, logarithmic above the lowest value, light enough to see a path on; the lowest point."""
     x, y, lowest = lowest_point(grid)
     above = np.ma.masked_invalid(grid.to_numpy(float) - lowest)
     positive = above.compressed()[above.compressed() > 0]
@@ -128,7 +128,7 @@ def _contours(axis: Axes, grid: pd.DataFrame) -> ContourSet:
 
 
 def _path(axis: Axes, path: pd.DataFrame, color: Color, dash: LineStyle, name: str, under: int) -> None:
-    """One path; the more lie over it, the wider, so that it shows beside them."""
+    """Draw one path; the more lie over it, the wider, so that it shows beside them."""
     points = _apart(path[["x", "y"]].to_numpy(float), MIN_PATH_MOVE * float(np.ptp(axis.get_xlim())))
     width = 2.0 + 1.2 * under
     (line,) = axis.plot(points[:, 0], points[:, 1], linestyle=dash, color=color, linewidth=width, label=name, zorder=4)
@@ -143,7 +143,7 @@ def _mark(kind: dict[str, Any], color: Color, larger: float) -> dict[str, Any]:
 
 
 def _apart(points: np.ndarray, least: float) -> np.ndarray:
-    """The first and last point, and between them each that lies at least so far from the one kept before."""
+    """Return the first and last point, and between them each that lies at least so far from the one kept before."""
     kept = [0]
     for i in range(1, len(points) - 1):
         if np.abs(points[i] - points[kept[-1]]).max() >= least:

@@ -58,7 +58,7 @@ def sensitivity_figure(
 
 
 def budget_figure(curves: pd.DataFrame, label: str, palette: dict[str, Color]) -> Figure | None:
-    """The loss of the best of k trials against k: expected, and the middle 95 %; None below two trials.
+    """Draw the loss of the best of k trials against k: expected, and the middle 95 %; None below two trials.
 
     Args:
         curves: What `tuning.budget_curves` gave.

@@ -116,7 +116,7 @@ class Block:
 
 
 def sort_numbers(texts: Sequence[str]) -> list[str] | None:
-    """The numbers that cells begin with, as JavaScript reads them, where every cell has one or is missing.
+    """Return the numbers that cells begin with, as JavaScript reads them, where every cell has one or is missing.
 
     What was not reached is longer than any number; a missing one is empty.
     """
@@ -169,9 +169,9 @@ class Sheet:
         return table
 
     def anchor(self, title: str) -> str:
-        """A title as it may stand in a link."""
+        """Return a title as it may stand in a link."""
         return re.sub(r"[^a-z0-9]+", "-", f"{self.prefix}{title}".lower()).strip("-")
 
     def anchored(self, blocks: list[Block]) -> list[Block]:
-        """The blocks that show anything, each with its place in the page."""
+        """Return the blocks that show anything, each with its place in the page."""
         return [replace(b, anchor=f"{self.prefix}table-{b.key}") for b in blocks if b.table is not None or b.pictures]

@@ -9,7 +9,7 @@ import pandas as pd
 
 
 def with_interval(mean: float, low: float, high: float, scale: float = 1.0) -> str:
-    """`0.123 ± 0.004`: two digits of the half-width, five of the mean at most; a dash where there is nothing."""
+    """Return `0.123 ± 0.004`: two digits of the half-width, five of the mean at most; a dash where there is nothing."""
     if not math.isfinite(mean):
         return "—"
     mean, half = mean * scale, (high - low) / 2 * scale
@@ -69,7 +69,7 @@ def ratio_text(row: Any) -> str:
 
 
 def aligned_table(table: pd.DataFrame) -> list[str]:
-    """A table of texts in columns of equal width."""
+    """Return a table of texts in columns of equal width."""
     widths = [max(len(name), *(len(v) for v in table[name])) for name in table]
     lines = [list(table), *table.to_numpy().tolist()]
     return ["  ".join(v.ljust(w) for v, w in zip(line, widths, strict=True)).rstrip() for line in lines]

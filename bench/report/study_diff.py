@@ -14,7 +14,7 @@ from bench.report.formatting import aligned_table
 
 
 def readable_comparisons(table: pd.DataFrame) -> pd.DataFrame:
-    """`comparisons` of one workload as people read them: a row a series, a column a quantity."""
+    """Return `comparisons` of one workload as people read them: a row a series, a column a quantity."""
     rows = []
     for series, group in table.groupby("series", sort=False):
         by_quantity = {str(row.quantity): row for row in group.itertuples()}

@@ -82,14 +82,14 @@ class Evidence:
 
     @functools.cached_property
     def _sides(self) -> dict[tuple[str, str, str], pd.DataFrame]:
-        """The runs of every side, with the columns that quantities are made of."""
+        """Return the runs of every side, with the columns that quantities are made of."""
         runs = self.runs.reindex(columns=COLUMNS).drop_duplicates("run_id").set_index("run_id", drop=False)
         groups = self.claim_runs.groupby(["workload", "side", "at"], sort=False)["run_id"]
         return {key: runs[runs.index.isin(ids)].reset_index(drop=True) for key, ids in groups}
 
     @functools.cached_property
     def _places(self) -> dict[str, np.ndarray]:
-        """Where the points of each run stand in `curves`."""
+        """Return where the points of each run stand in `curves`."""
         return dict(self.curves.groupby("run_id", sort=False).indices)
 
     def curves_of(self, runs: pd.DataFrame) -> pd.DataFrame:

@@ -139,7 +139,7 @@ def build_claim_page(
 
 
 def anchor(claim_id: str) -> str:
-    """The place of a claim in the page, and the start of its figures' names: no dots, which would end a file's name."""
+    """Return the place of a claim in the page, and the start of its figures' names: no dots, which would end a file's name."""
     return "claim-" + claim_id.replace(".", "_")
 
 
@@ -167,7 +167,7 @@ def _measure(claim: Claim, measure: Measure, words: Words) -> str:
 
 
 def _found(claim: Claim, facts: pd.DataFrame, words: Words) -> str:
-    """What the check of a statement of fact found, with its numbers; empty where it was not run."""
+    """Return what the check of a statement of fact found, with its numbers; empty where it was not run."""
     numbers = numbers_of(facts, str(claim.fact))
     if not numbers:
         return ""
@@ -179,7 +179,7 @@ def _found(claim: Claim, facts: pd.DataFrame, words: Words) -> str:
 
 
 def _sentences(cells: Mapping[str, TableCell], lines: pd.DataFrame, words: Words) -> Iterator[str]:
-    """The verdicts on a claim, a sentence a setting."""
+    """Return the verdicts on a claim, a sentence a setting."""
     for cell in cells.values():
         verdict, holds = words(cell.verdict), words("holds", answer=words(cell.holds or "unclear"))
         at = words.first(words.at(cell.at))
@@ -203,7 +203,7 @@ def _sentences(cells: Mapping[str, TableCell], lines: pd.DataFrame, words: Words
 
 
 def _absent(claim: Claim, words: Words) -> dict[str, str]:
-    """Why a claim is not judged at a setting, by setting."""
+    """Return why a claim is not judged at a setting, by setting."""
     judged_at = {at for measure in claim.measures for at in ats(claim, QUANTITIES[measure.quantity])}
     if judged_at and DEFAULT not in judged_at:
         return {DEFAULT: words("one is tuned" if judged_at == {MIXED} else "over rates")}
@@ -215,7 +215,7 @@ def _absent(claim: Claim, words: Words) -> dict[str, str]:
 
 
 def _gist(claim: Claim, words: Words) -> str:
-    """`Steps to the target, time to the target: Adam against SGD`; empty where nothing is compared."""
+    """Return `Steps to the target, time to the target: Adam against SGD`; empty where nothing is compared."""
     if claim.a is None or not claim.measures:
         return ""
     quantities = dict.fromkeys(words.quantity(measure.quantity) for measure in claim.measures)
@@ -270,7 +270,7 @@ def _note(row: Any, words: Words) -> str:
 def claim_pictures(
     claim: Claim, ledger: Ledger, evidence: Evidence, lines: pd.DataFrame, folder: Path
 ) -> list[tuple[str, Picture]]:
-    """The figures that decide a claim, each with the key of its caption."""
+    """Return the figures that decide a claim, each with the key of its caption."""
     words = Words("en")
     name = anchor(claim.id)
     made = [("forest caption", f"{name}-forest", forest_figure(lines, words) if len(lines) else None)]

@@ -41,14 +41,14 @@ FACTORS = {1.2: 1.1, 1.5: 1.25, 2: 1.5, 3: 2, 5: 2, 10: 3, 30: 5, 100: 10, 1_000
 
 
 def position(value: float, row: Any) -> float:
-    """How far a value lies from where there is no difference: the log of the ratio, or the difference."""
+    """Return how far a value lies from where there is no difference: the log of the ratio, or the difference."""
     if row.unit != "ratio":
         return value - float(row.center)
     return math.log(value / float(row.center)) if value > 0 else -math.inf
 
 
 def reach(rows: pd.DataFrame) -> float:
-    """How far an axis goes to either side, in `position`s: past the band and every estimate, and half of the limits.
+    """Return how far an axis goes to either side, in `position`s: past the band and every estimate, and half of the limits.
 
     Args:
         rows: Comparisons in one unit, with estimate, low, high, band_low, band_high, center and unit.
@@ -72,14 +72,14 @@ def reach(rows: pd.DataFrame) -> float:
 
 
 def ends(row: Any, far: float) -> tuple[str, str]:
-    """What stands at both ends of an axis."""
+    """Return what stands at both ends of an axis."""
     if row.unit != "ratio":
         return number(row.center - far, True), number(row.center + far, True)
     return f"{row.center * math.exp(-far):.2g}", number(row.center * math.exp(far))
 
 
 def claimed(row: Any, far: float) -> tuple[float, float]:
-    """From where to where a claim has the difference, in `position`s on an axis."""
+    """Return from where to where a claim has the difference, in `position`s on an axis."""
     low, high = (max(-far, min(far, position(limit, row))) for limit in (row.band_low, row.band_high))
     return {
         "less": (-far, low),
@@ -95,10 +95,10 @@ WIDTH, MARGIN, AXIS_HEIGHT = 168.0, 12.0, 13.0
 
 
 def small_forest(rows: pd.DataFrame, scales: dict[str, float], label: str, words: Words) -> Markup:
-    """An SVG to stand in a page: one line a comparison, one axis a unit.
+    """Draw an SVG to stand in a page: one line a comparison, one axis a unit.
 
     Args:
-        rows: Comparisons of a claim at one setting, as `bench.claims.pages.shown` gives them.
+        rows: Comparisons of a claim at one setting, as `bench.claims.report.table.shown` gives them.
         scales: `reach` of each unit.
         label: What it shows, in words.
         words: Of a language.
@@ -171,10 +171,10 @@ def _mark(verdict: str, x: float, y: float, size: float) -> str:
 
 
 def forest_figure(rows: pd.DataFrame, words: Words) -> Figure | None:
-    """Every comparison of a claim: a panel a setting, a row of panels a unit; None where there is nothing to draw.
+    """Draw every comparison of a claim: a panel a setting, a row of panels a unit; None where there is nothing to draw.
 
     Args:
-        rows: Comparisons of one claim, as `bench.claims.pages.shown` gives them.
+        rows: Comparisons of one claim, as `bench.claims.report.table.shown` gives them.
         words: Of a language whose letters the fonts have.
     """
     drawn = rows[rows["estimate"].notna() | np.isfinite(rows["low"]) | np.isfinite(rows["high"])]
@@ -218,7 +218,7 @@ def _label(line: Any, several: bool, words: Words) -> str:
 def _panel(
     axis: Axes, rows: pd.DataFrame, of_unit: pd.DataFrame, places: dict[tuple[str, ...], int], far: float
 ) -> None:
-    """One setting, in one unit."""
+    """Draw one setting, in one unit."""
     for _, group in of_unit.groupby(["says", "band_low", "band_high"], sort=False):
         row = next(group.itertuples())
         low, high = (max(-far, min(far, position(limit, row))) for limit in (row.band_low, row.band_high))
@@ -277,7 +277,7 @@ def _ticks(axis: Axes, row: Any, far: float) -> None:
 def curves_figure(
     evidence: Evidence, workload: str, sides: Mapping[str, Sequence[str]], target: float | None, words: Words
 ) -> Figure | None:
-    """Validation loss of the sides of a claim on one workload, a panel a setting; None where there are no curves.
+    """Draw the validation loss of the sides of a claim on one workload, a panel a setting; None where there are no curves.
 
     Args:
         evidence: The tables.

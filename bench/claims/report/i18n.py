@@ -45,7 +45,7 @@ class Words:
         return self.language == "zh"
 
     def of(self, part: Any, name: str) -> Any:
-        """A text of a ledger; the English one where it has no other."""
+        """Return a text of a ledger; the English one where it has no other."""
         chinese = getattr(part, f"{name}_zh") if self.is_chinese else None
         # lines of a YAML text are joined by spaces, which Chinese does not have
         return re.sub(r"(?<=[，。；：、]) +", "", chinese) if chinese else getattr(part, name)
@@ -64,13 +64,13 @@ class Words:
         return self(f"at {at}")
 
     def first(self, text: str) -> str:
-        """A text as a sentence or heading begins."""
+        """Return a text as a sentence or heading begins."""
         return text[:1].upper() + text[1:]
 
     # --- what is compared ---------------------------------------------------------------------
 
     def side(self, side: str) -> str:
-        """`adam optimizer.lr=0.01` as `Adam, lr 0.01`; of several, what the best of them is called."""
+        """Return `adam optimizer.lr=0.01` as `Adam, lr 0.01`; of several, what the best of them is called."""
         if "|" in side:
             return self("best of", sides=self.listed(map(self.side, side.split("|"))))
         name, *settings = side.split(" ")
@@ -80,19 +80,19 @@ class Words:
         return ", ".join([shown, *said])
 
     def quantity(self, name: str) -> str:
-        """A quantity in words."""
+        """Return a quantity in words."""
         return str(self.of(QUANTITIES[name], "words"))
 
     # --- effects ------------------------------------------------------------------------------
 
     def amount(self, value: float, unit: str) -> str:
-        """A size of an effect, such as a smallest difference, with its unit; a dash where there is none."""
+        """Return a size of an effect, such as a smallest difference, with its unit; a dash where there is none."""
         if not math.isfinite(value):
             return "—"
         return self._in_unit(number(value), "factor" if unit == "ratio" else unit)
 
     def estimate(self, row: Any) -> str:
-        """The estimate of a comparison, or the bound of it that is known."""
+        """Return the estimate of a comparison, or the bound of it that is known."""
         if math.isnan(row.estimate):
             return self("no estimate")
         shown = number(row.estimate, row.unit != "ratio")
@@ -105,7 +105,7 @@ class Words:
         return text.removesuffix("s") if is_one else text
 
     def interval(self, row: Any) -> str:
-        """The interval of a comparison in brackets; empty where nothing is random, or nothing known."""
+        """Return the interval of a comparison in brackets; empty where nothing is random, or nothing known."""
         if row.method in ("exact", "none"):
             return ""
         low, high = (number(value, row.unit != "ratio") for value in (row.low, row.high))
@@ -128,7 +128,7 @@ class Words:
         return self(key, **values, number=self.estimate(row), interval=self.interval(row)).rstrip()
 
     def opponent(self, row: Any) -> str:
-        """What a comparison is with: the other side, or a number."""
+        """Return what a comparison is with: the other side, or a number."""
         return self.side(row.b) if isinstance(row.b, str) else self("the number", number=number(row.center))
 
 

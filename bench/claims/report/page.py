@@ -30,10 +30,10 @@ class Commands(Protocol):
     """What gives the text of commands."""
 
     def repeat(self, claim: str) -> str:
-        """What runs and judges one claim again."""
+        """Return what runs and judges one claim again."""
 
     def rebuild(self) -> str:
-        """What makes the report anew from its tables."""
+        """Return what makes the report anew from its tables."""
 
 
 def contradictions(ledger: Ledger) -> list[tuple[str, str]]:
@@ -49,7 +49,7 @@ def contradictions(ledger: Ledger) -> list[tuple[str, str]]:
 
 
 def _outcome(first: ClaimPage, second: ClaimPage, words: Words) -> list[str]:
-    """Which of two claims that contradict each other is right, a text a setting."""
+    """Return which of two claims that contradict each other is right, a text a setting."""
     said = []
     for at in (DEFAULT, TUNED):
         cells = [page.cells.get(at) for page in (first, second)]
@@ -89,7 +89,7 @@ def _other(by_answer: dict[str, list[str]], key: str) -> tuple[str, str]:
 
 
 def _tally(ledger: Ledger, found: pd.DataFrame, words: Words) -> list[str]:
-    """How many claims there are, and how many hold at each setting; what checks decided counts at both."""
+    """Return how many claims there are, and how many hold at each setting; what checks decided counts at both."""
     num, num_sources = len(ledger.claims), len({claim.source for claim in ledger.claims.values()})
     sources = words("one source") if num_sources == 1 else words("sources", num=num_sources)
     said = [words("tally one" if num == 1 else "tally", num=num, sources=sources)]
@@ -169,8 +169,8 @@ def write_report(
     Args:
         ledger: The claims, with the workloads that they were judged on.
         evidence: The tables.
-        judged: What `bench.claims.verdicts.comparisons` gave.
-        found: What `bench.claims.verdicts.verdicts` gave.
+        judged: What `bench.claims.evaluate.comparisons` gave.
+        found: What `bench.claims.evaluate.verdicts` gave.
         facts: Side table `facts`.
         report_dir: Folder to write into.
         commands: Gives what is typed to repeat a claim, and to make the report.
@@ -242,7 +242,7 @@ def _by_source(pages: Iterable[ClaimPage]) -> list[tuple[str, list[ClaimPage]]]:
 
 
 def _markdown_verdicts(pages: Iterable[ClaimPage], words: Words) -> pd.DataFrame:
-    """The table of all claims as Markdown, each linked to its section."""
+    """Return the table of all claims as Markdown, each linked to its section."""
     rows = [[f"[{page.id}](#{page.anchor})", plain(page.claim), *verdict_row(page.cells, words)] for page in pages]
     return pd.DataFrame(rows, columns=[words("claim"), words("what is said"), words.at(DEFAULT), words.at(TUNED)])
 

@@ -33,7 +33,7 @@ def shown(ledger: Ledger, judged: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         ledger: The claims.
-        judged: What `bench.claims.verdicts.comparisons` gave.
+        judged: What `bench.claims.evaluate.comparisons` gave.
 
     Returns:
         The same rows. Estimates and limits of a quantity that is held against a number are in its own unit rather than
@@ -63,7 +63,7 @@ def shown(ledger: Ledger, judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def _detectable(judged: pd.DataFrame) -> Iterator[float]:
-    """The smallest difference that each comparison would show with 80 % power, after Holm's correction at its strictest."""
+    """Return the smallest difference that each comparison would show with 80 % power, after Holm's correction at its strictest."""
     level = (1 - LEVEL) / max(1, num_tests(judged))
     for row in judged.itertuples():
         if not isinstance(row.sample, Sample | Spread) or row.method == "exact":
@@ -108,7 +108,7 @@ def at_key(rows: pd.DataFrame) -> pd.Series:
 def comparison_cells(
     claim: Claim, lines: pd.DataFrame, found: pd.DataFrame, words: Words, few: int = FEW
 ) -> dict[str, TableCell]:
-    """The verdicts on a claim, by setting."""
+    """Return the verdicts on a claim, by setting."""
     cells = {}
     scales = {str(unit): reach(group) for unit, group in lines.groupby("unit", sort=False)}
     for verdict in found[found["claim"] == claim.id].itertuples():
@@ -122,7 +122,7 @@ def comparison_cells(
 
 
 def _cell_text(rows: pd.DataFrame, verdict: str, words: Words, few: int) -> str:
-    """The effects of few comparisons; of many how they came out."""
+    """Return the effects of few comparisons; of many how they came out."""
     run = rows[rows["verdict"] != "not run"]
     if run.empty:
         return ""
@@ -145,7 +145,7 @@ def _cell_text(rows: pd.DataFrame, verdict: str, words: Words, few: int) -> str:
 
 
 def _short(cell: TableCell | None, words: Words) -> str:
-    """`supported (yes) 0.62 [0.55, 0.7]`."""
+    """Return `supported (yes) 0.62 [0.55, 0.7]`."""
     if cell is None:
         return ""
     verdict = words(cell.verdict)
@@ -155,12 +155,12 @@ def _short(cell: TableCell | None, words: Words) -> str:
 
 
 def verdict_table(ledger: Ledger, judged: pd.DataFrame, found: pd.DataFrame, language: str = "en") -> pd.DataFrame:
-    """The verdicts on all claims as texts.
+    """Return the verdicts on all claims as texts.
 
     Args:
         ledger: The claims.
-        judged: What `bench.claims.verdicts.comparisons` gave.
-        found: What `bench.claims.verdicts.verdicts` gave.
+        judged: What `bench.claims.evaluate.comparisons` gave.
+        found: What `bench.claims.evaluate.verdicts` gave.
         language: en or zh.
 
     Returns:
@@ -174,7 +174,7 @@ def verdict_table(ledger: Ledger, judged: pd.DataFrame, found: pd.DataFrame, lan
 
 
 def _table(ledger: Ledger, judged: pd.DataFrame, found: pd.DataFrame, words: Words, few: int) -> pd.DataFrame:
-    """`verdict_table`, which spells out the comparisons of a claim at one setting if there are so few."""
+    """Return `verdict_table`, which spells out the comparisons of a claim at one setting if there are so few."""
     lines = shown(ledger, judged)
     rows = []
     for claim in ledger.claims.values():
@@ -184,19 +184,19 @@ def _table(ledger: Ledger, judged: pd.DataFrame, found: pd.DataFrame, words: Wor
 
 
 def verdict_row(cells: Mapping[str, TableCell], words: Words) -> tuple[str, str]:
-    """How a claim came out as given, and tuned; a check, and what cannot be tested, stands in the first."""
+    """Return how a claim came out as given, and tuned; a check, and what cannot be tested, stands in the first."""
     first = cells.get(DEFAULT, cells.get(FACT, cells.get(UNTESTABLE)))
     checked = f" {words.at(FACT)}" if first is not None and first.at == FACT and first.holds is not None else ""
     return _short(first, words) + checked, _short(cells.get(TUNED), words)
 
 
 def verdict_text(ledger: Ledger, judged: pd.DataFrame, found: pd.DataFrame) -> str:
-    """The verdicts on all claims for a terminal, at most 130 columns wide, with what the words mean.
+    """Return the verdicts on all claims for a terminal, at most 130 columns wide, with what the words mean.
 
     Args:
         ledger: The claims.
-        judged: What `bench.claims.verdicts.comparisons` gave.
-        found: What `bench.claims.verdicts.verdicts` gave.
+        judged: What `bench.claims.evaluate.comparisons` gave.
+        found: What `bench.claims.evaluate.verdicts` gave.
     """
     words = Words("en")
     table = _table(ledger, judged, found, words, few=1)

@@ -33,7 +33,7 @@ def memory_block(
     kind: str,
     sheet: Sheet,
 ) -> Block:
-    """What a run costs: peak memory by what it holds, times, and memory against the cost to the target."""
+    """Return what a run costs: peak memory by what it holds, times, and memory against the cost to the target."""
     runs = section.runs
     times = [("step_ms", "time per step (ms)"), ("train_s", "training time (s)")]
     dots = (

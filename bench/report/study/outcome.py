@@ -194,7 +194,7 @@ def _curves(
 
 
 def status_block(section: Section, sheet: Sheet) -> Block:
-    """A grid of how runs ended: trials of a tuned section, learning rates of others."""
+    """Return a grid of how runs ended: trials of a tuned section, learning rates of others."""
     if section.predicted:
         return Block("status", "")
     runs, column, name = (
@@ -209,7 +209,7 @@ def status_block(section: Section, sheet: Sheet) -> Block:
 
 
 def lists(section: Section, table: pd.DataFrame, shown: list[str]) -> list[Block]:
-    """Every setting, every run."""
+    """Return every setting, every run."""
     blocks = []
     if len(table) > len(shown):
         settings = readable_summary(table)

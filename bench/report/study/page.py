@@ -61,7 +61,7 @@ class Page:
     leads: bool = False
 
     def block(self, key: str) -> Block | None:
-        """The block that an answer names, if it is there."""
+        """Return the block that an answer names, if it is there."""
         return next((block for block in self.blocks if block.key == key), None)
 
 
@@ -78,7 +78,7 @@ class CostPage:
 
 
 def section_page(found: SectionAnalysis, path: pd.DataFrame, grid: pd.DataFrame | None, sheet: Sheet) -> Page:
-    """The page of one section; writes its figures and tables.
+    """Return the page of one section; write its figures and tables.
 
     Args:
         found: The numbers of the section.
@@ -135,7 +135,7 @@ def section_page(found: SectionAnalysis, path: pd.DataFrame, grid: pd.DataFrame 
 
 
 def cost_page(rows: pd.DataFrame, num_older: int, sheet: Sheet) -> CostPage:
-    """The page of one session of step costs; writes its figures and tables.
+    """Return the page of one session of step costs; write its figures and tables.
 
     Args:
         rows: Rows of the side table `step_costs`, of one session.

@@ -31,7 +31,7 @@ class Targets:
         return bool(self.targets["time_to_target_s"].notna().any())
 
     def block(self, sheet: Sheet) -> Block:
-        """What steps and time each series needs."""
+        """Return what steps and time each series needs."""
         resolution = self.targets["resolution"].dropna()
         spacing = f" Resolution: evaluated every {resolution.median():,.0f} steps." if len(resolution) else ""
         faint = f" At most {MAX_FAINT_RUNS} runs of each are drawn." if len(self.each) > 2 * MAX_FAINT_RUNS else ""

@@ -15,7 +15,7 @@ from bench.report.formatting import bought_text, digits_text, ratio_text, settin
 
 
 def readable_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """`summary` as people read it: one text a cell."""
+    """Return `summary` as people read it: one text a cell."""
 
     def cell(row: pd.Series, name: str, scale: float = 1.0) -> str:
         return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], scale)
@@ -51,7 +51,7 @@ SEARCHED_COLUMN = {"beta1": "betas", "beta2": "betas"}
 
 
 def readable_tuned(found: SectionAnalysis) -> pd.DataFrame:
-    """The best setting of each optimizer of a tuned section, and what tuning bought, as people read it: one text a cell."""
+    """Return the best setting of each optimizer of a tuned section, and what tuning bought, as people read it: one text a cell."""
     table, budget = found.best_settings, found.budget.set_index("optimizer")
     against = found.against_defaults.set_index("optimizer")
     columns = {
@@ -82,7 +82,7 @@ def readable_tuned(found: SectionAnalysis) -> pd.DataFrame:
 
 
 def readable_step_costs(costs: pd.DataFrame) -> pd.DataFrame:
-    """`step_costs` of one session as people read it: one text a cell, what was measured only."""
+    """Return `step_costs` of one session as people read it: one text a cell, what was measured only."""
     ok = costs[costs["status"] == "ok"]
     columns: dict[str, list[str]] = {
         "optimizer": [str(name) for name in ok["optimizer"]],
@@ -113,7 +113,7 @@ def readable_step_costs(costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def readable_parts(parts: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """`rule_and_implementation` of one kind as people read it: a row an optimizer, a column an implementation."""
+    """Return `rule_and_implementation` of one kind as people read it: a row an optimizer, a column an implementation."""
     made: dict[str, dict[str, str]] = {}
     for row in parts[parts["kind"] == kind].itertuples():
         text = f"{row.ratio:.3g} [{row.ratio_low:.3g}, {row.ratio_high:.3g}]"
@@ -125,7 +125,7 @@ def readable_parts(parts: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def readable_targets(table: pd.DataFrame) -> pd.DataFrame:
-    """`time_to_target` as people read it: one text a cell."""
+    """Return `time_to_target` as people read it: one text a cell."""
     columns: dict[str, list[str]] = {
         "optimizer": [str(name) for name in table["series"]],
         "reached by": [f"{row.num_reached} of {row.num_runs}" for row in table.itertuples()],
@@ -143,7 +143,7 @@ def readable_targets(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def readable_memory(memory: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the side table `memory`, with `series`, as people read them: one text a cell."""
+    """Return rows of the side table `memory`, with `series`, as people read them: one text a cell."""
     scale, unit = memory_unit(memory)
 
     def texts(column: str) -> list[str]:

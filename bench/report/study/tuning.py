@@ -64,7 +64,7 @@ def sensitivity_block(runs: pd.DataFrame, metric: tuple[str, str, str], sheet: S
 
 
 def tuning_blocks(found: SectionAnalysis, sheet: Sheet) -> list[Block]:
-    """What tuning buys, how it was done, and what the trials say."""
+    """Return what tuning buys, how it was done, and what the trials say."""
     section, against = found.section, found.against_defaults
     trials = section.trials
     metric = _chosen_by(trials)
@@ -110,7 +110,7 @@ def _chosen_by(trials: pd.DataFrame) -> tuple[str, str, str]:
 
 
 def readable_budget(budget: pd.DataFrame) -> pd.DataFrame:
-    """`tuning.tuning_budget` as people read it: one text a cell."""
+    """Return `tuning.tuning_budget` as people read it: one text a cell."""
     return pd.DataFrame(
         {
             "optimizer": budget["optimizer"].astype(str),
