@@ -44,6 +44,7 @@ COMMANDS = [
     ["bench", *SWEEP, "force=true"],
     ["bench", *SWEEP, "launcher=pool", "launcher.n_jobs=2", "force=true"],
     ["bench", *SWEEP, "sweep=tuned", "sweep.trials=3", "sweep.seeds=2"],
+    ["bench", *SWEEP, "seeds=auto", "decide.max_seeds=10"],
     ["bench.report", "results/s"],
     ["bench.compare", "results/s", "results/s"],
     ["bench.step_cost", "optimizers=[adam,sgd]", "replicates=2", "rounds=2", "study=s"],
