@@ -46,12 +46,12 @@ class BenchSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         for override in overrides:
-            alike = override.key_or_group in ("sweep", "launcher", "plan", "seeds") or override.key_or_group.startswith(
-                "decide."
-            )
+            key = override.key_or_group
+            names_auto = key == "seeds" and AUTO in str(override.input_line)
+            alike = key in ("sweep", "launcher", "plan") or key.startswith("decide.") or names_auto
             if alike and override.is_sweep_override():
                 raise HydraException(
-                    f"{override.key_or_group} must be one value for all jobs of a sweep, got"
+                    f"{key} must be one value for all jobs of a sweep, got"
                     f" {override.input_line}; give the command once for each"
                 )
         batches = self.split_arguments(overrides, self.max_batch_size)

@@ -88,6 +88,8 @@ def test_a_lone_run_has_nothing_to_decide(cli: Callable[..., Any]) -> None:
     assert (done.status, done.err) == (2, "bench: seeds must be a number or a list without -m, got auto; add -m\n")
     done = cli("seeds=auto,3", "-m")
     assert "seeds must be one value for all jobs of a sweep" in done.err
+    done = cli("seeds=[0],[1]", "train.steps=2", "memory=false", "report=false", "plan=true", "-m")
+    assert (done.status, "2 runs" in done.out) == (0, True), "lists of seeds are values like any other"
 
 
 def test_the_interval_lies_beyond_delta_or_within_or_neither() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.analysis.bounds import Sample, p_above, p_below
 from bench.analysis.inference import mean_interval
-from bench.analysis.paired import RATIO_COLUMNS, corrected, ratio_row
+from bench.analysis.paired import RATIO_COLUMNS, chances, corrected, ratio_row
 from bench.analysis.quality import is_cut_off
 from bench.base.metrics import SUMMARIZED
 
@@ -119,9 +119,7 @@ def paired_ratios(
             if p_below(sample, 0.0) > p_above(sample, 0.0):
                 sample, a, b = -sample, other, one
             samples.append(sample)
-            choices = (num_settings or {}).get(a, 1) * (num_settings or {}).get(b, 1)
-            looks = max((num_looks or {}).get(a, 1), (num_looks or {}).get(b, 1))
-            rows.append({"a": a, "b": b, **ratio_row(sample, choices, looks)})
+            rows.append({"a": a, "b": b, **ratio_row(sample, *chances(a, b, num_settings, num_looks))})
     table = corrected(rows, samples, ["a", "b", *RATIO_COLUMNS])
     only_order = [bool((np.abs([sample.low, sample.high]) == TINY).any()) for sample in samples]
     unknown = ["ratio", "ratio_low", "ratio_high", "adjusted_low", "adjusted_high"]

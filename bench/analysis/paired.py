@@ -71,6 +71,24 @@ def ratio_row(sample: Sample, num_choices: int = 1, num_looks: int = 1) -> dict[
     }
 
 
+def chances(
+    a: str, b: str, num_settings: Mapping[str, int] | None, num_looks: Mapping[str, int] | None
+) -> tuple[int, int]:
+    """Return among how many comparisons that of two series was chosen, and at how many looks: see `ratio_row`.
+
+    Args:
+        a: A series.
+        b: The other.
+        num_settings: Of each series, among how many it was chosen; 1 where it is not named.
+        num_looks: Of each series, at how many numbers of seeds it was looked at; likewise.
+
+    >>> chances("adam", "sgd", {"adam": 9}, None)
+    (9, 1)
+    """
+    settings, looks = num_settings or {}, num_looks or {}
+    return settings.get(a, 1) * settings.get(b, 1), max(looks.get(a, 1), looks.get(b, 1))
+
+
 def _skew(values: np.ndarray) -> float:
     """Return the sample skewness g1: the third central moment over the standard deviation cubed."""
     apart = values - values.mean()

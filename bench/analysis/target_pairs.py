@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.bounds import Sample, p_above, p_below
-from bench.analysis.paired import RATIO_COLUMNS, corrected, ratio_row
+from bench.analysis.paired import RATIO_COLUMNS, chances, corrected, ratio_row
 from bench.analysis.targets import steps_to_target
 
 
@@ -47,7 +47,7 @@ def target_pairs(
         time_significant, time_adjusted_low, _high. Fewer than two common seeds: left out.
     """
     each = steps_to_target(runs[runs["series"].isin(series)], curves, target)
-    keys, choices = ["seed", "environment_id"], num_settings or {}
+    keys = ["seed", "environment_id"]
     by_series = {name: each[each["series"] == name].set_index(keys) for name in series}
     step_times = None if times is None else times.set_index("series")
     rows: list[dict[str, Any]] = []
@@ -61,12 +61,11 @@ def target_pairs(
             sample, a, b = _difference(both), one, other
             if p_below(sample, 0.0) > p_above(sample, 0.0):
                 sample, a, b = -sample, other, one
-            count = choices.get(a, 1) * choices.get(b, 1)
-            looks = max((num_looks or {}).get(a, 1), (num_looks or {}).get(b, 1))
+            counted = chances(a, b, num_settings, num_looks)
             samples.append(sample)
             timed.append(_of_time(sample, a, b, step_times))
-            time = {f"time_{key}": value for key, value in ratio_row(timed[-1], count, looks).items()}
-            rows.append({"a": a, "b": b, **_counts(both, a == one), **ratio_row(sample, count, looks), **time})
+            time = {f"time_{key}": value for key, value in ratio_row(timed[-1], *counted).items()}
+            rows.append({"a": a, "b": b, **_counts(both, a == one), **ratio_row(sample, *counted), **time})
     return _table(rows, samples, timed)
 
 

@@ -130,8 +130,8 @@ def objective(config: Config, rows: Sequence[Mapping[str, Any] | None]) -> float
 
 def _selected(config: Config, row: Mapping[str, Any]) -> float:
     """Return the quantity `sweep.select` of a run; infinity where it did not reach `sweep.target`."""
-    select = config.sweep.select
-    if select not in ("steps_to_target", "time_to_target"):
+    select, target = config.sweep.select, config.sweep.target
+    if target is None:
         column = {"val_error": "final_val_accuracy", "train_loss": "final_train_loss"}.get(select, select)
         return 1 - float(row[column]) if select == "val_error" else float(row[column])
     import pandas as pd
@@ -140,9 +140,9 @@ def _selected(config: Config, row: Mapping[str, Any]) -> float:
     from bench.analysis.targets import steps_to_target
 
     found = tables.latest(config.study_dir, row["cell_id"], row["seed"])
-    if found is None or config.sweep.target is None:
+    if found is None:
         return float("inf")
-    (run,) = steps_to_target(pd.DataFrame([{**row, "series": ""}]), found[1], config.sweep.target).itertuples()
+    (run,) = steps_to_target(pd.DataFrame([{**row, "series": ""}]), found[1], target).itertuples()
     return float(run.crossed_at if select == "steps_to_target" else run.crossed_s) if run.reached else float("inf")
 
 
