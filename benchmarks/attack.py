@@ -49,6 +49,7 @@ COMMANDS = [
     ["bench.compare", "results/s", "results/s"],
     ["bench.step_cost", "optimizers=[adam,sgd]", "replicates=2", "rounds=2", "study=s"],
     ["bench.studies", "show", "s"],
+    ["bench.workloads"],
     ["bench.reproduce", "articles", "claim=3.0"],
 ]
 """What is killed."""
