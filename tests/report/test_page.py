@@ -16,7 +16,7 @@ from bench.analysis.study import StudyAnalysis
 from bench.report.study.render import write_report
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,8 +115,86 @@ def test_the_leaderboard_stands_first_and_fits_every_width(page: Page, width: in
 def test_axe_would_find_one(page: Page) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    page.evaluate("document.querySelector('figure img').removeAttribute('alt')")
+    page.evaluate("document.querySelector('figure:not(.replaced) img').removeAttribute('alt')")
     assert [v["id"] for v in Axe().run(page).response["violations"]] == ["image-alt"]
+
+
+def chart(page: Page) -> Locator:
+    """The first interactive chart, drawn."""
+    box = page.locator(".explorer").first
+    box.scroll_into_view_if_needed()
+    box.locator(".canvas svg").wait_for()
+    return box
+
+
+def drawn(box: Locator) -> set[str]:
+    """The optimizers whose curves a chart shows."""
+    label = box.locator(".canvas svg").get_attribute("aria-label") or ""
+    return {name.split()[0] for name in label.partition(": ")[2].split(", ")}
+
+
+def test_the_chart_takes_the_place_of_the_figures_and_paper_keeps_these(page: Page) -> None:
+    box = chart(page)
+    assert box.is_visible()
+    replaced = page.locator("figure.replaced")
+    assert replaced.count() >= 2 and not replaced.first.is_visible()
+    page.emulate_media(media="print")
+    assert replaced.first.is_visible() and not box.is_visible()
+
+
+def test_an_optimizer_is_switched_off_in_every_chart(page: Page) -> None:
+    box = chart(page)
+    names = box.locator(".legend label").all_inner_texts()
+    assert set(names) == {"adam", "sgd", "rmsprop", "nadam"}
+    assert drawn(box) == set(names)
+    box.locator(".legend input").first.uncheck()
+    page.wait_for_function(
+        "gone => !document.querySelector('.canvas svg').ariaLabel.includes(gone)", arg=f": {names[0]}"
+    )
+    others = page.locator(".explorer")
+    for i in range(others.count()):
+        others.nth(i).scroll_into_view_if_needed()
+        others.nth(i).locator(".canvas svg").wait_for()
+        assert drawn(others.nth(i)) == set(names[1:])
+
+
+def test_what_is_drawn_can_be_chosen(page: Page) -> None:
+    box = chart(page)
+    metric, across = (box.locator("select").nth(i) for i in (0, 1))
+    metric.select_option("train loss")
+    across.select_option("epoch")
+    page.wait_for_function(
+        "document.querySelector('.canvas svg').ariaLabel.startsWith('Curves of train loss against epoch')"
+    )
+    num_paths = box.locator(".canvas svg path").count()
+    box.get_by_label("single seeds").check()
+    page.wait_for_function("before => document.querySelectorAll('.canvas svg path').length > before", arg=num_paths)
+    for name in ("log x", "log y"):
+        box.get_by_label(name).click()
+        assert "NaN" not in box.locator(".canvas").inner_html()
+
+
+def test_pointing_at_a_curve_tells_its_numbers(page: Page) -> None:
+    box = chart(page)
+    area = box.locator(".canvas svg").bounding_box()
+    assert area is not None
+    page.mouse.move(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2)
+    told = page.locator("#vg-tooltip-element")
+    told.wait_for()
+    text = told.inner_text()
+    assert {"setting", "seed", "step", "val loss", "range over seeds"} <= {
+        line.split("\t")[0] for line in text.splitlines()
+    }
+    assert "undefined" not in text and "NaN" not in text
+
+
+def test_a_page_without_javascript_has_its_figures(browser: Browser, report: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(report.as_uri())
+    assert page.locator("figure img[src^=data]").first.is_visible()
+    assert not page.locator(".explorer").first.is_visible()
+    context.close()
 
 
 def column(page: Page, table: str, number: int) -> list[str]:

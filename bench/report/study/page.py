@@ -12,6 +12,7 @@ from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import Section, is_same_for_every_seed
 from bench.plots.costs import stacked_figure, step_cost_figure
 from bench.report.document import Block, Sheet
+from bench.report.explorer import explorer_data
 from bench.report.study import findings
 from bench.report.study.board_view import BoardView, board_view
 from bench.report.study.cost import memory_block, peaks_of
@@ -47,6 +48,7 @@ class Page:
         blocks: Its tables and figures.
         setting: Default or tuned, trials, seeds.
         leads: Whether its leaderboard stands on the first screen.
+        curves: What the interactive chart draws, as JSON; empty where there is none.
     """
 
     title: str
@@ -59,6 +61,7 @@ class Page:
     blocks: list[Block]
     setting: str = ""
     leads: bool = False
+    curves: str = ""
 
     def block(self, key: str) -> Block | None:
         """Return the block that an answer names, if it is there."""
@@ -131,6 +134,7 @@ def section_page(found: SectionAnalysis, path: pd.DataFrame, grid: pd.DataFrame 
         notes=notes(section, shown),
         blocks=sheet.anchored(blocks),
         setting=sheet.setting,
+        curves=explorer_data(found, sheet.palette),
     )
 
 

@@ -21,6 +21,7 @@ from bench.base.version import __version__
 from bench.plots.palette import Color, colors
 from bench.plots.style import style
 from bench.report.document import Sheet
+from bench.report.explorer import chart_library
 from bench.report.folder import report_folder
 from bench.report.study.overall import overall_page
 from bench.report.study.page import CostPage, Page, cost_page, counted, section_page
@@ -48,9 +49,11 @@ def write_report(found: StudyAnalysis, report_dir: Path) -> list[str]:
     problems = [*found.study.problems, *sides.problems]
     with report_folder(report_dir) as folder:
         names = [*shown.runs["study"], *sides.step_costs["study"], found.study_dir.name]
+        pages = _pages(analyses, sides, folder, palette)
         context = {
             "study": str(names[0]),
-            "pages": _pages(analyses, sides, folder, palette),
+            "pages": pages,
+            "library": chart_library() if any(page.curves for page in pages) else "",
             "overall": overall_page(analyses, Sheet(folder, "", palette)),
             "cost_pages": _cost_pages(sides.step_costs, folder, palette),
             "problems": problems,
