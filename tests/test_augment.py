@@ -199,7 +199,7 @@ def test_padding_is_an_eighth_of_the_side_by_default(side: int, padding: int) ->
 @pytest.mark.parametrize(
     ("name", "options", "shape", "message"),
     [
-        ("blur", {}, (3, 8, 8), "augment must be one of none, crop, rotation, flip, standard, got blur"),
+        ("blur", {}, (3, 8, 8), "augment must be one of none, crop, rotation, crop_rotation, flip, standard, got blur"),
         (
             "crop",
             {"p": 0.5},

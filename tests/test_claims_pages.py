@@ -58,6 +58,8 @@ SAMPLES: dict[tuple[str, str], Any] = {
     ("nadam", TUNED): Sample(np.full(10, -INF), near(-1.0)),
     ("adamax", DEFAULT): Sample(np.full(10, -INF), np.full(10, INF)),
     ("adamax", TUNED): NotMeasured("step_times_contended"),
+    ("radam", DEFAULT): known(0.1, 0.4),
+    ("radam", TUNED): known(0.0),
     ("muon", DEFAULT): NotMeasured("not_run", there=False, side="muon"),
     ("muon", TUNED): NotMeasured("not_run", there=False, side="muon"),
 }
@@ -87,6 +89,7 @@ CLAIMS: list[dict[str, Any]] = [
               "measures": [{"quantity": "untuned_choice", "says": "not_more", "delta": 0.1}]},
     COMMON | {"id": "14", "claim": "Less memory.", "a": "adam optimizer.eps=1e-3",
               "measures": [{"quantity": "peak_memory", "says": "less", "delta": 0.01}]},
+    COMMON | {"id": "15", "claim": "RAdam is lower.", "a": "radam"},
 ]  # fmt: skip
 FACTS = pd.DataFrame(
     [
@@ -265,6 +268,7 @@ EXPECTED = {
     ("7", FACT): ("supported", "yes"),
     ("8", FACT): ("refuted", "no"),
     ("9", FACT): ("not run", None),
+    ("15", DEFAULT): ("ruled out", "no"),
     ("10", UNTESTABLE): ("not testable here", None),
 }
 
@@ -466,24 +470,35 @@ def test_amounts_have_units(value: float, unit: str, english: str) -> None:
     assert Words("en").amount(value, unit) == english
 
 
-def test_the_smallest_difference_stands_the_strictest_of_holms_steps(found: Any) -> None:
-    from bench.analysis.bounds import detectable
-
-    ledger, judged, _, _ = found
+def test_open_comparisons_say_how_many_seeds_would_decide_them(found: Any) -> None:
+    ledger, judged, _, report = found
     lines = report_table.shown(ledger, judged)
-    num = report_table.num_tests(judged)
-    assert 5 < num < int(judged["p"].notna().sum())
-    (row,) = lines[(lines["claim"] == "1") & (lines["at"] == DEFAULT)].itertuples()
-    assert row.detectable == pytest.approx(math.exp(detectable(row.sample, math.log(1.1), 0.05 / num)))
-    assert math.isnan(lines.loc[lines["claim"] == "14", "detectable"].iloc[0]), "of what is exact nothing is unseen"
+    words = Words("en")
+    shown = claim_page.readable_comparisons(lines[lines["claim"] == "2"], words).set_index("settings")
+    (row,) = lines[(lines["claim"] == "2") & (lines["at"] == TUNED)].itertuples()
+    assert 10 < row.needed < 1_000
+    assert list(shown[words("needed")]) == ["", str(math.ceil(row.needed))], "of the refuted none are needed"
+    endless = claim_page.readable_comparisons(lines[lines["claim"] == "2"].assign(needed=INF), words)
+    assert list(endless[words("needed")]) == ["", "over 1,000"]
+    assert words("needed") in sections(text_of(report, "report.md"))["claim-2"]
+
+
+def test_a_side_tuned_for_another_quantity_says_so(found: Any) -> None:
+    ledger, judged, _, _ = found
+    words = Words("en")
+    lines = report_table.shown(ledger, judged)
+    mine = lines[(lines["claim"] == "1") & (lines["at"] == TUNED)].assign(quantity="steps_to_target")
+    (note,) = claim_page.readable_comparisons(mine, words)[words("note")]
+    assert note == "learning rates were chosen by final validation loss"
+    assert words("note") not in claim_page.readable_comparisons(mine.assign(tuned_for="steps_to_target"), words)
 
 
 def test_what_serves_two_claims_is_tested_once(found: Any) -> None:
     _, judged, _, _ = found
     mine = judged[judged["claim"] == "1"]
     mirrored = mine.assign(claim="m", a=mine["b"], b=mine["a"])
-    assert report_table.num_tests(pd.concat([mine, mirrored])) == report_table.num_tests(mine) == 2
-    assert report_table.num_tests(mine.assign(method="exact")) == 0
+    assert len(report_table.distinct_tests(pd.concat([mine, mirrored]))) == len(report_table.distinct_tests(mine)) == 2
+    assert report_table.distinct_tests(mine.assign(method="exact")).empty
 
 
 # --- plots ----------------------------------------------------------------------------------------------
@@ -614,7 +629,7 @@ def test_every_word_is_used_and_every_one_that_is_called_for_is_there() -> None:
     pages = folder.parent / "report" / "templates"
     used, patterns = literals(folder) | literals(pages), composed(folder) + composed(pages)
     assert {pattern.pattern for pattern in patterns} == {
-        r"at\ .+", r"says\ .+", r"tally\ .+", r".+\ means", r"optimizer\ .+",
+        r"at\ .+", r"says\ .+", r"tally\ .+", r".+\ means", r"optimizer\ .+", r"where\ .+",
     }  # fmt: skip
     for key in EN["words"]:
         assert key in used or any(pattern.fullmatch(key) for pattern in patterns), key

@@ -155,6 +155,7 @@ BAD = {
     "sweep.select": ["loss", None],
     "sweep.target": [math.nan, math.inf, "x"],
     "sweep.trial_seed": [-1, 2**32, 0.5, None],
+    "sweep.seeds_per_trial": [0, 101, 1.5, None],
     "sweep.seeds": [0, [1, 2], None],
     "sweep.untuned": [1, None],
     "sweep.extend": ["yes", None],

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 MUST_HAVE_EXAMPLES = {
-    "bench.analysis.bounds": ["effect", "p_above", "p_two_sided", "detectable"],
+    "bench.analysis.bounds": ["effect", "p_above", "p_two_sided"],
     "bench.analysis.comparisons": ["paired_ratios", "indistinguishable_groups"],
     "bench.analysis.inference": ["mean_interval", "holm", "probability_better", "sign_test"],
     "bench.analysis.power": ["seeds_needed", "detectable_ratio"],

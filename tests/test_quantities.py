@@ -140,8 +140,17 @@ def test_steps_are_counted_to_where_the_curve_crosses() -> None:
 
 
 def test_gradients_of_a_step_that_evaluates_often_are_counted() -> None:
-    tables = evidence(a=trained([0.04, 0.04], num_evaluations=700), b=trained([0.04, 0.04]))
-    assert QUANTITIES["steps_to_target"].sample(pair(tables)).low == pytest.approx(np.log([7.0, 7.0]))
+    counted = {("val", "loss"): falling(0.04), ("train", "gradients"): np.array([0, 7, 30, *range(50, 210, 20)])}
+    never = {("val", "loss"): falling(0.001), ("train", "gradients"): 20 * np.arange(11)}
+    a = [{"curves": curves, "num_evaluations": 200} for curves in (counted, never)]
+    sample = QUANTITIES["steps_to_target"].sample(pair(evidence(a=a, b=trained([0.04, 0.04]))))
+    steps = math.log(4) / 0.04
+    assert 30 < steps < 40, "so it is reached between the gradients computed at the evaluations of steps 30 and 40"
+    assert np.exp(sample.low) == pytest.approx(np.array([50 + 1, 200]) / steps), "never by interpolation"
+    assert np.exp(sample.high) == pytest.approx([70 / steps, math.inf])
+    uncounted = evidence(a=trained([0.04, 0.04], num_evaluations=700), b=trained([0.04, 0.04]))
+    with pytest.raises(NotMeasured, match="were not counted"):
+        QUANTITIES["steps_to_target"].sample(pair(uncounted))
 
 
 def test_what_never_gets_there_is_only_known_to_take_longer() -> None:

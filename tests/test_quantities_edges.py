@@ -165,7 +165,8 @@ def test_swapping_the_sides_negates_bounds_too(seed: int) -> None:
             curve = q.falling(rate)
             lost = rng.random() < 0.3
             made.append(
-                {"curves": {("val", "loss"): curve[:4] if lost else curve}, "num_steps": 30 if lost else 100}
+                {"curves": {("val", "loss"): curve[:4] if lost else curve}, "num_steps": (num := 30 if lost else 100)}
+                | {"num_evaluations": num}
                 | ({**LOST, "train_s": 0.3} if lost else {"final_val_loss": curve[-1]})
             )
         made += q.at_rates(lambda x: math.exp(abs(x + rng.uniform(1, 4))) if x < -0.7 else math.inf)

@@ -106,7 +106,8 @@ def test_one_command_runs_judges_and_reports(done):
     assert list(steps.loc["tuned", ["a", "b"]]) == ["sgd", "adam"]
     runs = tables.load(folder / "results" / "mine-quick").runs
     assert set(runs["status"]) <= {"ok", "diverged"}
-    assert sorted(runs.loc[runs["stage"] == "final", "seed"].unique()) == [1, 2, 3]
+    assert sorted(runs.loc[runs["stage"] == "tune", "seed"].unique()) == [0, 1, 2]
+    assert sorted(runs.loc[runs["stage"] == "final", "seed"].unique()) == [3, 4, 5]
     # Adam, at a thousandth a step, is nowhere near; gradient descent gets there within the 20 steps
     assert (steps.loc["default", "estimate"] < 0.7) and steps.loc["default", "num_bounded"] == 3
     memory = found[(found["quantity"] == "peak_memory") & (found["workload"] == "tiny")]
@@ -170,8 +171,9 @@ def test_a_plan_makes_nothing(tmp_path, done):
     result = run(tmp_path, str(folder / "mine"), "plan=true")
     assert result.returncode == 0, result.stderr
     assert not list(tmp_path.iterdir())
-    # sgd and adam as given (3 seeds each; sgd has settings of its own), and tuned (9 trials and 3 seeds each)
-    assert "30 runs" in result.stdout.splitlines()[-1]
+    # sgd and adam as given (3 seeds each; sgd has settings of its own), and tuned for loss and for steps (9 trials, of which 3 are
+    # repeated on 2 seeds for each of the two, and 3 seeds)
+    assert "60 runs" in result.stdout.splitlines()[-2]
     assert any("sweep=tuned" in line and "optimizer=sgd,adam" in line for line in result.stdout.splitlines())
 
 
@@ -267,7 +269,7 @@ def test_rates_are_those_of_a_tuned_sweep():
 
 
 def test_what_counts_by_its_times_is_made_first_and_alone():
-    work = needs.planned_sweeps(load("articles").chosen(budget="quick"), n_jobs=2)
+    work = needs.planned_sweeps(load("articles").chosen(budget="quick"), n_jobs=2, looks=(5, 10))
     alone = [job.exclusive for job in work]
     assert alone == sorted(alone, reverse=True)
     for job in work:
@@ -277,9 +279,85 @@ def test_what_counts_by_its_times_is_made_first_and_alone():
 
 
 def test_no_run_is_asked_for_twice():
-    work = needs.planned_sweeps(load("articles").chosen(budget="full"), n_jobs=2)
+    work = needs.planned_sweeps(load("articles").chosen(budget="full"), n_jobs=2, looks=(5, 10))
     asked = [(job.workload, job.at, side) for job in work if not job.times_count for side in job.sides]
     assert len(asked) == len(set(asked))
+
+
+CLOSE = """\
+id: close
+source: me
+claim: A larger learning rate ends lower.
+reading: Final validation loss.
+measures:
+  - {quantity: val_loss, says: less, delta: 0.3}
+a: adam optimizer.lr=0.05
+against: [adam optimizer.lr=0.04, adam optimizer.lr=0.0001]
+workloads:
+  - easy:
+      budget: quick
+      words: a linear model in 20 steps
+      run: [model=linear, data=regression, train.batch_size=1000, train.steps=20, train.eval_every=20, train.log_every=10]
+      seeds: 20
+      seconds: 0.1
+tuned: false
+"""
+
+
+@pytest.fixture(scope="module")
+def rounds(tmp_path_factory):
+    """Run the ledger above in rounds of 5, 10 and 20 seeds."""
+    folder = tmp_path_factory.mktemp("rounds")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "close.yaml").write_text(CLOSE)
+    result = run(folder, "mine", "budget=standard", "n_jobs=1")
+    assert result.returncode == 0, result.stderr
+    return folder, result
+
+
+def seeds_of_sides(folder):
+    study = folder / "results" / "mine-standard"
+    claimed = tables.load_side(study, "claim_runs").merge(tables.load(study).runs[["run_id", "seed"]], on="run_id")
+    return claimed.groupby("side")["seed"].nunique().to_dict()
+
+
+def test_only_sides_of_open_comparisons_get_more_seeds(rounds):
+    folder, result = rounds
+    seeds = seeds_of_sides(folder)
+    assert seeds["adam optimizer.lr=0.0001"] == 5, "it is decided at once"
+    assert seeds["adam optimizer.lr=0.05"] == seeds["adam optimizer.lr=0.04"] > 5
+    assert "look 1 of 5 at most, 5 seeds: 1 of 2 comparisons are open; 2 sides get more seeds" in result.stderr
+    runs = tables.load(folder / "results" / "mine-standard").runs
+    assert set(runs["num_looks"]) == {3}, "those of the workload, of which there are three"
+    found = comparisons(folder / "reports" / "mine-standard")
+    assert set(found["num_looks"]) == {3}
+    assert "Seeds were added in rounds, up to 3 of them" in (folder / "reports/mine-standard/report.md").read_text()
+
+
+def test_rounds_resume_to_the_same_runs_and_verdicts(rounds):
+    folder, _ = rounds
+    before = {path: path.read_bytes() for path in (folder / "results/mine-standard/runs").rglob("*.parquet")}
+    table = comparisons(folder / "reports" / "mine-standard")
+    assert run(folder, "mine", "budget=standard", "n_jobs=2").returncode == 0
+    assert {path: path.read_bytes() for path in (folder / "results/mine-standard/runs").rglob("*.parquet")} == before
+    pd.testing.assert_frame_equal(comparisons(folder / "reports" / "mine-standard"), table)
+
+
+def test_once_the_time_is_over_no_seeds_are_added(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "close.yaml").write_text(CLOSE.replace("seconds: 0.1", "seconds: 100"))
+    result = run(tmp_path, "mine", "budget=standard", "n_jobs=1", "max_minutes=1")
+    assert result.returncode == 0, result.stderr
+    assert set(seeds_of_sides(tmp_path).values()) == {5}
+    assert "2 of 2 sweeps do not fit into the time" in result.stderr
+
+
+def test_one_claim_of_several_is_printed(tmp_path, done):
+    folder, _ = done
+    result = run(folder, "mine", "claim=text", "rejudge=true", "budget=quick")
+    assert result.returncode == 0, result.stderr
+    lines = [line.split()[0] for line in result.stdout.splitlines() if line.startswith(("speed", "text"))]
+    assert lines == ["text"]
 
 
 TIME = SPEED.replace("steps_to_target", "time_to_target").replace(
@@ -323,6 +401,6 @@ def test_steps_are_timed_unless_one_session_timed_these_very_sides(
         ])  # fmt: skip
     asked = []
     monkeypatch.setattr("bench.compose.command_line.run_command_line", lambda name, job, typed: asked.append(typed))
-    runner.run_ledger(options, load(str(ledger_dir)).chosen(budget="quick"), [], n_jobs=1)
+    runner.time_steps(options, load(str(ledger_dir)).chosen(budget="quick"))
     assert len(asked) == is_asked
     assert all("optimizers=[sgd,adam]" in typed for typed in asked)

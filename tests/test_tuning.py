@@ -7,7 +7,7 @@ import importlib.util
 import itertools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -407,15 +407,89 @@ def test_the_best_trial_is_the_one_with_the_lowest_of_what_is_asked_for(select: 
         assert "chosen by final training loss; others may need fewer steps or less time" in report
 
 
-def test_a_target_that_no_trial_reaches_leaves_none_to_repeat(cli: Callable[..., Any]) -> None:
-    words = [
-        "optimizer=adam",
-        "sweep.trials=2",
-        "sweep.untuned=false",
-        "memory=false",
-        "report=false",
-        "train.steps=3",
-        "-m",
-    ]
-    done = cli("sweep=tuned", "sweep.select=steps_to_target", "sweep.target=0.001", *words)
-    assert "no trial of adam ended ok and reached sweep.target, so there is none to repeat" in done.err
+def test_of_trials_that_do_not_reach_the_target_the_nearest_is_best(cli: Callable[..., Any]) -> None:
+    words = ["optimizer=adam", "sweep.trials=4", "sweep.seeds=1", "sweep.untuned=false", "memory=false", "report=false"]
+    done = cli(
+        "sweep=tuned", "sweep.select=steps_to_target", "sweep.target=0.001", *words, "train.steps=30", "study=s", "-m"
+    )
+    assert done.status == 0, done.err
+    runs = tables.load("results/s").runs.astype({"final_val_loss": float})
+    trials = runs[runs["stage"] == "tune"]
+    assert (trials["final_val_loss"] > 0.001).all()
+    (final,) = runs.loc[runs["stage"] == "final", "lr"]
+    assert final == trials.loc[trials["final_val_loss"].idxmin(), "lr"]
+
+
+def made_trials(values: Sequence[Sequence[float]], num_seeds: int = 3) -> Search:
+    """A search over learning rates, with what its trials gave on each seed."""
+    config = parse(composed("sweep=tuned", f"sweep.seeds_per_trial={num_seeds}", f"sweep.trials={len(values)}"))
+    search = Search(config)
+    for trial, known in zip(search.trials, values, strict=True):
+        search.tell(trial, known[0], {})
+        trial.repeated = dict(enumerate(known[1:], start=1))
+    return search
+
+
+def test_the_best_third_is_made_on_every_seed_of_trials() -> None:
+    search = made_trials([[v] for v in (9, 8, 2, 1, 3, 7, 6, 5, math.inf)])
+    again = [(trial.number, seed) for trial, seed in search.repeats()]
+    assert again == [(3, 1), (3, 2), (2, 1), (2, 2), (4, 1), (4, 2)]
+    for trial, seed in search.repeats():
+        trial.repeated[seed] = 4.0 if trial.number == 3 else trial.value
+    assert search.repeats() == []
+    assert search.best is not None and search.best.number == 2, "by the mean over seeds, not by the luck of the first"
+    assert made_trials([[v] for v in (3, 1, 2)], num_seeds=1).repeats() == []
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
+        ([[9], [5, 5, 5], [1, 1.2, 1.1], [1.05, 1.1, 1.2], [1.1, 1.0, 1.25], [9]], 3),  # alike: the middle of three
+        ([[9], [5, 5, 5], [1, 1.2, 1.1], [2, 2.2, 2.1], [1.1, 1.0, 1.25], [9]], 2),  # a gap: the lowest
+        ([[1, 1, 1], [1.3, 1.2, 1.4], [1.5, 1.6, 1.7], [9], [9], [9]], 0),  # clearly lowest, though at the end
+        (
+            [[9], [1, math.inf, 1], [2, 2, 2], [2.1, 2.2, 2.3], [9], [9]],
+            2,
+        ),  # one that lost a run comes after all others
+        ([[9], [1, 1.2, 1.1], [1.05, 1.15, 1.15], [5, 5, 5], [9], [9]], 1),  # of two alike the lower mean
+        ([[math.inf]] * 6, None),
+    ],
+)
+def test_of_rates_that_are_as_good_the_middle_one_is_taken(values: list[list[float]], best: int | None) -> None:
+    found = made_trials(values).best
+    assert (None if found is None else found.number) == best
+
+
+def test_noise_among_rates_as_good_moves_the_choice_less_with_several_seeds() -> None:
+    random = np.random.default_rng(0)
+    truth = np.array([2.0, 1.0, 0.5, 0.33, 0.3, 0.33, 0.5, 1.0, 2.0])
+
+    def spread(num_seeds: int) -> float:
+        chosen = []
+        for _ in range(200):
+            values = truth[:, None] * np.exp(random.normal(0, 0.15, (9, num_seeds)))
+            search = made_trials([[v] for v in values[:, 0]], num_seeds)
+            for trial, seed in search.repeats():
+                trial.repeated[seed] = values[trial.number, seed]
+            assert search.best is not None
+            chosen.append(search.best.number)
+        return float(np.std(chosen))
+
+    assert spread(3) < 0.85 * spread(1)
+
+
+def test_trials_on_several_seeds_run_and_resume(cli: Callable[..., Any]) -> None:
+    words = ["optimizer=adam,sgd", "sweep=tuned", "sweep.trials=3", "sweep.seeds_per_trial=2", "sweep.seeds=2"]
+    words += ["sweep.untuned=false", "memory=false", "report=false", "train.steps=10", "study=s", "-m"]
+    done = cli(*words)
+    assert done.status == 0, done.err
+    runs = tables.load("results/s").runs
+    trials = runs[runs["stage"] == "tune"]
+    assert sorted(trials["seed"].unique()) == [0, 1]
+    assert len(trials) == 2 * (3 + 3), "the best third, three at least, on another seed"
+    assert sorted(runs.loc[runs["stage"] == "final", "seed"].unique()) == [2, 3], "seeds that no trial saw"
+    assert trials["tuning"].str.endswith("chosen by final_val_loss on 2 seeds").all()
+    planned = cli(*words, "plan=true")
+    assert "16 runs, of which 16 exist and 0 are to be made" in planned.out
+    again = cli(*words)
+    assert again.status == 0 and len(tables.load("results/s").runs) == len(runs)

@@ -11,7 +11,6 @@ import numpy as np
 from scipy import special
 
 from bench.analysis.inference import LEVEL, sum_of_variances
-from bench.analysis.power import detectable_ratio
 
 MIN_PAIRS_OF_BOUNDS = 5
 """Pairs below which Student's t of bounds that end at a censoring says too much; see `effect`."""
@@ -364,38 +363,3 @@ def p_two_sided(sample: Sample | Spread) -> float:
     0.0131
     """
     return min(1.0, 2 * min(p_above(sample, 0.0), p_below(sample, 0.0)))
-
-
-def detectable(sample: Sample | Spread, delta: float, level: float = 1 - LEVEL, power: float = 0.8) -> float:
-    """Return the smallest true difference that so many pairs, varying so much, would show to be beyond delta.
-
-    Args:
-        sample: What was seen.
-        delta: Differences up to this do not matter, in the units of the sample, >= 0.
-        level: Two-sided error rate of the comparison, in (0, 1): for one of m in a ledger, level / m stands Holm's.
-        power: Probability of showing it, in (0, 1).
-
-    Returns:
-        In the units of the sample, delta included; infinite where it is beyond what can be computed. NaN where there is
-        no interval, or an infinite bound says nothing of how the pairs vary.
-
-    >>> round(detectable(Sample([-0.3, -0.2, -0.25], [-0.3, -0.2, -0.25]), delta=0.1), 3)
-    0.263
-    """
-    if sample.method == "none":
-        return math.nan
-    if isinstance(sample, Spread):
-        a, b = len(sample.a) - 1, len(sample.b) - 1
-        return delta + math.log(special.fdtri(a, b, 1 - level / 2) / special.fdtri(a, b, 1 - power)) / 2
-    if not np.isfinite([sample.low, sample.high]).all():
-        return math.nan
-    unknown = float((sample.high - sample.low).mean())
-    found = [_student(bound, sample.errors, sample.exact) for bound in (sample.low, sample.high)]
-    return delta + unknown + max(_detectable_mean(test, level, power) for test in found)
-
-
-def _detectable_mean(test: _Student, level: float, power: float) -> float:
-    if test.error == 0:
-        return 0.0
-    n = math.floor(test.df) + 1  # as many pairs have these degrees of freedom
-    return test.error * math.sqrt(n) * math.log(detectable_ratio(1.0, n, power, 1 - level))

@@ -6,16 +6,28 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bench.analysis.bounds import Sample
-from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED, Evidence, NotMeasured, Pair
+from bench.claims.effects.evidence import (
+    DEFAULT,
+    MIXED,
+    RATES,
+    STEPS_TO_TARGET,
+    TUNED,
+    TUNED_FOR,
+    VAL_LOSS,
+    Evidence,
+    NotMeasured,
+    Pair,
+)
 from bench.claims.effects.registry import QUANTITIES, Quantity
-from bench.claims.ledger import Claim, Ledger, Measure
-from bench.claims.verdict import judge, whole, whole_holds
+from bench.claims.ledger import Claim, Ledger, Measure, Workload
+from bench.claims.outlook import pairs_to_decide
+from bench.claims.verdict import DECIDED, judge, whole, whole_holds
 
 FACT, UNTESTABLE = "fact", "untestable"
 """Beside DEFAULT, TUNED and RATES: how a claim is judged that no race decides."""
@@ -38,15 +50,23 @@ def pairs(claim: Claim, measure: Measure, at: str) -> Iterator[tuple[str, str | 
         yield dressed(claim.a), None
 
 
-def made_for(at: str, a: str, b: str | None) -> Iterator[tuple[str, str]]:
-    """Yield the sides whose runs a comparison needs, each with why they are made."""
+def made_for(at: str, a: str, b: str | None, select: str = VAL_LOSS) -> Iterator[tuple[str, str]]:
+    """Yield the sides whose runs a comparison needs, each with why they are made.
+
+    Args:
+        at: DEFAULT, TUNED, RATES or MIXED.
+        a: One side.
+        b: The other, or None.
+        select: What learning rates are chosen by where sides are tuned.
+    """
+    why = TUNED_FOR[select] if at == TUNED else at
     if at == MIXED:
         yield from ((side, DEFAULT) for side in a.split("|"))
-        at = TUNED
+        why = TUNED
     else:
-        yield a, at
+        yield a, why
     if b is not None:
-        yield b, at
+        yield b, why
 
 
 def comparisons(ledger: Ledger, evidence: Evidence) -> pd.DataFrame:
@@ -57,39 +77,18 @@ def comparisons(ledger: Ledger, evidence: Evidence) -> pd.DataFrame:
         evidence: The tables.
 
     Returns:
-        One row a comparison: claim, quantity, unit, says, delta (as in the claim), workload, a, b (or missing, where it
-        is a number), at, problem, reason (why there is no sample), why (the same as a NotMeasured), and what
-        `bench.claims.verdict.judge` adds, with estimate, low and high in the quantity's unit: a ratio of a to b, or a less b.
+        One row a comparison: claim, quantity, unit, says, delta (as in the claim), workload, a, b (or missing, where it is a
+        number), at, tuned_for (what the learning rates of tuned sides were chosen by), at_edge (sides whose learning rate lies at
+        the end of what was tried), num_looks, problem, reason (why there is no sample), why (the same as a NotMeasured), what
+        `bench.claims.verdict.judge` adds, and needed (see `pairs_to_decide`). estimate, low and high are in the quantity's unit: a
+        ratio of a to b, or a less b.
     """
-    rows: list[dict[str, Any]] = []
-    for claim in ledger.claims.values():
-        for measure in claim.measures:
-            quantity = QUANTITIES[measure.quantity]
-            for workload in measure.workloads or claim.workload_names:
-                if workload not in ledger.workloads:
-                    continue
-                for at in ats(claim, quantity):
-                    for a, b in pairs(claim, measure, at):
-                        pair = Pair(evidence, workload, a, b, at, ledger.workloads[workload].target)
-                        rows.append(_row(claim, measure, quantity, pair))
-    columns = [
-        "claim",
-        "quantity",
-        "unit",
-        "says",
-        "workload",
-        "a",
-        "b",
-        "at",
-        "problem",
-        "reason",
-        "why",
-        "direction",
-        "delta",
-        "sample",
-        "test",
+    rows = [_row(ledger, evidence, asked) for asked in _asked(ledger)]
+    judged = judge(pd.DataFrame(rows, columns=COLUMNS)).drop(columns=["test", "family"])
+    judged["needed"] = [
+        pairs_to_decide(row) if math.isfinite(row.p) and row.method != "none" else math.nan
+        for row in judged.itertuples()
     ]
-    judged = judge(pd.DataFrame(rows, columns=columns)).drop(columns="test")
     ratio = (judged["unit"] == "ratio").to_numpy(bool)
     with np.errstate(over="ignore"):
         for name in ("estimate", "low", "high", "delta"):
@@ -98,24 +97,72 @@ def comparisons(ledger: Ledger, evidence: Evidence) -> pd.DataFrame:
     return judged
 
 
-def _row(claim: Claim, measure: Measure, quantity: Quantity, pair: Pair) -> dict[str, Any]:
+COLUMNS = [
+    "claim", "quantity", "unit", "says", "workload", "a", "b", "at", "tuned_for", "at_edge", "problem", "reason", "why",
+    "direction", "delta", "sample", "test", "family", "num_looks",
+]  # fmt: skip
+"""Of what is judged."""
+
+
+class Asked(NamedTuple):
+    """One comparison that a claim asks for."""
+
+    claim: Claim
+    measure: Measure
+    workload: str
+    at: str
+    a: str
+    b: str | None
+
+
+def _asked(ledger: Ledger) -> Iterator[Asked]:
+    for claim in ledger.claims.values():
+        for measure in claim.measures:
+            for workload in measure.workloads or claim.workload_names:
+                for at in ats(claim, QUANTITIES[measure.quantity]) if workload in ledger.workloads else ():
+                    for a, b in pairs(claim, measure, at):
+                        yield Asked(claim, measure, workload, at, a, b)
+
+
+def chosen_by(quantity: Quantity, workload: Workload) -> str:
+    """Return what the learning rates of tuned sides are to be chosen by: what is judged, if that can be."""
+    return VAL_LOSS if quantity.select == STEPS_TO_TARGET and workload.target is None else quantity.select
+
+
+def _tuned_for(ledger: Ledger, evidence: Evidence, asked: Asked) -> str:
+    """Return what the learning rates of both sides were chosen by: the final validation loss, unless there are runs chosen by better."""
+    select = chosen_by(QUANTITIES[asked.measure.quantity], ledger.workloads[asked.workload])
+    sides = (side for side in (asked.a, asked.b) if side is not None)
+    return select if all(evidence.has(asked.workload, side, TUNED_FOR[select]) for side in sides) else VAL_LOSS
+
+
+def _row(ledger: Ledger, evidence: Evidence, asked: Asked) -> dict[str, Any]:
+    """Return what `judge` is given of one comparison, and what a report tells of it."""
+    claim, measure, workload, at, a, b = asked
+    quantity, select = QUANTITIES[measure.quantity], _tuned_for(ledger, evidence, asked)
+    made = list(made_for(at, a, b, select))
     row: dict[str, Any] = {
         "claim": claim.id,
         "quantity": measure.quantity,
         "unit": quantity.unit,
         "says": measure.says,
-        "workload": pair.workload,
-        "a": pair.a,
-        "b": pair.b,
-        "at": pair.at,
+        "workload": workload,
+        "a": a,
+        "b": b,
+        "at": at,
+        "tuned_for": select if at == TUNED else None,
+        "at_edge": [side for side, why in made if evidence.is_at_edge(workload, side, why)],
         "direction": measure.says,
         "delta": math.log1p(measure.delta) if quantity.is_ratio else measure.delta,
         "sample": None,
         "problem": None,
         "reason": None,
         "why": None,
-        "test": json.dumps([measure.quantity, pair.workload, pair.at, sorted([pair.a, pair.b or ""]), measure.delta]),
+        "test": json.dumps([measure.quantity, workload, at, sorted([a, b or ""]), measure.delta]),
+        "family": f"{claim.id} {TUNED if at in (RATES, MIXED) else at}",
+        "num_looks": evidence.num_looks(workload, made),
     }
+    pair = Pair(evidence, workload, a, b, TUNED_FOR[select] if at == TUNED else at, ledger.workloads[workload].target)
     try:
         sample = quantity.sample(pair)
     except NotMeasured as why:
@@ -137,8 +184,8 @@ def verdicts(ledger: Ledger, judged: pd.DataFrame, facts: pd.DataFrame) -> pd.Da
 
     Returns:
         One row a claim and `at` (default, tuned, fact, untestable; what is judged over learning rates, or against a tuned side, counts as tuned):
-        verdict, holds (yes, no, unclear; missing where nothing was run), num (comparisons), num_<verdict> of each of
-        supported, refuted, no difference, cannot tell and not run.
+        verdict, holds (yes, no, in some cases, unclear; missing where nothing was run), num (comparisons), num_<verdict> of each of
+        supported, refuted, no difference, ruled out, cannot tell and not run.
     """
     rows = []
     for claim in ledger.claims.values():
@@ -162,14 +209,14 @@ def verdicts(ledger: Ledger, judged: pd.DataFrame, facts: pd.DataFrame) -> pd.Da
 
 
 def _whole(claim: Claim, there: pd.DataFrame) -> dict[str, Any]:
-    words, answers = list(there["verdict"]), list(there["holds"])
+    words = list(there["verdict"])
     counts = {f"num_{word.replace(' ', '_')}": words.count(word) for word in COUNTED}
-    verdict = whole(words, claim.rule, answers) if words else "not run"
-    holds = None if verdict == "not run" else whole_holds(words, answers, claim.rule)
+    verdict = whole(words, claim.rule) if words else "not run"
+    holds = None if verdict == "not run" else whole_holds(verdict)
     return {"verdict": verdict, "holds": holds, "num": len(there), **counts}
 
 
-COUNTED = ("supported", "refuted", "no difference", "cannot tell", "not run")
+COUNTED = (*DECIDED, "cannot tell", "not run")
 
 
 def numbers_of(facts: pd.DataFrame, fact: str) -> dict[str, Any]:

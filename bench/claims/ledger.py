@@ -77,8 +77,9 @@ class Workload(Strict):
         budget: The smallest budget that it belongs to.
         words: What it is, in words; `words_zh` in Chinese.
         run: What is typed after `python -m bench` for it, but for the optimizer.
-        seeds: Runs of each side at its settings, and once tuned; also of each learning rate where several are compared
-            (at most `rate_seeds`).
+        seeds: Most runs of each side at its settings, and once tuned. How many are made is for the rounds to say, see
+            `bench.claims.rounds`.
+        rate_seeds: Most runs of each learning rate where a claim is about all of them.
         target: Validation loss to reach; None: the higher of the median final ones of the two sides.
         seconds: What one run takes, about: for the plan and the time left.
         alone: Whether its runs are made one at a time, so that their own times count.
@@ -88,8 +89,8 @@ class Workload(Strict):
     words: Text
     words_zh: Text | None = None
     run: Annotated[list[Override], Field(min_length=1, description="a list of what is typed, such as model=mlp")]
-    seeds: Annotated[int, Field(ge=2, le=1000, description="a whole number from 2 to 1000")] = 10
-    rate_seeds: Annotated[int, Field(ge=2, le=1000, description="a whole number from 2 to 1000")] = 5
+    seeds: Annotated[int, Field(ge=2, le=1000, description="a whole number from 2 to 1000")] = 1000
+    rate_seeds: Annotated[int, Field(ge=2, le=1000, description="a whole number from 2 to 1000")] = 20
     target: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a loss above 0")] | None = None
     seconds: Annotated[float, Field(gt=0, description="a number of seconds above 0")] = 10.0
     alone: bool = False

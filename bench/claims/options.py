@@ -13,8 +13,8 @@ from bench.base.errors import UserError
 from bench.claims.ledger import BUDGETS, ledgers
 
 _BUDGETS_MEAN = (
-    "quick, the default: embedded data, at most 10 minutes on 2 cores; standard: also data from files, an hour or two;"
-    " full: all of it"
+    "quick, the default: embedded data, one number of seeds, at most 10 minutes on 2 cores; standard: also data from files, and"
+    " seeds in rounds while a comparison is open, up to three hours; full: all of it"
 )
 
 
@@ -35,6 +35,11 @@ class Options:
         False, "true", "judge the stored tables again, without training: those published, or with budget= your own"
     )
     publish: bool = _option(False, "true", "replace the published tables and report by those of a budget")
+    max_minutes: int = _option(
+        0,
+        "<number>",
+        "minutes that runs may take before no more seeds are added; default: 150 for standard, else no limit",
+    )
     n_jobs: int = _option(0, "<number>", "runs side by side where their times do not count; default: all cores")
     trust: bool = _option(
         False, "true", "let a ledger of your own call code outside bench, models, optimizers and torch"
@@ -131,7 +136,7 @@ def _parsed(key: str, value: str) -> str | bool | int:
         return value == "true"
     if isinstance(default, int):
         if not (value.isascii() and value.isdigit()) or int(value) < 1:
-            raise UserError(f"{key} must be a whole number of at least 1, got {value}; leave it out for all cores")
+            raise UserError(f"{key} must be a whole number of at least 1, got {value}; leave it out for the default")
         return int(value)
     if choices and value not in choices:
         raise UserError(f"{key} must be one of {', '.join(choices)}, got {value}; choose one of these")

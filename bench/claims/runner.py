@@ -14,11 +14,14 @@ from bench.analysis.quality import enough_undisturbed
 from bench.analysis.step_costs import newest_session
 from bench.base.console import say
 from bench.base.errors import UserError
-from bench.claims.effects.evidence import DEFAULT, ENDED, TUNED
-from bench.claims.ledger import Ledger
-from bench.claims.needs import STEP_COST_S, PlannedSweep, measured_on, timed
+from bench.claims.effects.evidence import DEFAULT, ENDED, TUNED_FOR
+from bench.claims.evaluate import comparisons
+from bench.claims.ledger import BUDGETS, Ledger
+from bench.claims.needs import STEP_COST_S, PlannedSweep, measured_on, planned_sweeps, timed
 from bench.claims.options import Options
 from bench.claims.progress import LedgerProgress
+from bench.claims.publish import tables_of
+from bench.claims.rounds import LOOKS, MINUTES, open_sides
 
 if TYPE_CHECKING:
     from bench.execution.session import Session
@@ -54,23 +57,47 @@ def runnable_ledger(ledger: Ledger, unseen: Collection[str] = ()) -> tuple[Ledge
     ), absent
 
 
-def run_ledger(options: Options, ledger: Ledger, sweeps: Sequence[PlannedSweep], n_jobs: int) -> None:
+def run_ledger(options: Options, ledger: Ledger, n_jobs: int) -> None:
     """Make all runs, time steps, carry out the checks of statements of fact.
+
+    Where the budget has several looks, seeds are added in rounds to the sides of comparisons that are open, until none is or the
+    time is over, see `bench.claims.rounds`. What is decided at a look rests on the tables alone: a command that was interrupted
+    takes the same decisions again.
 
     Raises:
         UserError: Something cannot be carried out.
         KeyboardInterrupt: After the run in flight was recorded.
     """
     from bench import tables
+
+    facts = _facts(ledger)
+    looks = LOOKS[options.budget or BUDGETS[0]]
+    limit_s = 60 * (options.max_minutes or MINUTES[options.budget or BUDGETS[0]])
+    sweeps = planned_sweeps(ledger, n_jobs, looks)
+    for number in range(len(looks)):
+        _make(options, sweeps, n_jobs, STEP_COST_S * len(timed(ledger)) if number == 0 else 0.0)
+        tables.build(options.study_dir)
+        if number == 0:
+            time_steps(options, ledger)
+        if number + 1 >= len(looks):
+            break
+        sweeps = _next_round(options, ledger, n_jobs, looks, number, limit_s)
+        if not sweeps:
+            break
+    _check_facts(options.study_dir, facts)
+    tables.build(options.study_dir)
+
+
+def _make(options: Options, sweeps: Sequence[PlannedSweep], n_jobs: int, more_s: float) -> None:
+    """Carry out sweeps, one after the other, and write down which runs are of which side."""
     from bench.execution.launchers.forkserver import prepare_pool
     from bench.execution.launchers.pool import Pool
     from bench.sweep.launch import run_sweep
 
-    facts = _facts(ledger)
     place = [f"study={options.study}", f"results_dir={options.results_dir}", "report=false"]
     if any(not sweep.exclusive for sweep in sweeps):
         prepare_pool()
-    progress = LedgerProgress(sweeps, n_jobs, STEP_COST_S * len(timed(ledger)))
+    progress = LedgerProgress(sweeps, n_jobs, more_s)
     pool = Pool(n_jobs) if any(not sweep.exclusive for sweep in sweeps) else None
     try:
         for number, sweep in enumerate(sweeps, 1):
@@ -85,10 +112,33 @@ def run_ledger(options: Options, ledger: Ledger, sweeps: Sequence[PlannedSweep],
         progress.finish()
         if pool is not None:
             pool.close()
-    tables.build(options.study_dir)
-    _time_steps(options, ledger)
-    _check_facts(options.study_dir, facts)
-    tables.build(options.study_dir)
+
+
+def _next_round(
+    options: Options, ledger: Ledger, n_jobs: int, looks: Sequence[int], number: int, limit_s: float
+) -> list[PlannedSweep]:
+    """Return the sweeps of the next round: those for comparisons that are open, cheapest first, as far as the time reaches."""
+    evidence, _ = tables_of(options.study_dir)
+    judged = comparisons(ledger, evidence)
+    wanted = open_sides(ledger, judged, looks)
+    took_s = evidence.runs["total_s"].astype(float)
+    left_s = limit_s - float(took_s.sum()) / n_jobs
+    sweeps, kept = planned_sweeps(ledger, n_jobs, looks, number + 1, wanted), []
+    for sweep in sorted(sweeps, key=lambda sweep: sweep.wall_s(n_jobs)):
+        if sweep.wall_s(n_jobs) > left_s:
+            break
+        left_s -= sweep.wall_s(n_jobs)
+        kept.append(sweep)
+    num_open = int((judged["verdict"] == "cannot tell").sum())
+    said = f"bench.reproduce: look {number + 1} of {len(looks)} at most, {looks[number]} seeds: {num_open} of"
+    said += f" {len(judged)} comparisons are open; {len(wanted)} sides get more seeds"
+    late = (
+        f", but {len(sweeps) - len(kept)} of {len(sweeps)} sweeps do not fit into the time"
+        if len(kept) < len(sweeps)
+        else ""
+    )
+    say(said + late, sys.stderr)
+    return sorted(kept, key=sweeps.index)
 
 
 def _is_disturbed(sweep: PlannedSweep, session: Session) -> bool:
@@ -99,7 +149,7 @@ def _is_disturbed(sweep: PlannedSweep, session: Session) -> bool:
 
 def _recorded(sweep: PlannedSweep, session: Session) -> list[tuple[Mapping[str, Any], dict[str, str]]]:
     """Return the rows of a sweep's runs that are judged, each with its row of the side table `claim_runs`."""
-    stage = "final" if sweep.at == TUNED else "single"
+    stage = "final" if sweep.at in TUNED_FOR.values() else "single"
     return [
         (
             row,
@@ -126,7 +176,7 @@ def _record(study_dir: Path, sweep: PlannedSweep, session: Session) -> None:
         tables.write_side(study_dir, "claim_runs", part, [row for row in rows if row["side"] == side])
 
 
-def _time_steps(options: Options, ledger: Ledger) -> None:
+def time_steps(options: Options, ledger: Ledger) -> None:
     """Time the steps of what is compared by time, where no session of an undisturbed machine has."""
     from bench import tables
     from bench.compose.command_line import run_command_line

@@ -17,6 +17,7 @@ from bench.claims.ledger import BUDGETS, Claim, Ledger, ledgers, load
 from bench.claims.needs import ledger_plan, planned_sweeps
 from bench.claims.options import Commands, Options, options_help, parse
 from bench.claims.publish import publish, tables_of
+from bench.claims.rounds import LOOKS
 from bench.claims.runner import run_ledger, runnable_ledger
 from bench.claims.trust import check_trust, foreign_targets
 from bench.measure.environment import num_cores
@@ -109,13 +110,13 @@ def _carry_out(options: Options, whole: Ledger) -> int:
         if not (options.plan or options.trust):
             check_trust(ledger, options.ledger)
         ledger, absent = runnable_ledger(ledger, unseen if options.plan else ())
-        sweeps = planned_sweeps(ledger, n_jobs)
         if options.plan:
-            say(ledger_plan(sweeps, n_jobs, ledger, absent))
+            looks = LOOKS[options.budget or BUDGETS[0]]
+            say(ledger_plan(planned_sweeps(ledger, n_jobs, looks), n_jobs, ledger, absent, looks))
             return OK
         for name, why in absent.items():
             say(f"bench.reproduce: {name} is left out: {why}", sys.stderr)
-        run_ledger(options, ledger, sweeps, n_jobs)
+        run_ledger(options, ledger, n_jobs)
     folder, report = options.study_dir, Path(options.reports_dir) / options.study
     if options.publish:
         folder, report = Path(options.results_dir) / options.name, Path(options.reports_dir) / options.name

@@ -35,6 +35,10 @@ class Rotation(Settings):
     degrees: Annotated[float, Field(ge=0, le=180, allow_inf_nan=False, description="a number from 0 to 180")] = 15.0
 
 
+class CropRotation(Rotation, Crop):
+    """Settings of `crop_rotation`: those of both."""
+
+
 class Flip(Settings):
     """Settings of `flip`.
 
@@ -49,6 +53,7 @@ AUGMENTATIONS: dict[str, type[Settings]] = {
     "none": Settings,
     "crop": Crop,
     "rotation": Rotation,
+    "crop_rotation": CropRotation,
     "flip": Flip,
     "standard": Settings,
 }

@@ -91,9 +91,10 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             f"train.accumulate must be at most train.batch_size={config.train.batch_size}, got"
             f" {config.train.accumulate}; it is the number of parts that a batch is computed in"
         )
-    if config.sweep.trial_seed + config.sweep.seeds >= 2**32:
+    num_trial_seeds = config.sweep.seeds_per_trial
+    if config.sweep.trial_seed + num_trial_seeds - 1 + config.sweep.seeds >= 2**32:
         raise UserError(
-            f"sweep.trial_seed must leave room for {config.sweep.seeds} seeds after it, got"
+            f"sweep.trial_seed must leave room for {num_trial_seeds - 1 + config.sweep.seeds} seeds after it, got"
             f" {config.sweep.trial_seed}; choose a smaller one"
         )
     by_speed = config.sweep.select in ("steps_to_target", "time_to_target")
@@ -105,7 +106,7 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
     if _are_auto(node):
         if config.device.name == "fake":
             raise UserError("seeds must be a number with device=fake, got auto; every seed takes as much memory")
-        if config.sweep.trial_seed + config.decide.max_seeds >= 2**32:
+        if config.sweep.trial_seed + num_trial_seeds - 1 + config.decide.max_seeds >= 2**32:
             raise UserError(
                 f"sweep.trial_seed must leave room for decide.max_seeds={config.decide.max_seeds} seeds after it, got"
                 f" {config.sweep.trial_seed}; choose a smaller one"

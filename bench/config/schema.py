@@ -208,6 +208,7 @@ class SweepConfig(Section):
     ] = "final_val_loss"
     target: Annotated[float, Field(allow_inf_nan=False, description="a finite validation loss, or null")] | None = None
     trial_seed: Seed = 0
+    seeds_per_trial: Annotated[int, Field(ge=1, le=100, description="a whole number from 1 to 100")] = 1
     seeds: Annotated[
         int, BeforeValidator(first_number), Field(ge=1, le=10**4, description="a whole number from 1 to 10000, or auto")
     ] = 10
@@ -216,9 +217,14 @@ class SweepConfig(Section):
     sampler_seed: Seed = 0
 
     @property
+    def trial_seeds(self) -> list[int]:
+        """Seeds of trials: all are made on the first, those that may be best on the others too."""
+        return [self.trial_seed + i for i in range(self.seeds_per_trial)]
+
+    @property
     def fresh_seeds(self) -> list[int]:
         """Seeds that no trial has seen."""
-        return [self.trial_seed + 1 + i for i in range(self.seeds)]
+        return [self.trial_seed + self.seeds_per_trial + i for i in range(self.seeds)]
 
 
 class DecideConfig(Section):

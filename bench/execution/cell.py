@@ -129,7 +129,10 @@ def objective(config: Config, rows: Sequence[Mapping[str, Any] | None]) -> float
 
 
 def _selected(config: Config, row: Mapping[str, Any]) -> float:
-    """Return the quantity `sweep.select` of a run; infinity where it did not reach `sweep.target`."""
+    """Return the quantity `sweep.select` of a run.
+
+    Where it did not reach `sweep.target`, that is more than all its steps, or their time, by the more the higher its loss ended.
+    """
     select, target = config.sweep.select, config.sweep.target
     if target is None:
         column = {"val_error": "final_val_accuracy", "train_loss": "final_train_loss"}.get(select, select)
@@ -143,7 +146,10 @@ def _selected(config: Config, row: Mapping[str, Any]) -> float:
     if found is None:
         return float("inf")
     (run,) = steps_to_target(pd.DataFrame([{**row, "series": ""}]), found[1], target).itertuples()
-    return float(run.crossed_at if select == "steps_to_target" else run.crossed_s) if run.reached else float("inf")
+    by_steps = select == "steps_to_target"
+    if run.reached:
+        return float(run.crossed_at if by_steps else run.crossed_s)
+    return float(row["num_steps"] if by_steps else row["train_s"]) * (1 + float(row["final_val_loss"]) - target)
 
 
 def seeds_of(config: Config) -> list[int]:

@@ -157,7 +157,9 @@ def _tuned(configs: Sequence[Config], recorded: _Recorded) -> Iterator[Part]:
         config, seeds, num_final = search.config, search.config.sweep.fresh_seeds, 0
         is_known = _known(sweep, search, recorded)
         num_done = sum(trial.value is not None for trial in search.trials)
-        yield Part(config, "trials", max(config.sweep.trials, len(search.trials)), num_done)
+        num_again = sum(len(trial.repeated) for trial in search.trials)
+        num_trials = max(config.sweep.trials, len(search.trials)) + num_again + len(search.repeats())
+        yield Part(config, "trials", num_trials, num_done + num_again)
         if search.best is not None and is_known:
             num_final = len(recorded.done(tried(config, search.best.setting, "final"), seeds))
         if search.best is not None or not is_known:
@@ -176,7 +178,11 @@ def _known(sweep: TunedSweep, search: Search, recorded: _Recorded) -> bool:
                 search.tell(trial, objective(search.config, rows), *sweep.seen(search, trial))
             else:
                 missing.append(trial)
-    return not missing
+    for trial, seed in search.repeats():
+        rows = recorded.done(tried(search.config, trial.setting, "tune"), [seed])
+        if rows:
+            trial.repeated[seed] = objective(search.config, rows)
+    return not missing and not search.repeats()
 
 
 def _cost(config: Config, recorded: _Recorded) -> tuple[float, float, str]:

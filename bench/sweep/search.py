@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from optuna.trial import Trial as OptunaTrial
 
 
+FEWEST_REPEATED = 3
+"""Trials of a search that are made on several seeds, at least, where `sweep.seeds_per_trial` is above 1."""
+
+
 @dataclass
 class Trial:
     """One setting that is tried.
@@ -27,12 +31,26 @@ class Trial:
         setting: Value by name, as in `optimizer.search`.
         value: What `sweep.select` says of it, infinite unless it ended ok; None: not known yet.
         seen: Validation loss by step, where the method goes by it.
+        repeated: What `sweep.select` says of it on further seeds, by seed.
     """
 
     number: int
     setting: dict[str, float]
     value: float | None = None
     seen: dict[int, float] = field(default_factory=dict)
+    repeated: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def values(self) -> np.ndarray:
+        """What is known of it on each of its seeds, those in order."""
+        first = [] if self.value is None else [self.value]
+        return np.array([*first, *(value for _, value in sorted(self.repeated.items()))], dtype=float)
+
+    @property
+    def rank(self) -> tuple[int, float, int]:
+        """Sorts the better first: fewer runs lost, then the lower mean of the others, then the earlier."""
+        ended = self.values[np.isfinite(self.values)]
+        return len(self.values) - len(ended), float(ended.mean()) if len(ended) else math.inf, self.number
 
 
 @dataclass
@@ -92,11 +110,53 @@ class Search:
         if self._optuna is not None and trial.number < self.config.sweep.trials:
             self._optuna.tell(trial, seen, pruned)
 
+    def repeats(self) -> list[tuple[Trial, int]]:
+        """Return the trials that may be best, each with every further seed that it has yet to be made on.
+
+        They are the third of the trials that is best on the first seed, three at least.
+        """
+        ended = sorted((t for t in self.trials if t.value is not None and math.isfinite(t.value)), key=_first)
+        may_be_best = ended[: max(FEWEST_REPEATED, math.ceil(len(self.trials) / 3))]
+        seeds = self.config.sweep.trial_seeds[1:]
+        return [(trial, seed) for trial in may_be_best for seed in seeds if seed not in trial.repeated]
+
     @property
     def best(self) -> Trial | None:
-        """The trial with the lowest value, of several the first; None if none ended ok."""
-        ended = [t for t in self.trials if t.value is not None and math.isfinite(t.value)]
-        return min(ended, key=lambda t: (t.value, t.number), default=None)
+        """The trial with the lowest mean over its seeds; None if none ended ok.
+
+        Of trials along one hyperparameter that are as good, so far as several seeds can tell, it is the middle one.
+        """
+        num_seeds = self.config.sweep.seeds_per_trial
+        ended = [t for t in self.trials if np.isfinite(t.values).any()]
+        repeated = [t for t in ended if len(t.values) == num_seeds]
+        lowest = min(repeated or ended, key=lambda t: t.rank, default=None)
+        if lowest is None or num_seeds == 1 or len(self.space) > 1:
+            return lowest
+        plateau = self._plateau(lowest, repeated)
+        middles = plateau[(len(plateau) - 1) // 2 : len(plateau) // 2 + 1]
+        return min(middles, key=lambda t: t.rank)
+
+    def _plateau(self, lowest: Trial, repeated: Sequence[Trial]) -> list[Trial]:
+        """Return the trials beside the lowest, without a gap, whose mean is within a standard error of its: those in order.
+
+        The standard error is that of the differences paired by seed.
+
+        References:
+            The one-standard-error rule: Breiman, Friedman, Olshen and Stone, "Classification and Regression Trees" (1984), section 3.4.3.
+        """
+        (axis,) = self.space
+        in_order = sorted(self.trials, key=lambda t: t.setting[axis.name])
+        alike = []
+        for trial in in_order:
+            more = trial.values - lowest.values if trial in repeated else np.array([math.inf])
+            error = float(more.std(ddof=1)) / math.sqrt(len(more)) if np.isfinite(more).all() else 0.0
+            alike.append(trial is lowest or bool(more.mean() <= error))
+        first = last = in_order.index(lowest)
+        while first > 0 and alike[first - 1]:
+            first -= 1
+        while last + 1 < len(in_order) and alike[last + 1]:
+            last += 1
+        return in_order[first : last + 1]
 
     def edges(self) -> dict[str, str]:
         """Return the hyperparameters whose best value is the lowest or highest tried, each with "low" or "high"."""
@@ -141,6 +201,7 @@ class Search:
             f"{sweep.method}, {sweep.trials} trials, {' and '.join(sweep.over)} over {sweep.decades:g}"
             f" decade{'s' * (sweep.decades != 1)}{wider}, chosen by {sweep.select}"
             + ("" if sweep.target is None else f" of {sweep.target:g}")
+            + ("" if sweep.seeds_per_trial == 1 else f" on {sweep.seeds_per_trial} seeds")
         )
 
     def ranges(self) -> str:
@@ -158,6 +219,11 @@ class Search:
             else:
                 lists.setdefault(key, list(self.config.optimizer.options[key]))[index] = value
         return typed + [f"optimizer.{key}={json.dumps(values)}" for key, values in lists.items()]
+
+
+def _first(trial: Trial) -> tuple[float, int]:
+    assert trial.value is not None
+    return trial.value, trial.number
 
 
 class _Optuna:

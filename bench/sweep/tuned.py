@@ -89,6 +89,10 @@ class TunedSweep:
             values = launch([self.trial_job(search, trial) for search, trial in batch])
             for (search, trial), value in zip(batch, values, strict=True):
                 search.tell(trial, value, *self.seen(search, trial))
+        again = [(search, *repeat) for search in self.searches for repeat in search.repeats()]
+        values = launch([self.trial_job(search, trial, seed) for search, trial, seed in again]) if again else []
+        for (_, trial, seed), value in zip(again, values, strict=True):
+            trial.repeated[seed] = value
 
     def _ask(self) -> list[tuple[Search, Trial]]:
         """Return the trials to be made now, those of all optimizers in turn, so that an interrupt leaves equal budgets."""
@@ -110,12 +114,12 @@ class TunedSweep:
                     search.widen(names[0])
         return wider
 
-    def trial_job(self, search: Search, trial: Trial) -> Overrides:
-        """Return the job of one trial."""
+    def trial_job(self, search: Search, trial: Trial, seed: int | None = None) -> Overrides:
+        """Return the job of one trial, on its first seed unless another is given."""
         record = [
             f"+trial.number={trial.number}",
             *self._recorded_search(search),
-            f"seeds=[{search.config.sweep.trial_seed}]",
+            seeds_override([search.config.sweep.trial_seed if seed is None else seed]),
         ]
         if search.config.sweep.method == "tpe" and (path := self._write_history(search)) is not None:
             record.append(f"+trial.history={quoted(str(path))}")
@@ -131,6 +135,7 @@ class TunedSweep:
             f"+trial.number={best.number}",
             *self._recorded_search(search),
             *([f"+trial.edge={quoted(edge)}"] if edge else []),
+            *([f"+trial.num_looks={looks}"] if (looks := search.config.trial.num_looks) else []),
         ]
 
     def untuned_job(self, search: Search) -> Overrides:
@@ -150,10 +155,7 @@ class TunedSweep:
             if len(workloads) > 1:
                 name += f" for {search.config.model.name} on {search.config.data.name}"
             if best is None:
-                reached = "" if search.config.sweep.target is None else " and reached sweep.target"
-                said.append(
-                    f"no trial of {name} ended ok{reached}, so there is none to repeat; see the reasons in the table"
-                )
+                said.append(f"no trial of {name} ended ok, so there is none to repeat; see the reasons in the table")
             for axis, side in search.edges().items():
                 value = "" if best is None else f" ({best.setting[axis]:g})"
                 said.append(

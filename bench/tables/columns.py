@@ -376,8 +376,9 @@ CLAIM_RUNS: tuple[Column, ...] = (
     Column(
         "at",
         "string",
-        "default: at these settings; tuned: with the best of equally many trials; rates: at every learning rate",
-        ("default", "tuned", "rates"),
+        "default: at these settings; tuned: with the best of equally many trials, by final validation loss or by what it is"
+        " tuned for; rates: at every learning rate",
+        ("default", "tuned", "tuned-steps_to_target", "tuned-train_loss", "rates"),
         required=True,
     ),
     Column("run_id", "string", "one of its runs", required=True),

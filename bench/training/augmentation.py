@@ -113,6 +113,23 @@ class Rotation:
 
 
 @dataclass(frozen=True)
+class CropRotation:
+    """Turn images, then crop them.
+
+    Attributes:
+        crop: The crop.
+        rotation: The turn.
+    """
+
+    crop: Crop
+    rotation: Rotation
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Augment a batch of images."""
+        return self.crop(self.rotation(images))
+
+
+@dataclass(frozen=True)
 class ResizedCrop:
     """A random window of 8 to 100 % of the area and 3:4 to 4:3 in shape, scaled to the old size.
 
@@ -211,6 +228,8 @@ def build(name: str, options: Mapping[str, Any], image_shape: Sequence[int]) -> 
         return Flip(settings.p)
     if name == "crop":
         return Crop(_padding(settings.padding, image_shape))
+    if name == "crop_rotation":
+        return CropRotation(Crop(_padding(settings.padding, image_shape)), Rotation(settings.degrees))
     window = ResizedCrop() if max(image_shape[1:]) > SMALL else Crop(_usual_padding(image_shape))
     return Standard(window)
 

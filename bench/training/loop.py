@@ -120,6 +120,8 @@ def _evaluate_all(learner: Learner, data: Dataset, plan: TrainingPlan, watch: St
     """Evaluate, and do what goes by the validation loss: the schedule, the best weights, and pruning."""
     watch.switch("eval")
     model, val_loss = learner.model, math.nan
+    if "closure" in learner.needs:  # of others, gradients computed are steps
+        trace.record("train", "gradients", trace.num_evaluations, plan)
     with learner.evaluation_weights():
         for split in ("val", "test"):
             for metric, value in evaluate(model, data, split, plan).items():

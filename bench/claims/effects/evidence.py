@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,24 @@ DEFAULT, TUNED, RATES = "default", "tuned", "rates"
 """Why a run was made: at a side's settings, with the best learning rate of equally many trials, at every rate."""
 
 
+TRAIN_LOSS, STEPS_TO_TARGET, VAL_LOSS = "train_loss", "steps_to_target", "final_val_loss"
+"""What learning rates are chosen by: values of `sweep.select`."""
+
+
+TUNED_FOR = {
+    VAL_LOSS: TUNED,
+    STEPS_TO_TARGET: f"{TUNED}-{STEPS_TO_TARGET}",
+    TRAIN_LOSS: f"{TUNED}-{TRAIN_LOSS}",
+}
+"""Why a run of a tuned side was made, by what its learning rate was chosen by."""
+
+
 NUM_TRIALS = 9
 """Learning rates that are tried: every half decade of four."""
+
+
+SEEDS_PER_TRIAL = 3
+"""Seeds on which the learning rates that may be best are tried."""
 
 
 MIXED = "mixed"
@@ -34,7 +50,7 @@ COLUMNS = [
     "run_id", "seed", "status", "reason", "lr", "optimizer", "environment_id", "launcher", "timing_quality", "step_cost_id",
     "num_steps", "num_steps_budget", "num_evaluations", "train_s", "first_train_loss", "final_train_loss", "final_val_loss",
     "best_val_loss", "final_test_loss", "test_loss_at_best_val", "test_accuracy_at_best_val", "moved_test_accuracy",
-    "peak_tensors_mib", "latency_ms",
+    "peak_tensors_mib", "latency_ms", "num_looks", "edge",
 ]  # fmt: skip
 """Columns of `runs` that quantities are made of."""
 
@@ -97,6 +113,25 @@ class Evidence:
         places = [self._places[run] for run in runs["run_id"] if run in self._places]
         return self.curves.iloc[np.concatenate(places) if places else []]
 
+    def num_looks(self, workload: str, made_for: Iterable[tuple[str, str]]) -> int:
+        """Return at how many numbers of seeds runs were to be looked at, 1 unless seeds were added in rounds.
+
+        Args:
+            workload: Its name.
+            made_for: Sides, each with why its runs were made.
+        """
+        runs = [self._sides[workload, side, at]["num_looks"] for side, at in made_for if self.has(workload, side, at)]
+        planned = pd.concat(runs).dropna() if runs else pd.Series(dtype=float)
+        return int(planned.max()) if len(planned) else 1
+
+    def is_at_edge(self, workload: str, side: str, at: str) -> bool:
+        """Tell whether the hyperparameters of a tuned side lie at the end of what was tried."""
+        return self.has(workload, side, at) and bool(self._sides[workload, side, at]["edge"].notna().any())
+
+    def has(self, workload: str, side: str, at: str) -> bool:
+        """Tell whether there are runs of one side of a comparison."""
+        return (workload, side, at) in self._sides
+
     def of(self, workload: str, side: str, at: str) -> pd.DataFrame:
         """Return the runs of one side of a comparison, one row each.
 
@@ -117,7 +152,7 @@ class Pair:
     """Two sides of a comparison; `b` is None where a quantity is held against a number.
 
     Attributes:
-        at: DEFAULT or TUNED; RATES for quantities over learning rates.
+        at: Why its runs were made: DEFAULT, one of TUNED_FOR, or RATES or MIXED.
         target: Validation loss to reach; None: the higher of the sides' median final ones.
     """
 

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, Pair, column_of
+from bench.claims.effects.evidence import (
+    DEFAULT,
+    MIXED,
+    RATES,
+    STEPS_TO_TARGET,
+    TRAIN_LOSS,
+    VAL_LOSS,
+    Pair,
+    column_of,
+)
 from bench.claims.effects.learning_rates import basin, best_of_three, best_rate, rate_matters
 from bench.claims.effects.speed import epoch_time, loss_at_equal_time, step_time, steps_to_target, time_to_target
 from bench.claims.effects.training import (
@@ -32,6 +41,8 @@ class Quantity:
         lower_is_better: Whether the lower is the better.
         over: The runs it needs: DEFAULT, those at which a claim is judged; RATES; or MIXED, a's as they come and b's tuned.
         tuned: Whether it depends on how a side is tuned.
+        select: What learning rates are chosen by where a side is tuned: the quantity that is judged, or else the final
+            validation loss.
         step_costs: Whether it needs step times.
         alone: Whether runs have to be made one at a time.
         metrics: What runs have to record beside the loss.
@@ -46,6 +57,7 @@ class Quantity:
     lower_is_better: bool = True
     over: str = DEFAULT
     tuned: bool = True
+    select: str = VAL_LOSS
     step_costs: bool = False
     alone: bool = False
     metrics: tuple[str, ...] = ()
@@ -59,13 +71,19 @@ class Quantity:
 
 
 QUANTITIES: dict[str, Quantity] = {
-    "steps_to_target": Quantity("steps to the target", "达到目标所需步数", "ratio", steps_to_target),
-    "time_to_target": Quantity("time to the target", "达到目标所需时间", "ratio", time_to_target, step_costs=True),
+    "steps_to_target": Quantity(
+        "steps to the target", "达到目标所需步数", "ratio", steps_to_target, select=STEPS_TO_TARGET
+    ),
+    "time_to_target": Quantity(
+        "time to the target", "达到目标所需时间", "ratio", time_to_target, select=STEPS_TO_TARGET, step_costs=True
+    ),
     "loss_at_equal_time": Quantity(
         "validation loss after equal time", "相同时间后的验证损失", "ratio", loss_at_equal_time, step_costs=True
     ),
     "val_loss": Quantity("final validation loss", "最终验证损失", "ratio", column_of("final_val_loss")),
-    "train_loss": Quantity("final training loss", "最终训练损失", "ratio", column_of("final_train_loss")),
+    "train_loss": Quantity(
+        "final training loss", "最终训练损失", "ratio", column_of("final_train_loss"), select=TRAIN_LOSS
+    ),
     "test_loss": Quantity("test loss", "测试损失", "ratio", column_of("test_loss_at_best_val")),
     "test_accuracy": Quantity(
         "test accuracy",

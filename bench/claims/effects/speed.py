@@ -58,7 +58,8 @@ def _reached(
 ) -> Sample:
     """Return differences of the logs of where runs of both sides reach the target, on an axis of the curves.
 
-    Between two evaluations log loss is interpolated, so that equal evaluation points make no ties.
+    Between two evaluations log loss is interpolated, so that equal evaluation points make no ties; where a step computes
+    several gradients, their number is known to bounds instead.
     """
     target = _target(pair)
     bounds = []
@@ -67,16 +68,40 @@ def _reached(
         made = runs.set_index("run_id").loc[each["run_id"]]
         crossed = each["crossed_at" if axis == "step" else "crossed_s"].fillna(math.inf).to_numpy(float)
         at_end = each["censored_at"].to_numpy(float) if axis == "step" else made["train_s"].to_numpy(float)
-        low, high = np.where(each["reached"], crossed, at_end), crossed
-        if axis == "step" and counts_evaluations:
-            evaluations = (made["num_evaluations"].astype(float) / made["num_steps"].astype(float)).fillna(1.0)
-            scale = evaluations.clip(lower=1.0).to_numpy()
-            low, high = low * scale, high * scale
+        low, high = np.where(each["reached"], crossed, at_end), crossed.copy()
+        several = (made["num_evaluations"] > made["num_steps"]).fillna(False).to_numpy(bool)
+        if axis == "step" and counts_evaluations and several.any():
+            low[several], high[several] = _gradients_computed(pair, runs, each[several])
         if (low <= 0).any():
             raise NotMeasured("target_reached_at_start", target=f"{target:g}")
         index = each["seed"].astype(int).to_numpy()
         bounds.append((pd.Series(np.log(low), index), pd.Series(np.log(high), index)))
     return bounds_between(*bounds)
+
+
+def _gradients_computed(pair: Pair, runs: pd.DataFrame, each: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return bounds of the gradients computed until runs reach the target, where a step computes several.
+
+    They lie between the numbers at the evaluation that first reaches it and at the one before: within a step of several
+    nothing is interpolated.
+
+    Raises:
+        NotMeasured: They were not counted along the way.
+    """
+    counted = pair.points(runs, "train", "gradients")
+    low, high = [], []
+    for run in each.itertuples():
+        points = counted[counted["run_id"] == run.run_id]
+        if points.empty:
+            raise NotMeasured("gradients_not_counted", there=False)
+        steps, numbers = points["step"].to_numpy(float), points["value"].to_numpy(float)
+        if run.reached:
+            low.append(numbers[steps < run.steps_to_target].max(initial=0.0) + 1)
+            high.append(numbers[steps <= run.steps_to_target].max())
+        else:
+            low.append(numbers.max())
+            high.append(math.inf)
+    return np.array(low), np.array(high)
 
 
 def _sessions(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> np.ndarray:

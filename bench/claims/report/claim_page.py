@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 
+from bench.analysis.verdict import CANNOT_TELL
 from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED, Evidence
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.evaluate import FACT, UNTESTABLE, ats, numbers_of
@@ -104,6 +106,8 @@ def build_claim_page(
         said.append(("settings", "; ".join(settings)))
     if claim.smaller:
         said.append(("smaller", words.of(claim, "smaller")))
+    if places := _places(lines, words):
+        said.append(("where", places))
     remark = ""
     if claim.fact is not None:
         remark = _found(claim, facts, words)
@@ -202,6 +206,39 @@ def _sentences(cells: Mapping[str, TableCell], lines: pd.DataFrame, words: Words
                 yield words("several", at=at, verdict=verdict, holds=holds, num=len(rows), counts=counts)
 
 
+def _places(lines: pd.DataFrame, words: Words) -> str:
+    """Return where a claim holds, by setting, opponent and workload; empty where it rests on one comparison at a setting."""
+    said = []
+    for at in (DEFAULT, TUNED):
+        rows = lines[(at_key(lines) == at) & (lines["verdict"] != "not run")]
+        if len(rows) < 2:
+            continue
+        opponents: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        for _, of in rows.groupby("opponent_key", sort=False):
+            answers = [
+                (str(workload), _answer(set(each["holds"]))) for workload, each in of.groupby("workload", sort=False)
+            ]
+            opponents.setdefault(tuple(answers), []).append(words.opponent(next(of.itertuples())))
+        for found, names in opponents.items():
+            places = [
+                words(f"where {answer}", workloads=words.listed(workload for workload, each in found if each == answer))
+                for answer in ("yes", "no", "both", "unclear")
+                if answer in dict(found).values()
+            ]
+            setting = words.first(words.at(at))
+            if rows["opponent_key"].nunique() > 1:
+                setting = words("where opponent", at=setting, b=words.listed(names))
+            said.append(words("tally at", at=setting, said=words.semicolon.join(places)))
+    end = "。" if words.is_chinese else ". "
+    return "".join(sentence + end for sentence in said).strip()
+
+
+def _answer(answers: set[str]) -> str:
+    """Return whether a claim holds on one workload by the answers of its quantities there: yes, no, both or unclear."""
+    decided = answers - {"unclear"}
+    return "both" if len(decided) > 1 else next(iter(decided), "unclear")
+
+
 def _absent(claim: Claim, words: Words) -> dict[str, str]:
     """Return why a claim is not judged at a setting, by setting."""
     judged_at = {at for measure in claim.measures for at in ats(claim, QUANTITIES[measure.quantity])}
@@ -246,7 +283,7 @@ def readable_comparisons(lines: pd.DataFrame, words: Words) -> pd.DataFrame:
         "n": [str(row.n) if row.n else "" for row in rows],
         "bounded": [str(row.num_bounded) if row.num_bounded else "" for row in rows],
         "p": [f"{row.p_holm:.2g}" if pd.notna(row.p_holm) else "" for row in rows],
-        "detectable": [words.amount(row.detectable, row.unit) for row in rows],
+        "needed": [_needed(row, words) for row in rows],
         "note": [_note(row, words) for row in rows],
     }
     keep = {"workload", "b", "effect", "verdict", "n"}
@@ -254,17 +291,30 @@ def readable_comparisons(lines: pd.DataFrame, words: Words) -> pd.DataFrame:
         {
             words(name): texts
             for name, texts in columns.items()
-            if name in keep or (len(set(texts)) > 1 or name in ("at", "quantity", "a", "p", "detectable")) or any(texts)
+            if name in keep or (len(set(texts)) > 1 or name in ("at", "quantity", "a", "p")) or any(texts)
         }
     )
+
+
+MOST_NEEDED = 1_000
+"""Seeds above which their number is not told."""
+
+
+def _needed(row: Any, words: Words) -> str:
+    if row.verdict != CANNOT_TELL or math.isnan(row.needed):
+        return ""
+    return words("over", most=f"{MOST_NEEDED:,}") if row.needed > MOST_NEEDED else f"{math.ceil(row.needed):,}"
 
 
 def _note(row: Any, words: Words) -> str:
     if isinstance(row.problem, str) and row.problem:
         return words.first(row.why.text(words.language))
-    if row.alone != row.verdict:
-        return words("alone", verdict=words(row.alone))
-    return ""
+    said = [words("alone", verdict=words(row.alone))] if row.alone != row.verdict else []
+    if isinstance(row.tuned_for, str) and row.tuned_for != QUANTITIES[row.quantity].select:
+        said.append(words("tuned for another"))
+    if row.at_edge:
+        said.append(words("at edge", sides=words.listed(map(words.side, row.at_edge))))
+    return words.semicolon.join(said)
 
 
 def claim_pictures(

@@ -24,12 +24,13 @@ COLORS = {
     "supported": "#0b5cad",
     "refuted": "#b3400a",
     "no difference": "#6f3d96",
+    "ruled out": "#8a2f5f",
     "cannot tell": "#6e7781",
 }
 """Of verdicts on a comparison, dark enough to be read as text; shapes say the same."""
 
 
-MARKERS = {"supported": "o", "refuted": "s", "no difference": "D", "cannot tell": "o"}
+MARKERS = {"supported": "o", "refuted": "s", "no difference": "D", "ruled out": "v", "cannot tell": "o"}
 
 
 BAND, CLAIMED = "#dde2e8", "#eaf2fb"
@@ -166,6 +167,8 @@ def _mark(verdict: str, x: float, y: float, size: float) -> str:
     if verdict == "no difference":
         far = 1.25 * size
         return f'<path d="M{x - far:.1f} {y:.1f}L{x:.1f} {y - far:.1f}L{x + far:.1f} {y:.1f}L{x:.1f} {y + far:.1f}Z"/>'
+    if verdict == "ruled out":
+        return f'<path d="M{x - size:.1f} {y - size:.1f}h{2 * size:.1f}L{x:.1f} {y + size:.1f}Z"/>'
     is_open = "" if verdict == "supported" else ' class="open"'
     return f'<circle{is_open} cx="{x:.1f}" cy="{y:.1f}" r="{size:.1f}"/>'
 

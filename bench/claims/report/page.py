@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import pandas as pd
 
 from bench.base.version import __version__
-from bench.claims.effects.evidence import DEFAULT, NUM_TRIALS, TUNED, Evidence
+from bench.claims.effects.evidence import DEFAULT, NUM_TRIALS, SEEDS_PER_TRIAL, TUNED, Evidence
 from bench.claims.evaluate import FACT, UNTESTABLE
 from bench.claims.ledger import Ledger
-from bench.claims.report.claim_page import ClaimPage, build_claim_page, captioned, claim_pictures
+from bench.claims.report.claim_page import MOST_NEEDED, ClaimPage, build_claim_page, captioned, claim_pictures
 from bench.claims.report.i18n import Words, number
-from bench.claims.report.table import num_tests, shown, verdict_row
+from bench.claims.report.table import distinct_tests, shown, verdict_row
 from bench.claims.verdict import HOLDS, SOMETIMES, VERDICTS
 from bench.plots.style import style
 from bench.report.document import Block
@@ -112,10 +112,14 @@ def _tally(ledger: Ledger, found: pd.DataFrame, words: Words) -> list[str]:
 
 
 def _method(ledger: Ledger, evidence: Evidence, judged: pd.DataFrame, words: Words) -> list[str]:
-    said = [words("method intervals"), words("method delta", num=num_tests(judged)), words("rule")]
+    tests = distinct_tests(judged)
+    counts = {"num": len(tests), "decided": (tests["p_holm"] < 0.05).sum(), "strict": (tests["p_ledger"] < 0.05).sum()}
+    said = [words("method intervals"), words("method delta", **counts), words("rule")]
+    if (looks := int(judged["num_looks"].max()) if len(judged) else 1) > 1:
+        said.append(words("method looks", looks=looks))
     if (judged["at"] == TUNED).any():
-        said.append(words("method tuned", trials=NUM_TRIALS))
-    said.append(words("method detectable"))
+        said.append(words("method tuned", trials=NUM_TRIALS, seeds=SEEDS_PER_TRIAL))
+    said.append(words("method needed", most=f"{MOST_NEEDED:,}"))
     used = evidence.runs
     if len(used) and "run_id" in used and "run_id" in evidence.claim_runs:
         used = used[used["run_id"].isin(evidence.claim_runs["run_id"])]
@@ -142,7 +146,6 @@ def _workloads(ledger: Ledger, evidence: Evidence, words: Words) -> pd.DataFrame
             words("workload"): name,
             words("what it is"): words.of(workload, "words"),
             words("runs made"): f"{int(counts.get(name, 0)):,}",
-            words("seeds"): str(workload.seeds),
             words("target"): words("higher median") if workload.target is None else number(workload.target),
             words("run"): " ".join(workload.run),
         }
@@ -207,7 +210,7 @@ def write_report(
             if language == "en":
                 html = environment.get_template("claims.html.j2").render(context)
                 (folder / "index.html").write_text(html, encoding="utf-8")
-        numbers = judged.drop(columns=["sample", "why"], errors="ignore")
+        numbers = judged.assign(at_edge=judged["at_edge"].map(", ".join)).drop(columns=["sample", "why"])
         write_csv(numbers, folder / "comparisons.csv", float_format="%.6g")
         write_csv(found, folder / "verdicts.csv")
 

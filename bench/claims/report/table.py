@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from bench.analysis.bounds import Sample, Spread, detectable
-from bench.analysis.inference import LEVEL
 from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED
 from bench.claims.evaluate import FACT, UNTESTABLE
 from bench.claims.ledger import Claim, Ledger
@@ -38,8 +36,7 @@ def shown(ledger: Ledger, judged: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The same rows. Estimates and limits of a quantity that is held against a number are in its own unit rather than
         ratios to that number, which is `center` (else 1 for ratios, 0 for differences); band_low and band_high: between
-        them a difference does not count; detectable: the smallest difference that would be seen, as a ratio or in the
-        unit; opponent_key: what it is compared with, in English.
+        them a difference does not count; opponent_key: what it is compared with, in English.
     """
     ratio = (judged["unit"] == "ratio").to_numpy(bool)
     references = [ledger.claims[name].reference for name in judged["claim"]]
@@ -51,7 +48,6 @@ def shown(ledger: Ledger, judged: pd.DataFrame) -> pd.DataFrame:
         center=center,
         band_low=np.where(ratio, center / (1 + delta), center - delta),
         band_high=np.where(ratio, center * (1 + delta), center + delta),
-        detectable=list(_detectable(judged)),
     )
     for name in ("estimate", "low", "high"):
         table[name] = table[name].astype(float) * scale + shift
@@ -62,23 +58,11 @@ def shown(ledger: Ledger, judged: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _detectable(judged: pd.DataFrame) -> Iterator[float]:
-    """Return the smallest difference that each comparison would show with 80 % power, after Holm's correction at its strictest."""
-    level = (1 - LEVEL) / max(1, num_tests(judged))
-    for row in judged.itertuples():
-        if not isinstance(row.sample, Sample | Spread) or row.method == "exact":
-            yield math.nan
-            continue
-        is_ratio = row.unit == "ratio"
-        found = detectable(row.sample, math.log1p(row.delta) if is_ratio else row.delta, level)
-        yield math.exp(found) if is_ratio and found < 50 else math.nan if is_ratio else found
-
-
-def num_tests(judged: pd.DataFrame) -> int:
-    """Over how many comparisons p is adjusted: one that serves several claims counts once."""
+def distinct_tests(judged: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparisons that have a p, each once: one may serve several claims."""
     tested = judged[judged["p"].notna() & (judged["method"] != "exact")]
     sides = [tuple(sorted((row.a, str(row.b)))) for row in tested.itertuples()]
-    return len(tested.assign(sides=sides).drop_duplicates(["quantity", "workload", "at", "sides", "delta", "p"]))
+    return tested.assign(sides=sides).drop_duplicates(["quantity", "workload", "at", "sides", "delta"])
 
 
 @dataclass(frozen=True)
@@ -175,7 +159,7 @@ def verdict_table(ledger: Ledger, judged: pd.DataFrame, found: pd.DataFrame, lan
 
 def _table(ledger: Ledger, judged: pd.DataFrame, found: pd.DataFrame, words: Words, few: int) -> pd.DataFrame:
     """Return `verdict_table`, which spells out the comparisons of a claim at one setting if there are so few."""
-    lines = shown(ledger, judged)
+    lines = shown(ledger, judged[judged["claim"].isin(ledger.claims)])
     rows = []
     for claim in ledger.claims.values():
         cells = comparison_cells(claim, lines[lines["claim"] == claim.id], found, words, few)
