@@ -22,6 +22,7 @@ import yaml
 
 from bench.analysis.bounds import Sample
 from bench.claims import catalogue as catalogue_module
+from bench.claims import rounds
 from bench.claims.catalogue import LANGUAGES, catalogue
 from bench.claims.effects import evidence
 from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED, Evidence, NotMeasured, Pair
@@ -481,6 +482,15 @@ def test_open_comparisons_say_how_many_seeds_would_decide_them(found: Any) -> No
     endless = claim_page.readable_comparisons(lines[lines["claim"] == "2"].assign(needed=INF), words)
     assert list(endless[words("needed")]) == ["", "over 1,000"]
     assert words("needed") in sections(text_of(report, "report.md"))["claim-2"]
+
+
+def test_more_seeds_go_to_the_sides_of_open_comparisons_alone(found: Any) -> None:
+    ledger, judged, _, _ = found
+    (needed,) = judged.loc[(judged["claim"] == "2") & (judged["at"] == TUNED), "needed"]
+    assert judged["problem"].map(type).nunique() > 1, "some have a problem, others none"
+    wanted = rounds.open_sides(ledger, judged, (5, 10, 20, 40))
+    assert wanted == {("digits_mlp", side, TUNED): needed for side in ("sgd", "rmsprop")}
+    assert rounds.open_sides(ledger, judged, (2, 4)) == {}, "it would take more than twice as many as there may be"
 
 
 def test_a_side_tuned_for_another_quantity_says_so(found: Any) -> None:

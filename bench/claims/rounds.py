@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.analysis.bounds import Sample, Spread
+from bench.analysis.verdict import CANNOT_TELL
 from bench.claims.effects.registry import QUANTITIES
 from bench.claims.evaluate import chosen_by, made_for
 from bench.claims.ledger import Ledger
@@ -39,7 +40,8 @@ def open_sides(ledger: Ledger, judged: pd.DataFrame, looks: Sequence[int]) -> di
     wanted: dict[Key, float] = {}
     for row in judged.itertuples():
         needed, workload = row.needed, ledger.workloads[str(row.workload)]
-        if row.verdict != "cannot tell" or row.problem or not isinstance(row.sample, Sample | Spread):
+        is_settled = row.verdict != CANNOT_TELL or isinstance(row.problem, str)
+        if is_settled or not isinstance(row.sample, Sample | Spread):
             continue
         if needed > FUTILE * looks_of(workload, str(row.at), looks)[-1]:
             continue
