@@ -1,6 +1,7 @@
 """The command `python -m bench.reproduce`: what it runs, what it keeps, what it refuses."""
 
 import dataclasses
+import json
 import os
 import shlex
 import signal
@@ -358,6 +359,10 @@ def test_one_claim_of_several_is_printed(tmp_path, done):
     assert result.returncode == 0, result.stderr
     lines = [line.split()[0] for line in result.stdout.splitlines() if line.startswith(("speed", "text"))]
     assert lines == ["text"]
+    result = run(folder, "mine", "claim=speed", "rejudge=true", "budget=quick", "json=true")
+    said = json.loads(result.stdout)
+    assert {row["claim"] for row in (*said["verdicts"], *said["comparisons"])} == {"speed"}
+    assert (folder / said["report"]).is_file() and said["exit_status"] == 0
 
 
 TIME = SPEED.replace("steps_to_target", "time_to_target").replace(

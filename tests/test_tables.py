@@ -278,7 +278,7 @@ def test_the_run_of_a_killed_process_is_recorded_as_failed(tmp_path: Path) -> No
     assert [r["run_id"] for r in lost] == ["c0ffee-0-abc"]
     runs = tables.load(tmp_path).runs
     assert runs["status"].tolist() == ["failed"]
-    assert "without a word" in runs.loc[0, "reason"]
+    assert "without a message" in runs.loc[0, "reason"]
     assert tables.recover(tmp_path).rows == []
     assert tables.find(tmp_path, "c0ffee-0-abc") is None, "a failed run is tried again"
 

@@ -44,6 +44,7 @@ class Options:
     trust: bool = _option(
         False, "true", "let a ledger of your own call code outside bench, models, optimizers and torch"
     )
+    json: bool = _option(False, "true", "print the verdicts and comparisons as JSON, for scripts")
     results_dir: str = _option("results", "<folder>", "where studies are written; default: results")
     reports_dir: str = _option("reports", "<folder>", "where reports are written; default: reports")
 

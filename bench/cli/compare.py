@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--fail-on", default="loss,memory", help="what makes the exit status 1: loss,time,memory (loss,memory)"
     )
     parser.add_argument("--out", type=Path, help="write the comparison as Markdown into this file")
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON, for scripts")
     given = parser.parse_args(arguments)
     try:
         tolerance, fail_on = _tolerance(given.tolerance), _quantities(given.fail_on)
@@ -55,9 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return REFUSED
     for problem in (problem for study in studies for problem in study.problems):
         say(f"bench.compare: {problem}", sys.stderr)
-    say(text(found, names, tolerance, fail_on))
     table = found.comparisons
-    return WORSE if (table["quantity"].isin(fail_on) & table["verdict"].isin(FAILURES)).any() else OK
+    status = WORSE if (table["quantity"].isin(fail_on) & table["verdict"].isin(FAILURES)).any() else OK
+    if given.json:
+        from bench.report.as_json import as_json
+
+        say(as_json({"studies": names, "tolerance": tolerance, **vars(found), "exit_status": status}))
+    else:
+        say(text(found, names, tolerance, fail_on))
+    return status
 
 
 def _write(path: Path, said: str) -> None:

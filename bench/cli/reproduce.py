@@ -141,7 +141,19 @@ def judge_and_report(options: Options, ledger: Ledger, folder: Path, report_dir:
     with writing(report_dir, "reports_dir"):
         commands = Commands(options, budget, published=options.is_published or options.publish)
         write_report(ledger, evidence, judged, found, facts, report_dir, commands)
-    say(verdict_text(ledger.chosen(options.claim or None, budget), judged, found))
+    chosen = ledger.chosen(options.claim or None, budget)
+    if options.json:
+        from bench.report.as_json import as_json
+
+        own = {
+            name: table[table["claim"].isin(chosen.claims)]
+            for name, table in (("verdicts", found), ("comparisons", judged))
+        }
+        own["comparisons"] = own["comparisons"].drop(columns=["sample", "why"])
+        files = {"tables": str(folder), "report": str(report_dir / "index.html")}
+        say(as_json({"ledger": options.name, "budget": budget, **files, **own, "exit_status": OK}))
+        return OK
+    say(verdict_text(chosen, judged, found))
     say(f"tables: {folder}{os.sep}")
     say(f"report: {report_dir / 'index.html'}")
     return OK

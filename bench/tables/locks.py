@@ -74,7 +74,7 @@ class RunLock:
         self._file.close()
 
 
-LOST = "the process ended without a word: killed, or the machine stopped"
+LOST = "the process ended without a message: killed, or the machine stopped"
 
 
 class Recovered(NamedTuple):
@@ -90,7 +90,7 @@ class Recovered(NamedTuple):
 
 
 def recover(study_dir: Path, reason: str = LOST) -> Recovered:
-    """Record as failed every run whose process ended without a word, and remove what was written aside for it.
+    """Record as failed every run whose process ended without a message, and remove what was written aside for it.
 
     Args:
         study_dir: Folder of the study.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from bench import tables
+from bench.analysis.leaderboard import leaderboard
 from bench.analysis.study import StudyAnalysis
 from bench.report import __main__ as command
 from bench.report.explorer import chart_library
@@ -347,3 +349,36 @@ def test_the_target_is_chosen(
     assert "--target 0.25" in text
     assert "--baseline must be one of adam, sgd, got lion" in reported("--baseline", "lion", status=2)
     assert "--target must be a finite number, got nan" in reported("--target", "nan", status=2)
+
+
+def test_json_says_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(
+        tmp_path, [*BOTH, {"optimizer": "rmsprop", "status": "diverged", "reason": "train loss nan at step 3"}]
+    )
+    monkeypatch.setattr(sys, "argv", ["bench.report", str(study), "--out", str(tmp_path / "r"), "--json"])
+    assert command.main() == 0
+    said = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert said["exit_status"] == 0 and Path(said["report"]).is_file()
+    (section,) = said["sections"]
+    found = StudyAnalysis(tables.load(study), study).analyses[0]
+    board = leaderboard(found)
+    assert [row["name"] for row in section["leaderboard"]] == list(board.rows["name"])
+    assert [row["badge"] for row in section["leaderboard"]] == list(board.rows["badge"])
+    assert section["leaderboard"][0]["loss"] == pytest.approx(board.rows["loss"].iloc[0])
+    assert section["leaderboard"][-1]["loss"] is None, "one that diverged has none"
+    assert section["headline"] in (tmp_path / "r" / "index.html").read_text()
+    assert section["target"]["value"] == pytest.approx(found.target.value if found.target else 0.0)
+
+
+def test_the_page_is_opened_when_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, opened = make_study(tmp_path, BOTH), []
+    for starts in (True, False):
+        monkeypatch.setattr("webbrowser.open", lambda address, starts=starts: opened.append(address) or starts)
+        monkeypatch.setattr(sys, "argv", ["bench.report", str(study), "--out", str(tmp_path / "r"), "--open"])
+        assert command.main() == 0
+        assert ("no browser could be started" in capsys.readouterr().err) == (not starts)
+    assert opened == [(tmp_path / "r" / "index.html").as_uri()] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -256,6 +257,13 @@ def test_exit_status(
     assert main([*paths, *options]) == status, capsys.readouterr().out
     out = capsys.readouterr().out
     assert f"A: {paths[0]} (Some CPU, 2 cores, torch 2.15.0" in out
+    assert main([*paths, *options, "--json"]) == status
+    said = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert said["exit_status"] == status and said["studies"] == paths
+    found = compare_studies(*map(tables.load, paths), said["tolerance"]).comparisons
+    assert [row["verdict"] for row in said["comparisons"]] == found["verdict"].astype(object).where(
+        found["verdict"].notna(), None
+    ).tolist()
 
 
 @pytest.mark.parametrize(

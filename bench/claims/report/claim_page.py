@@ -21,6 +21,7 @@ from bench.claims.ledger import Claim, Ledger, Measure
 from bench.claims.report.forest import curves_figure, forest_figure
 from bench.claims.report.i18n import Words, number
 from bench.claims.report.table import TableCell, at_key, comparison_cells
+from bench.config.capabilities import shipped_optimizers
 from bench.report.document import Block, Picture, saved_figure
 
 CURVES_OF = ("steps_to_target", "time_to_target", "loss_at_equal_time")
@@ -117,6 +118,8 @@ def build_claim_page(
         said += [("why", remark), ("would take", words.first(words.of(claim, "would_take")))]
     absent = _absent(claim, words)
     notes = []
+    if rates := _default_rates(claim, words):
+        notes.append(words("default rates", rates=rates))
     left_out = [name for name in claim.workload_names if name not in ledger.workloads]
     if left_out:
         notes.append(words("beyond budget", workloads=words.listed(left_out)))
@@ -145,6 +148,21 @@ def build_claim_page(
 def anchor(claim_id: str) -> str:
     """Return the place of a claim in the page, and the start of its figures' names: no dots, which would end a file's name."""
     return "claim-" + claim_id.replace(".", "_")
+
+
+def _default_rates(claim: Claim, words: Words) -> str:
+    """Return the learning rates of the sides as given, where a library's defaults differ and matter; else nothing."""
+    judged = any(
+        DEFAULT in ats(claim, QUANTITIES[each.quantity]) and QUANTITIES[each.quantity].tuned for each in claim.measures
+    )
+    if claim.a is None or not judged:
+        return ""
+    shipped, rates = shipped_optimizers(), dict[str, float]()
+    for side in map(claim.given, (claim.a, *claim.against)):
+        name, _, settings = side.partition(" ")
+        if "optimizer.lr=" not in settings and (lr := shipped.get(name, {}).get("lr")) is not None:
+            rates[words.side(name)] = float(lr)
+    return words.listed(f"{side} {lr:g}" for side, lr in rates.items()) if len(set(rates.values())) > 1 else ""
 
 
 def _measures(claim: Claim, words: Words) -> str:
