@@ -114,7 +114,9 @@ def _tally(ledger: Ledger, found: pd.DataFrame, words: Words) -> list[str]:
 def _method(ledger: Ledger, evidence: Evidence, judged: pd.DataFrame, words: Words) -> list[str]:
     tests = distinct_tests(judged)
     counts = {"num": len(tests), "decided": (tests["p_holm"] < 0.05).sum(), "strict": (tests["p_ledger"] < 0.05).sum()}
+    pairs = len(tests.drop_duplicates(["workload", "at", "sides"]))
     said = [words("method intervals"), words("method delta", **counts), words("rule")]
+    said.append(words("method counts", all=int(judged["p"].notna().sum()), num=len(tests), pairs=pairs))
     if (looks := int(judged["num_looks"].max()) if len(judged) else 1) > 1:
         said.append(words("method looks", looks=looks))
     if (judged["at"] == TUNED).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -11,7 +12,7 @@ from bench.analysis.leaderboard import leaderboard
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import Section, is_same_for_every_seed
 from bench.plots.costs import stacked_figure, step_cost_figure
-from bench.report.document import Block, Sheet
+from bench.report.document import Block, Picture, Sheet
 from bench.report.explorer import explorer_data
 from bench.report.study import findings
 from bench.report.study.board_view import BoardView, board_view
@@ -152,27 +153,20 @@ def cost_page(rows: pd.DataFrame, num_older: int, sheet: Sheet) -> CostPage:
     costs = sheet.write("step-costs", step_costs.step_costs(rows))
     parts = sheet.write("rule-and-implementation", step_costs.rule_and_implementation(rows))
     first = costs.iloc[0]
-    ok = costs[costs["status"] == "ok"]
-    pictures = []
-    if len(ok):
-        phases = [
-            ("data_us", "data"), ("zero_grad_us", "zero_grad"), ("forward_us", "forward"), ("backward_us", "backward"),
-            ("optimizer_us", "step"),
-        ]  # fmt: skip
-        bars = [f"{row.optimizer} {row.implementation}" for row in ok.itertuples()]
-        pictures = sheet.pictures(
-            (
-                "step-cost",
-                "One optimizer step: median and quartiles over builds, and its ratio to the baseline with the 95% interval"
-                " over processes.",
-                step_cost_figure(costs, sheet.palette),
-            ),
-            (
-                "training-step",
-                "A whole training step by its phases: medians.",
-                stacked_figure(ok, bars, phases, "one training step (µs)"),
-            ),
-        )
+    title = f"What one step costs: {first['workload']}, {first['device']}"
+    return CostPage(
+        title=title,
+        anchor=sheet.anchor(title),
+        method=[*_cost_method(rows, costs, num_older), *filter(None, [smallest_difference_words(costs)])],
+        absent=absent_words(costs),
+        blocks=sheet.anchored(_cost_blocks(costs, parts, sheet)),
+        command=str(first["command"]),
+    )
+
+
+def _cost_method(rows: pd.DataFrame, costs: pd.DataFrame, num_older: int) -> list[str]:
+    """Return how steps were timed, a sentence each."""
+    first = costs.iloc[0]
     machine = f"{first['gpu']}, " if pd.notna(first["gpu"]) else ""
     method = [
         f"{first['num_parameters']:,} parameters. Paired and interleaved: {rows['process'].nunique()} fresh processes,"
@@ -188,42 +182,59 @@ def cost_page(rows: pd.DataFrame, num_older: int, sheet: Sheet) -> CostPage:
             "Share of the memory limit: the time of plain additions that move as many bytes as the step must, over arrays of"
             f" the same sizes and in the same rounds, over the step's own time. They reached {speed:,.1f} GiB/s{beside}."
         )
-    if num_older:
-        method.append(f"Older measurements of this study, not shown: {num_older}.")
-    training, rule, implementation = (readable_parts(parts, kind) for kind in ("training", "rule", "implementation"))
+    return method + ([f"Older measurements of this study, not shown: {num_older}."] if num_older else [])
+
+
+def _cost_blocks(costs: pd.DataFrame, parts: pd.DataFrame, sheet: Sheet) -> list[Block]:
+    """Return the tables and figures of step costs, and what tells rule from implementation."""
+    ok = costs[costs["status"] == "ok"]
     unadjusted = "95% intervals over processes, not adjusted for their number."
-    blocks = [
-        Block("step-costs", "One step", readable_step_costs(ok) if len(ok) else None, pictures=pictures),
-        Block(
+    asked = (
+        (
             "training",
             "A training step",
-            training if len(training) else None,
-            [f"Time of a training step relative to one with the baseline in the same implementation. {unadjusted}"],
+            f"Time of a training step relative to one with the baseline in the same implementation. {unadjusted}",
         ),
-        Block(
+        (
             "rule",
             "The update rule alone",
-            rule if len(rule) else None,
-            [
-                "Time of the optimizer's step relative to the baseline's in the same implementation: the limit of the ratio of"
-                f" training steps for models whose forward and backward passes cost nothing. {unadjusted}"
-            ],
+            "Time of the optimizer's step relative to the baseline's in the same implementation: the limit of the ratio of"
+            f" training steps for models whose forward and backward passes cost nothing. {unadjusted}",
         ),
-        Block(
+        (
             "implementation",
             "The implementation",
-            implementation if len(implementation) else None,
-            [f"Step time of the for-loop relative to the same optimizer in another implementation. {unadjusted}"],
+            f"Step time of the for-loop relative to the same optimizer in another implementation. {unadjusted}",
         ),
-    ]
-    title = f"What one step costs: {first['workload']}, {first['device']}"
-    return CostPage(
-        title=title,
-        anchor=sheet.anchor(title),
-        method=method + [s for s in (smallest_difference_words(costs),) if s],
-        absent=absent_words(costs),
-        blocks=sheet.anchored(blocks),
-        command=str(first["command"]),
+    )
+    one_step = readable_step_costs(ok) if len(ok) else None
+    blocks = [Block("step-costs", "One step", one_step, pictures=_cost_pictures(costs, sheet) if len(ok) else ())]
+    for kind, heading, note in asked:
+        table = readable_parts(parts, kind)
+        blocks.append(Block(kind, heading, table if len(table) else None, [note]))
+    return blocks
+
+
+def _cost_pictures(costs: pd.DataFrame, sheet: Sheet) -> list[Picture]:
+    """Draw the time of one step of each optimizer, and of the phases of a training step."""
+    ok = costs[costs["status"] == "ok"]
+    phases = [
+        ("data_us", "data"), ("zero_grad_us", "zero_grad"), ("forward_us", "forward"), ("backward_us", "backward"),
+        ("optimizer_us", "step"),
+    ]  # fmt: skip
+    bars = [f"{row.optimizer} {row.implementation}" for row in ok.itertuples()]
+    return sheet.pictures(
+        (
+            "step-cost",
+            "One optimizer step: median and quartiles over builds, and its ratio to the baseline with the 95% interval"
+            " over processes.",
+            step_cost_figure(costs, sheet.palette),
+        ),
+        (
+            "training-step",
+            "A whole training step by its phases: medians.",
+            stacked_figure(ok, bars, phases, "one training step (µs)"),
+        ),
     )
 
 
@@ -231,61 +242,71 @@ def facts(found: SectionAnalysis) -> list[str]:
     """Return what was compared and how fairly, a sentence each."""
     section = found.section
     runs = section.runs if len(section.runs) else section.trials
-    first = (
-        runs.loc[runs["num_steps_budget"].notna()].iloc[0] if runs["num_steps_budget"].notna().any() else runs.iloc[0]
-    )
-    optimizers = sorted(set(runs["optimizer"]))
-    seeds = sorted({int(seed) for seed in runs["seed"]})
+    known = runs["num_steps_budget"].notna()
+    first = (runs[known] if known.any() else runs).iloc[0]
     sizes = ""
     if pd.notna(first["num_train"]):
-        sizes = f" ({first['num_train']:,} train, {first['num_val']:,} val, {first['num_test']:,} test examples; data {first['data_fingerprint']})"
-    steps = (
-        f", {first['num_steps_budget']:,} steps"
-        if pd.notna(first["num_steps_budget"]) and "steps" not in first["budget"]
-        else ""
-    )
+        sizes = (
+            f" ({first['num_train']:,} train, {first['num_val']:,} val, {first['num_test']:,} test examples; data"
+            f" {first['data_fingerprint']})"
+        )
     parameters = f", {first['num_parameters']:,} parameters" if pd.notna(first["num_parameters"]) else ""
-    per_series = runs.groupby("series")["seed"].nunique()
-    each = f"{per_series.min()}" if per_series.nunique() == 1 else f"{per_series.min()} to {per_series.max()}"
-    if section.predicted:
-        budget = f"Batch {first['batch_size']}; predicted from shapes (FakeTensorMode), not allocated and not run."
-    else:
-        budget = (
-            f"Budget: {first['budget']}{steps} of batch {first['batch_size']} for every run, no early stopping; seeds"
-            f" {_seeds(seeds)} ({each} for each setting). The same seed gives every optimizer the same initial weights and batches."
-        )
-    facts = [
-        f"Compared: {', '.join(optimizers)}; model {first['model']}{parameters}, data {first['data']}{sizes}.",
-        budget,
+    said = [
+        f"Compared: {', '.join(sorted(set(runs['optimizer'])))}; model {first['model']}{parameters}, data {first['data']}{sizes}.",
+        _budget(section, runs, first),
+        *([] if section.predicted else [_choice(found, runs)]),
+        *_environments(runs),
     ]
-    cells = runs.groupby("optimizer")["cell_id"].nunique()
-    if section.predicted:
-        pass
-    elif section.tuned:
-        facts.append(findings.setting(found))
-    elif (runs["settings"] == "default").all():
-        facts.append(
-            "Default settings, untuned: each optimizer ran at its library's defaults. This compares defaults; after tuning, the order may differ."
-        )
-    elif (cells > 1).any():
-        counts = ", ".join(f"{name} {count}" for name, count in cells.items())
-        facts.append(f"Settings given by hand, not tuned with equal budgets; settings tried: {counts}.")
-    else:
-        defaults = sorted(set(runs.loc[runs["settings"] == "default", "optimizer"]))
-        rest = f" ({', '.join(defaults)}: default settings)" if defaults else ""
-        facts.append(f"Settings given by hand, untuned{rest}.")
-    places = runs.drop_duplicates("environment_id")
-    for row in places.itertuples():
-        machine = f"{row.gpu}, " if pd.notna(row.gpu) else ""
-        facts.append(
-            f"Environment: {machine}{row.cpu}, {row.num_cores} cores, {row.num_threads} thread{'s' if row.num_threads != 1 else ''}"
-            f" used; {row.os}; torch {row.torch_version}, Python {row.python_version}; {row.device}, {row.precision}."
-        )
     if section.mixed:
-        facts.append(
+        said.append(
             "Runs of several environments are mixed here, as requested: their times and memory are not comparable."
         )
-    return facts
+    return said
+
+
+def _budget(section: Section, runs: pd.DataFrame, first: pd.Series) -> str:
+    """Return the budget of each run and the seeds, a sentence."""
+    if section.predicted:
+        return f"Batch {first['batch_size']}; predicted from shapes (FakeTensorMode), not allocated and not run."
+    steps = ""
+    if pd.notna(first["num_steps_budget"]) and "steps" not in first["budget"]:
+        steps = f", {first['num_steps_budget']:,} steps"
+    per_series = runs.groupby("series")["seed"].nunique()
+    each = f"{per_series.min()}" if per_series.nunique() == 1 else f"{per_series.min()} to {per_series.max()}"
+    return (
+        f"Budget: {first['budget']}{steps} of batch {first['batch_size']} for every run, no early stopping; seeds"
+        f" {_seeds(sorted({int(seed) for seed in runs['seed']}))} ({each} for each setting). The same seed gives every optimizer"
+        " the same initial weights and batches."
+    )
+
+
+def _choice(found: SectionAnalysis, runs: pd.DataFrame) -> str:
+    """Return how settings were chosen, a sentence."""
+    cells = runs.groupby("optimizer")["cell_id"].nunique()
+    if found.section.tuned:
+        return findings.setting(found)
+    if (runs["settings"] == "default").all():
+        return (
+            "Default settings, untuned: each optimizer ran at its library's defaults. This compares defaults; after tuning, the"
+            " order may differ."
+        )
+    if (cells > 1).any():
+        counts = ", ".join(f"{name} {count}" for name, count in cells.items())
+        return f"Settings given by hand, not tuned with equal budgets; settings tried: {counts}."
+    defaults = sorted(set(runs.loc[runs["settings"] == "default", "optimizer"]))
+    rest = f" ({', '.join(defaults)}: default settings)" if defaults else ""
+    return f"Settings given by hand, untuned{rest}."
+
+
+def _environments(runs: pd.DataFrame) -> Iterator[str]:
+    """Yield the machines and versions of some runs, a sentence each."""
+    for row in runs.drop_duplicates("environment_id").itertuples():
+        machine = f"{row.gpu}, " if pd.notna(row.gpu) else ""
+        threads = f"{row.num_threads} thread{'s' if row.num_threads != 1 else ''}"
+        yield (
+            f"Environment: {machine}{row.cpu}, {row.num_cores} cores, {threads} used; {row.os}; torch {row.torch_version}, Python"
+            f" {row.python_version}; {row.device}, {row.precision}."
+        )
 
 
 def _seeds(seeds: list[int]) -> str:
