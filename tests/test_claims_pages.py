@@ -493,6 +493,26 @@ def test_more_seeds_go_to_the_sides_of_open_comparisons_alone(found: Any) -> Non
     assert rounds.open_sides(ledger, judged, (2, 4)) == {}, "it would take more than twice as many as there may be"
 
 
+def test_default_rates_that_differ_and_where_a_claim_holds_are_told(found: Any) -> None:
+    _, _, _, report = found
+    parts = sections(text_of(report, "report.md"))
+    differ = "As given, the sides run at the library's default learning rates, which differ: Adam 0.001, RMSprop 0.01."
+    assert differ in parts["claim-1"]
+    assert "default learning rates" not in parts["claim-14"], "memory does not hang on them"
+    assert "Where it holds: As given: yes on digits_mlp; no on digits_cnn." in parts["claim-6"]
+    assert "在何处成立：按原设置：成立：digits_mlp；不成立：digits_cnn" in text_of(report, "report.zh.md")
+    assert "different ones, of" in text_of(report, "report.md"), "comparisons and pairs of sides are both counted"
+
+
+def test_rates_at_the_end_of_what_was_tried_are_noted(found: Any) -> None:
+    ledger, judged, _, _ = found
+    words = Words("en")
+    lines = report_table.shown(ledger, judged[judged["claim"] == "2"])
+    lines["at_edge"] = [[], ["sgd"]]
+    notes = list(claim_page.readable_comparisons(lines, words)[words("note")])
+    assert notes == ["", "the best learning rate of SGD is the lowest or highest tried"]
+
+
 def test_a_side_tuned_for_another_quantity_says_so(found: Any) -> None:
     ledger, judged, _, _ = found
     words = Words("en")
