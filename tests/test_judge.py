@@ -605,9 +605,9 @@ S, R, N, L, C, X, T = (
     ("verdicts", "word", "general"),
     [
         ([S], S, "yes"),
-        ([S, C], S, "yes"),
-        ([S, C, C], C, "unclear"),
-        ([S, S, C, X, X, X], S, "yes"),
+        ([S, S, S, C], S, "yes"),
+        ([S, S, C], C, "unclear"),
+        ([S, S, S, C, X, X, X], S, "yes"),
         ([R, R, C], R, "no"),
         ([N, N], N, "no"),
         ([L, C], L, "no"),

@@ -121,9 +121,8 @@ def planned_sweeps(
     for (workload, at, *_), (sides, need) in groups.items():
         task = ledger.workloads[workload]
         sweep = _planned_sweep(task, workload, at, sides, need, n_jobs, looks, number)
-        if (
-            at in TUNED_FOR.values() and number == 0
-        ):  # trials on the first seed are the same, whatever they are chosen by
+        if at in TUNED_FOR.values() and number == 0:
+            # trials on the first seed are the same, whatever they are chosen by
             shared = NUM_TRIALS * sum((workload, side) in tried for side in sides)
             sweep = replace(sweep, seconds=sweep.seconds - shared * task.seconds)
             tried |= {(workload, side) for side in sides}

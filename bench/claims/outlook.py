@@ -48,7 +48,7 @@ def pairs_to_decide(row: Any) -> float:
 def _pairs(variance: float, squared_distance: float, fixed: float, tail: float) -> float:
     """Return the pairs at which a mean so far from a limit is told from it: variance in one pair, and a fixed one beside."""
     pairs = 2.0
-    for _ in range(8):  # Student's quantile hangs on what it is to give
+    for _ in range(8):  # Student's quantile depends on the number it is to give
         critical = -float(special.stdtrit(max(1.0, pairs - 1), tail)) + float(special.ndtri(POWER))
         room = squared_distance - critical**2 * fixed
         if pairs > 1e9 or (room <= 0 and pairs > 30):

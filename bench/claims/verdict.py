@@ -221,6 +221,10 @@ RULES = ("everywhere", "somewhere")
 """What a claim says of its comparisons: that all of them show it, or that some can."""
 
 
+ENOUGH = 0.75
+"""Share of the comparisons of a claim that must support it, where none shows that it does not hold."""
+
+
 def whole(verdicts: Sequence[str], rule: str = "everywhere") -> str:
     """Return the verdict on a claim from those on its comparisons, by `rule` in `locale/en.yaml`.
 
@@ -234,7 +238,7 @@ def whole(verdicts: Sequence[str], rule: str = "everywhere") -> str:
     Raises:
         ValueError: A verdict is not one of a comparison.
 
-    >>> whole(["supported", "supported", "cannot tell"])
+    >>> whole(["supported", "supported", "supported", "cannot tell"])
     'supported'
     >>> whole(["supported", "refuted"])
     'mixed'
@@ -251,7 +255,7 @@ def whole(verdicts: Sequence[str], rule: str = "everywhere") -> str:
         return "supported" if "supported" in run else "refuted" if len(decided) == len(run) else CANNOT_TELL
     if "supported" in decided and set(decided) != {"supported"}:
         return "mixed"
-    if not decided or 2 * len(decided) < len(run):
+    if not decided or len(decided) < (ENOUGH if "supported" in decided else 0.5) * len(run):
         return CANNOT_TELL
     return next(word for word in DECIDED if word in decided)
 
