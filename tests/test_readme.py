@@ -202,7 +202,7 @@ def test_commands_about_claims_are_taken_and_the_readers_own_claims_are_some(fol
             continue
         options = reproduce.parse(words)
         ledger = load(options.ledger).chosen(budget=options.budget or "quick")
-        assert options.rejudge or needs.planned_sweeps(ledger, n_jobs=2)
+        assert options.rejudge or needs.planned_sweeps(ledger, 2, (5,))
 
 
 def test_columns_that_the_documentation_names_exist() -> None:

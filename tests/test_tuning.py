@@ -466,7 +466,7 @@ def test_noise_among_rates_as_good_moves_the_choice_less_with_several_seeds() ->
 
     def spread(num_seeds: int) -> float:
         chosen = []
-        for _ in range(200):
+        for _ in range(800):
             values = truth[:, None] * np.exp(random.normal(0, 0.15, (9, num_seeds)))
             search = made_trials([[v] for v in values[:, 0]], num_seeds)
             for trial, seed in search.repeats():

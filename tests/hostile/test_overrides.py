@@ -158,7 +158,7 @@ def try_ledger(rng: random.Random, folder: Path) -> bool:
     try:
         with no_hang():
             ledger = ledgers.load(str(theirs))
-            ledger_plan(planned_sweeps(ledger, 1), 1, ledger, {})
+            ledger_plan(planned_sweeps(ledger, 1, (5,)), 1, ledger, {}, (5,))
     except UserError as error:
         refusal = str(error)
         assert refusal.count("\n") == 0, (path.name, refusal)
