@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,6 +188,30 @@ def test_pointing_at_a_curve_tells_its_numbers(page: Page) -> None:
         line.split("\t")[0] for line in text.splitlines()
     }
     assert "undefined" not in text and "NaN" not in text
+
+
+def test_numbers_keep_the_zeros_at_their_end(browser: Browser, report: Path, tmp_path: Path) -> None:
+    html = report.read_text(encoding="utf-8")
+    (written, *_) = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', html)
+    data = json.loads(written)
+    for each in data["series"]:
+        for curve in each["curves"].values():
+            curve["step"] = [1000 + 1000 * i for i in range(len(curve["step"]))]
+    (tmp_path / "index.html").write_text(html.replace(written, json.dumps(data)), encoding="utf-8")
+    context = browser.new_context(viewport={"width": 1100, "height": 900})
+    page = context.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    area = chart(page).locator(".canvas svg").bounding_box()
+    assert area is not None
+    page.mouse.move(area["x"] + area["width"] / 2, area["y"] + area["height"] / 3)
+    told = page.locator("#vg-tooltip-element")
+    told.wait_for()
+    numbers = dict(line.split("\t") for line in told.inner_text().splitlines())
+    (series,) = (each for each in data["series"] if each["name"] == numbers["setting"])
+    curve = series["curves"]["val loss"]
+    assert int(numbers["step"]) in curve["step"]
+    assert numbers["val loss"] == f"{curve['median'][curve['step'].index(int(numbers['step']))]:g}"
+    context.close()
 
 
 def test_a_page_without_javascript_has_its_figures(browser: Browser, report: Path) -> None:

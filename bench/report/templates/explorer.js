@@ -72,8 +72,8 @@
       logY.disabled = !canLogY;
       const byLogY = logY.checked && canLogY && !metric.value.includes("accuracy");
       for (const row of rows) {
-        const [x, value, low, high] = [row.x, row.value, row.low, row.high].map((number) => number?.toPrecision(4).replace(/\.?0+$/, ""));
-        row.told = { setting: row.name, seed: row.seed, step: row.step, [AXES[across.value]]: x, [metric.value]: value,
+        const [x, value, low, high] = [row.x, row.value, row.low, row.high].map((number) => number && String(Number(number.toPrecision(4))));
+        row.told = { setting: row.name, seed: row.seed, [AXES[across.value]]: x, step: row.step, [metric.value]: value,
           ...(low === undefined ? {} : { "range over seeds": `${low} to ${high}` }) };
       }
       if (logX.checked) rows = rows.filter((row) => row.x > 0);
