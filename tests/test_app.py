@@ -520,7 +520,7 @@ def test_trouble_before_training_is_a_row_too(cli: Cli, monkeypatch: pytest.Monk
 def test_a_fault_before_training_keeps_its_traceback(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    """A ValueError is nobody's choice of settings, so whoever mends it needs to know where it came from."""
+    """A ValueError is no mistake of the user's, so its traceback is kept for whoever fixes it."""
 
     def faulty(*_: Any) -> None:
         raise ValueError("shapes (3,) and (4,) do not match")

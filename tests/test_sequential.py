@@ -180,7 +180,7 @@ def test_what_no_seed_changes_is_not_looked_at() -> None:
 @pytest.mark.parametrize(("difference", "wrong"), [(0.0, DIFFERENT), (math.log1p(DELTA), ALIKE)])
 @pytest.mark.parametrize("spread", [0.02, 0.1])
 def test_looking_often_costs_no_errors(difference: float, wrong: str, spread: float) -> None:
-    """Equal optimizers told apart, and optimizers that differ by exactly delta called alike, in 5 % of races at most."""
+    """At most 5 % of races declare equal optimizers different, or optimizers that differ by exactly delta alike."""
     random, looks, num_wrong = np.random.default_rng(0), DecideConfig().looks, 0
     assert len(looks) == NUM_LOOKS
     for _ in range(300):

@@ -88,6 +88,11 @@ class Leaderboard(NamedTuple):
         return self.rows[self.rows["badge"].isin(badges)]
 
 
+def board_of(found: SectionAnalysis) -> Leaderboard | None:
+    """Return the leaderboard of a section; None where nothing was run."""
+    return leaderboard(found) if len(found.section.runs) and not found.section.predicted else None
+
+
 def leaderboard(found: SectionAnalysis) -> Leaderboard:
     """Return the leaderboard of a section.
 

@@ -12,6 +12,7 @@ from typing import Any
 from bench.base.errors import UserError
 from bench.base.text import duration, shortened
 from bench.claims.effects.evidence import (
+    CHOSEN_BY,
     DEFAULT,
     NUM_TRIALS,
     RATES,
@@ -121,7 +122,7 @@ def planned_sweeps(
     for (workload, at, *_), (sides, need) in groups.items():
         task = ledger.workloads[workload]
         sweep = _planned_sweep(task, workload, at, sides, need, n_jobs, looks, number)
-        if at in TUNED_FOR.values() and number == 0:
+        if at in CHOSEN_BY and number == 0:
             # trials on the first seed are the same, whatever they are chosen by
             shared = NUM_TRIALS * sum((workload, side) in tried for side in sides)
             sweep = replace(sweep, seconds=sweep.seconds - shared * task.seconds)
@@ -153,8 +154,8 @@ def _planned_sweep(
     typed = [*workload.run, f"optimizer={','.join(side.partition(' ')[0] for side in sides)}", *settings.split()]
     if len(own_looks) > 1:
         typed.append(f"+trial.num_looks={len(own_looks)}")
-    if at in TUNED_FOR.values():
-        select = next(select for select, why in TUNED_FOR.items() if why == at)
+    if at in CHOSEN_BY:
+        select = CHOSEN_BY[at]
         typed += [
             "sweep=tuned", f"sweep.trials={NUM_TRIALS}", f"sweep.seeds_per_trial={SEEDS_PER_TRIAL}",
             f"sweep.select={select}", f"sweep.seeds={num_seeds}", "sweep.untuned=false", "sweep.extend=true",

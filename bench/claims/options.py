@@ -59,9 +59,14 @@ class Options:
         return self.ledger if self.ledger in ledgers() else Path(self.ledger).resolve().name
 
     @property
+    def run_budget(self) -> str:
+        """The budget that is run: the one that was typed, or the first."""
+        return self.budget or BUDGETS[0]
+
+    @property
     def study(self) -> str:
         """Name of the study: the ledger's, of a budget or as published."""
-        return self.name if self.is_published else f"{self.name}-{self.budget or BUDGETS[0]}"
+        return self.name if self.is_published else f"{self.name}-{self.run_budget}"
 
     @property
     def study_dir(self) -> Path:

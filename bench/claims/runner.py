@@ -12,11 +12,12 @@ import pandas as pd
 
 from bench.analysis.quality import enough_undisturbed
 from bench.analysis.step_costs import newest_session
+from bench.analysis.verdict import CANNOT_TELL
 from bench.base.console import say
 from bench.base.errors import UserError
-from bench.claims.effects.evidence import DEFAULT, ENDED, TUNED_FOR
+from bench.claims.effects.evidence import CHOSEN_BY, DEFAULT, ENDED
 from bench.claims.evaluate import comparisons
-from bench.claims.ledger import BUDGETS, Ledger
+from bench.claims.ledger import Ledger
 from bench.claims.needs import STEP_COST_S, PlannedSweep, measured_on, planned_sweeps, timed
 from bench.claims.options import Options
 from bench.claims.progress import LedgerProgress
@@ -71,8 +72,8 @@ def run_ledger(options: Options, ledger: Ledger, n_jobs: int) -> None:
     from bench import tables
 
     facts = _facts(ledger)
-    looks = LOOKS[options.budget or BUDGETS[0]]
-    limit_s = 60 * (options.max_minutes or MINUTES[options.budget or BUDGETS[0]])
+    looks = LOOKS[options.run_budget]
+    limit_s = 60 * (options.max_minutes or MINUTES[options.run_budget])
     sweeps = planned_sweeps(ledger, n_jobs, looks)
     for number in range(len(looks)):
         _make(options, sweeps, n_jobs, STEP_COST_S * len(timed(ledger)) if number == 0 else 0.0)
@@ -129,7 +130,7 @@ def _next_round(
             break
         left_s -= sweep.wall_s(n_jobs)
         kept.append(sweep)
-    num_open = int((judged["verdict"] == "cannot tell").sum())
+    num_open = int((judged["verdict"] == CANNOT_TELL).sum())
     said = f"bench.reproduce: look {number + 1} of {len(looks)} at most, {looks[number]} seeds: {num_open} of"
     said += f" {len(judged)} comparisons are open; {len(wanted)} sides get more seeds"
     late = (
@@ -149,7 +150,7 @@ def _is_disturbed(sweep: PlannedSweep, session: Session) -> bool:
 
 def _recorded(sweep: PlannedSweep, session: Session) -> list[tuple[Mapping[str, Any], dict[str, str]]]:
     """Return the rows of a sweep's runs that are judged, each with its row of the side table `claim_runs`."""
-    stage = "final" if sweep.at in TUNED_FOR.values() else "single"
+    stage = "final" if sweep.at in CHOSEN_BY else "single"
     return [
         (
             row,

@@ -103,7 +103,7 @@ def _how(claim: Claim) -> str:
 
 
 def _carry_out(options: Options, whole: Ledger) -> int:
-    ledger = whole.chosen(options.claim or None, options.budget or BUDGETS[0])
+    ledger = whole.chosen(options.claim or None, options.run_budget)
     if not options.rejudge:
         n_jobs = options.n_jobs or num_cores()
         unseen = foreign_targets(ledger)
@@ -111,7 +111,7 @@ def _carry_out(options: Options, whole: Ledger) -> int:
             check_trust(ledger, options.ledger)
         ledger, absent = runnable_ledger(ledger, unseen if options.plan else ())
         if options.plan:
-            looks = LOOKS[options.budget or BUDGETS[0]]
+            looks = LOOKS[options.run_budget]
             say(ledger_plan(planned_sweeps(ledger, n_jobs, looks), n_jobs, ledger, absent, looks))
             return OK
         for name, why in absent.items():

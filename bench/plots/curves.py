@@ -92,11 +92,17 @@ def curves_figure(
 
 def _epochs_above(axis: Axes, data: pd.DataFrame) -> None:
     """Mark epochs at the top of an axis of steps."""
-    points = data[data["step"] > 0]
-    share = (points["epoch"] / points["step"]).to_numpy(float)
-    if len(share) and share.min() > 0 and np.allclose(share, share[0], rtol=1e-6):
-        a_step = float(share[0])
+    a_step = epochs_per_step(data)
+    if a_step is not None:
         top = axis.secondary_xaxis(
             "top", functions=(lambda step: np.multiply(step, a_step), lambda epoch: np.divide(epoch, a_step))
         )
         top.set_xlabel("epoch")
+
+
+def epochs_per_step(curves: pd.DataFrame) -> float | None:
+    """Return the part of an epoch that a step is; None where it is not the same in all runs."""
+    points = curves[curves["step"] > 0]
+    share = (points["epoch"] / points["step"]).to_numpy(float)
+    is_same = len(share) and share.min() > 0 and np.allclose(share, share[0], rtol=1e-6)
+    return float(share[0]) if is_same else None

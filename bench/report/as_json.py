@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.leaderboard import leaderboard
+from bench.analysis.leaderboard import board_of
 from bench.analysis.section import SectionAnalysis
 from bench.report.study.leaderboard import headline
 from bench.report.study.next_command import doubts, next_command
@@ -51,14 +51,14 @@ def sections_summary(analyses: Iterable[SectionAnalysis]) -> list[dict[str, Any]
     said = []
     for found in analyses:
         section = found.section
-        board = leaderboard(found) if len(section.runs) and not section.predicted else None
+        board = board_of(found)
         one: dict[str, Any] = {"section": section.title, "headline": headline(found, board), "tuned": section.tuned}
         if board is not None:
             suggestion = next_command(found, board)
             one |= {
                 "leaderboard": board.rows,
                 "best": board.best,
-                "target": None if found.target is None else found.target,
+                "target": found.target,
                 "comparisons": found.pairs,
                 "doubts": list(doubts(found, board)),
                 "next": None if suggestion is None else {"reason": suggestion.reason, "command": suggestion.command},

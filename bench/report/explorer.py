@@ -20,6 +20,7 @@ from matplotlib.colors import to_hex
 from bench.analysis.comparisons import bands
 from bench.analysis.section import SectionAnalysis
 from bench.base.files import replacing
+from bench.plots.curves import epochs_per_step
 from bench.plots.palette import Color, LineStyle, line_styles
 
 MAX_POINTS = 80
@@ -53,14 +54,15 @@ def explorer_data(found: SectionAnalysis, palette: dict[str, Color]) -> Markup:
         return Markup("")
     names = list(dict.fromkeys([*found.leaders, *runs["series"].astype(str)]))
     styles = line_styles(runs, names, palette)
-    first = runs.drop_duplicates("series").set_index("series")
+    by_name = runs.groupby("series")
+    optimizers, num_seeds = by_name["optimizer"].first(), by_name["seed"].nunique()
     by_series = _curves(curves, found.leaders)
     series = [
         {
             "name": name,
-            "optimizer": str(first.loc[name, "optimizer"]),
+            "optimizer": str(optimizers[name]),
             "best": name in found.leaders,
-            "seeds": int(runs.loc[runs["series"] == name, "seed"].nunique()),
+            "seeds": int(num_seeds[name]),
             "colour": to_hex(styles[name][0]),
             "dash": _dash(styles[name][1]),
             "curves": by_series[name],
@@ -68,7 +70,7 @@ def explorer_data(found: SectionAnalysis, palette: dict[str, Color]) -> Markup:
         for name in names
         if name in by_series
     ]
-    return script_json({"title": found.section.title, "series": series, "epochs_per_step": _epochs_per_step(curves)})
+    return script_json({"title": found.section.title, "series": series, "epochs_per_step": epochs_per_step(curves)})
 
 
 def script_json(data: Any) -> Markup:
@@ -126,13 +128,6 @@ def thinned(values: np.ndarray, most: int = MAX_POINTS) -> np.ndarray:
 def _short(values: pd.Series) -> list[float | None]:
     """Return numbers to four digits; None for those that are missing."""
     return [float(f"{value:.4g}") if math.isfinite(value) else None for value in values.tolist()]
-
-
-def _epochs_per_step(curves: pd.DataFrame) -> float | None:
-    """Return the part of an epoch that a step is, where it is the same in all runs."""
-    points = curves[curves["step"] > 0]
-    share = (points["epoch"] / points["step"]).to_numpy(float)
-    return float(share[0]) if len(share) and np.allclose(share, share[0], rtol=1e-6) and share[0] > 0 else None
 
 
 @functools.cache

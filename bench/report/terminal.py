@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.analysis.leaderboard import leaderboard
+from bench.analysis.leaderboard import board_of
 from bench.analysis.overall import comparable, overall_board
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.step_costs import baseline_of, rule_and_implementation, step_costs
@@ -94,7 +94,7 @@ def summary_text(
 def _section_text(found: SectionAnalysis, show_all: bool) -> str:
     """Return the headline, the leaderboard, what to doubt of it and what to type next."""
     section, columns = found.section, width()
-    board = leaderboard(found) if len(section.runs) and not section.predicted else None
+    board = board_of(found)
     lines = [section.title, *_wrapped(headline(found, board), columns)]
     if section.predicted:
         return "\n".join([*lines, "", *aligned_table(readable_memory(found.memory_by_part))])

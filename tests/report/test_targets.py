@@ -278,7 +278,7 @@ def test_sign_test_is_the_binomial_one(wins: int, losses: int) -> None:
 
 
 def test_groups_of_what_cannot_be_told_apart() -> None:
-    """a-c and a-d are told apart: a and b make a group, and b, c and d another."""
+    """a differs significantly from c and d: a and b make a group, and b, c and d another."""
     pairs = pd.DataFrame(
         [(a, b, (a, b) in {("a", "c"), ("a", "d")}) for a, b in itertools.combinations("abcd", 2)],
         columns=["a", "b", "significant"],

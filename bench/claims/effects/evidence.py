@@ -34,6 +34,10 @@ NUM_TRIALS = 9
 """Learning rates that are tried: every half decade of four."""
 
 
+CHOSEN_BY = {why: select for select, why in TUNED_FOR.items()}
+"""What the learning rate of a tuned side was chosen by, by why its runs were made."""
+
+
 SEEDS_PER_TRIAL = 3
 """Seeds on which the learning rates that may be best are tried."""
 

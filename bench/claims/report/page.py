@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from bench.analysis.verdict import is_significant
 from bench.base.version import __version__
 from bench.claims.effects.evidence import DEFAULT, NUM_TRIALS, SEEDS_PER_TRIAL, TUNED, Evidence
 from bench.claims.evaluate import FACT, UNTESTABLE
@@ -113,7 +114,11 @@ def _tally(ledger: Ledger, found: pd.DataFrame, words: Words) -> list[str]:
 
 def _method(ledger: Ledger, evidence: Evidence, judged: pd.DataFrame, words: Words) -> list[str]:
     tests = distinct_tests(judged)
-    counts = {"num": len(tests), "decided": (tests["p_holm"] < 0.05).sum(), "strict": (tests["p_ledger"] < 0.05).sum()}
+    counts = {
+        "num": len(tests),
+        "decided": tests["p_holm"].map(is_significant).sum(),
+        "strict": tests["p_ledger"].map(is_significant).sum(),
+    }
     pairs = len(tests.drop_duplicates(["workload", "at", "sides"]))
     said = [words("method intervals"), words("method delta", **counts), words("rule")]
     said.append(words("method counts", all=int(judged["p"].notna().sum()), num=len(tests), pairs=pairs))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from bench.analysis import step_costs
-from bench.analysis.leaderboard import leaderboard
+from bench.analysis.leaderboard import board_of
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import Section, is_same_for_every_seed
 from bench.plots.costs import stacked_figure, step_cost_figure
@@ -100,7 +100,7 @@ def section_page(found: SectionAnalysis, path: pd.DataFrame, grid: pd.DataFrame 
     table = sheet.write("summary", found.summary) if len(runs) else pd.DataFrame()
     pairs = sheet.write("comparisons", found.pairs)
     to_target = Targets(found.target, found, sheet) if found.target is not None else None
-    board = leaderboard(found) if len(runs) and not section.predicted else None
+    board = board_of(found)
     said: list[Answer | None] = []
     if to_target is not None and not is_same_for_every_seed(runs):
         said += [findings.how_fast(to_target.target, to_target.targets, to_target.pairs, to_target.measured)]
