@@ -23,56 +23,58 @@ def sentence(error: Exception, is_sweep: bool) -> str:
     """
     text = " ".join(str(error).split())
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-
     if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, option = (error.missing_cfg_file or "").rpartition("/")
-        if option == "submitit_slurm":
-            return (
-                "launcher must be local or pool where hydra-submitit-launcher is not installed, got slurm;"
-                " pip install 'optbench[slurm]'"
-            )
-        own = f", or {group}=custom for a class of your own" if "custom" in error.options else ""
-        meant = guess(option, sorted(error.options), f"{group}={{}}")
-        return f"{meant}{group} must be one of {', '.join(sorted(error.options))}, got {option}; choose one{own}"
-
+        return _missing_option(error.missing_cfg_file or "", error.options)
     if isinstance(error, OverrideParseException):
-        why = text.partition(" See https")[0]
+        why = shortened(text.partition(" See https")[0])
         return (
-            f"every argument must be key=value, got {shortened(repr(error.override))} ({shortened(why)});"
+            f"every argument must be key=value, got {shortened(repr(error.override))} ({why});"
             " put quotes around a value with spaces or brackets"
         )
-
     if match := re.search(r"Could not override '?([\w/]+)'?\.? No match", text):
-        if group_options(match[1]):
-            instead = (
-                "name them in a list, such as optimizers=[adam,sgd]" if match[1] == "optimizer" else "leave it out"
-            )
-            return f"{match[1]} must be left out, got a group that this command does not have; {instead}"
-        groups = sorted(path.name for path in CONF_DIR.iterdir() if group_options(path.name))
-        meant = guess(match[1], groups)
-        return f"{meant}{match[1]} must be a group ({', '.join(groups)}), got an unknown one; choose one of these"
-
+        return _unknown_group(match[1])
     if match := re.search(r"Could not override '([^']+)'", text):
-        wrong = match[1]
-        parent, _, name = wrong.rpartition(".")
-        node = getattr(cause, "parent_node", None)
-        parent_keys = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
-        assert isinstance(parent_keys, dict)
-        keys = [str(key) for key in parent_keys if key not in ("_target_", "hydra")]
-        where = (
-            parent if isinstance(node, DictConfig) and node._key() == parent.rpartition(".")[2] else "the configuration"
-        )
-        if parent in ("optimizer", "model", "data"):
-            where = f"{parent}={parent_keys.get('name')}"
-        advice = "nothing of this sweep was run, set it only where it exists" if is_sweep else "choose one of these"
-        meant = guess(wrong, _dotted_keys(node, parent, keys))
-        return f"{meant}{wrong} must be a key of {where} ({', '.join(keys)}), got {name}; {advice}"
-
+        return _unknown_key(match[1], getattr(cause, "parent_node", None), is_sweep)
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
         key, _, value = match[1].partition("=")
         return f"{key} must be one value without -m, got {value}; add -m to run each, or quote a value that has a comma"
-
     return shortened(text if cause is error else f"{text}: {' '.join(str(cause).split())}", 1000)
+
+
+def _missing_option(path: str, options: Sequence[str]) -> str:
+    """Return the sentence about an option that its group does not have, given as group/option."""
+    group, _, option = path.rpartition("/")
+    if option == "submitit_slurm":
+        return (
+            "launcher must be local or pool where hydra-submitit-launcher is not installed, got slurm;"
+            " pip install 'optbench[slurm]'"
+        )
+    own = f", or {group}=custom for a class of your own" if "custom" in options else ""
+    meant = guess(option, sorted(options), f"{group}={{}}")
+    return f"{meant}{group} must be one of {', '.join(sorted(options))}, got {option}; choose one{own}"
+
+
+def _unknown_group(name: str) -> str:
+    """Return the sentence about a group that does not exist, or not for this command."""
+    if group_options(name):
+        instead = "name them in a list, such as optimizers=[adam,sgd]" if name == "optimizer" else "leave it out"
+        return f"{name} must be left out, got a group that this command does not have; {instead}"
+    groups = sorted(path.name for path in CONF_DIR.iterdir() if group_options(path.name))
+    return f"{guess(name, groups)}{name} must be a group ({', '.join(groups)}), got an unknown one; choose one of these"
+
+
+def _unknown_key(wrong: str, node: object, is_sweep: bool) -> str:
+    """Return the sentence about a dotted key that its parent, `node` where Hydra found it, does not have."""
+    parent, _, name = wrong.rpartition(".")
+    parent_keys = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
+    assert isinstance(parent_keys, dict)
+    keys = [str(key) for key in parent_keys if key not in ("_target_", "hydra")]
+    where = parent if isinstance(node, DictConfig) and node._key() == parent.rpartition(".")[2] else "the configuration"
+    if parent in ("optimizer", "model", "data"):
+        where = f"{parent}={parent_keys.get('name')}"
+    advice = "nothing of this sweep was run, set it only where it exists" if is_sweep else "choose one of these"
+    meant = guess(wrong, _dotted_keys(node, parent, keys))
+    return f"{meant}{wrong} must be a key of {where} ({', '.join(keys)}), got {name}; {advice}"
 
 
 def _dotted_keys(node: object, parent: str, keys: Sequence[str]) -> list[str]:

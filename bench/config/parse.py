@@ -82,6 +82,23 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
         groups: tuple[str, ...] = ("device", "launcher", "sweep")
         chosen = {key: str(node[key].get("name")) for key in groups}
         raise UserError(error_sentence(error, Config, chosen=chosen)) from None
+    _check_together(config)
+    if _are_auto(node):
+        _check_auto(config)
+        config = config.model_copy(update={"looks": config.decide.looks})
+    if config.train.init_from is not None:
+        weights_hash(config.train.init_from)
+    if isinstance(path := config.data.options.get("path"), str):
+        content_of(path)
+    return config.model_copy(update={"metrics": sorted(set(config.metrics))})
+
+
+def _check_together(config: Config) -> None:
+    """Hold settings to what others of them ask for.
+
+    Raises:
+        UserError: Two of them contradict each other.
+    """
     if len(set(config.seeds)) < len(config.seeds):
         raise UserError(f"seeds must be different from each other, got {config.seeds}; name each once")
     if config.train.epochs is None and config.train.steps is None:
@@ -91,32 +108,38 @@ def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
             f"train.accumulate must be at most train.batch_size={config.train.batch_size}, got"
             f" {config.train.accumulate}; it is the number of parts that a batch is computed in"
         )
-    num_trial_seeds = config.sweep.seeds_per_trial
-    if config.sweep.trial_seed + num_trial_seeds - 1 + config.sweep.seeds >= 2**32:
-        raise UserError(
-            f"sweep.trial_seed must leave room for {num_trial_seeds - 1 + config.sweep.seeds} seeds after it, got"
-            f" {config.sweep.trial_seed}; choose a smaller one"
-        )
+    num_seeds = config.sweep.seeds_per_trial - 1 + config.sweep.seeds
+    _check_room(config, config.sweep.seeds, f"{num_seeds}")
     by_speed = config.sweep.select in ("steps_to_target", "time_to_target")
     if by_speed != (config.sweep.target is not None):
         raise UserError(
             f"sweep.target must be set with sweep.select=steps_to_target or time_to_target, and with no other, got"
             f" {config.sweep.target} with {config.sweep.select}; {'set a validation loss' if by_speed else 'leave it out'}"
         )
-    if _are_auto(node):
-        if config.device.name == "fake":
-            raise UserError("seeds must be a number with device=fake, got auto; every seed takes as much memory")
-        if config.sweep.trial_seed + num_trial_seeds - 1 + config.decide.max_seeds >= 2**32:
-            raise UserError(
-                f"sweep.trial_seed must leave room for decide.max_seeds={config.decide.max_seeds} seeds after it, got"
-                f" {config.sweep.trial_seed}; choose a smaller one"
-            )
-        config = config.model_copy(update={"looks": config.decide.looks})
-    if config.train.init_from is not None:
-        weights_hash(config.train.init_from)
-    if isinstance(path := config.data.options.get("path"), str):
-        content_of(path)
-    return config.model_copy(update={"metrics": sorted(set(config.metrics))})
+
+
+def _check_auto(config: Config) -> None:
+    """Hold a configuration to what `seeds=auto` asks for.
+
+    Raises:
+        UserError: Nothing is random, or there is no room for so many seeds.
+    """
+    if config.device.name == "fake":
+        raise UserError("seeds must be a number with device=fake, got auto; every seed takes as much memory")
+    _check_room(config, config.decide.max_seeds, f"decide.max_seeds={config.decide.max_seeds}")
+
+
+def _check_room(config: Config, num_seeds: int, shown: str) -> None:
+    """Hold the first seed of the trials to leave room for theirs and for those of the final runs below 2**32.
+
+    Raises:
+        UserError: It does not.
+    """
+    if config.sweep.trial_seed + config.sweep.seeds_per_trial - 1 + num_seeds >= 2**32:
+        raise UserError(
+            f"sweep.trial_seed must leave room for {shown} seeds after it, got"
+            f" {config.sweep.trial_seed}; choose a smaller one"
+        )
 
 
 def _are_auto(node: dict[str, Any]) -> bool:

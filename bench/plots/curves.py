@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from bench.analysis.comparisons import bands
 from bench.base.metrics import CURVES
-from bench.plots.palette import Color, line_styles
+from bench.plots.palette import Color, LineStyle, line_styles
 from bench.plots.style import first_of_each, log_scale, one_legend, panel_grid
 
 X_LABELS = {"step": "step", "epoch": "epoch", "train_time_s": "training time (s)"}
@@ -62,23 +62,8 @@ def curves_figure(
     drawn = set(first_of_each(data.drop_duplicates("run_id"))["run_id"])
     for axis, split in zip(axes, splits, strict=True):
         panel = data[data["split"] == split]
-        faint = panel[panel["run_id"].isin(drawn)]
-        keep = max(1, math.ceil(len(faint) / MAX_FAINT_POINTS))
-        for name, group in faint.groupby("series", sort=False):
-            color, dash = styles[str(name)]
-            lines = []
-            for _, run in group.groupby("run_id", sort=False):
-                points = run[[x, "value"]].to_numpy(float)
-                lines.append(np.concatenate([points[:-1:keep], points[-1:]]))
-                if run["status"].iloc[0] != "ok":
-                    axis.plot(*points[-1], "x", color=color, markersize=9, markeredgewidth=2, zorder=4)
-            if len(lines) > 1:
-                axis.add_collection(LineCollection(lines, colors=[color], alpha=0.25, linewidths=0.8))
-        for name, band in bands(panel, x).groupby("series", sort=False):
-            color, dash = styles[str(name)]
-            if (band["num_runs"] > 1).any():
-                axis.fill_between(band["x"], band["low"], band["high"], color=color, alpha=0.15, linewidth=0)
-            axis.plot(band["x"], band["median"], linestyle=dash, color=color, linewidth=2, label=str(name), zorder=3)
+        _draw_seeds(axis, panel[panel["run_id"].isin(drawn)], x, styles)
+        _draw_medians(axis, panel, x, styles)
         axis.set_xlabel(label)
         axis.set_ylabel(Y_LABELS.get(metric, f"{split} {metric}"))
         if metric != "accuracy" and (panel["value"] > 0).all():
@@ -88,6 +73,30 @@ def curves_figure(
             _epochs_above(axis, data)
     one_legend(figure, axes)
     return figure
+
+
+def _draw_seeds(axis: Axes, points: pd.DataFrame, x: str, styles: dict[str, tuple[Color, LineStyle]]) -> None:
+    """Draw single seeds faintly, thinned where there are many points; a run that did not end ok ends in a cross."""
+    keep = max(1, math.ceil(len(points) / MAX_FAINT_POINTS))
+    for name, group in points.groupby("series", sort=False):
+        color, _ = styles[str(name)]
+        lines = []
+        for _, run in group.groupby("run_id", sort=False):
+            line = run[[x, "value"]].to_numpy(float)
+            lines.append(np.concatenate([line[:-1:keep], line[-1:]]))
+            if run["status"].iloc[0] != "ok":
+                axis.plot(*line[-1], "x", color=color, markersize=9, markeredgewidth=2, zorder=4)
+        if len(lines) > 1:
+            axis.add_collection(LineCollection(lines, colors=[color], alpha=0.25, linewidths=0.8))
+
+
+def _draw_medians(axis: Axes, points: pd.DataFrame, x: str, styles: dict[str, tuple[Color, LineStyle]]) -> None:
+    """Draw the median of each series, and the range of its seeds where there are several."""
+    for name, band in bands(points, x).groupby("series", sort=False):
+        color, dash = styles[str(name)]
+        if (band["num_runs"] > 1).any():
+            axis.fill_between(band["x"], band["low"], band["high"], color=color, alpha=0.15, linewidth=0)
+        axis.plot(band["x"], band["median"], linestyle=dash, color=color, linewidth=2, label=str(name), zorder=3)
 
 
 def _epochs_above(axis: Axes, data: pd.DataFrame) -> None:

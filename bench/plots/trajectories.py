@@ -54,10 +54,7 @@ def trajectory_figure(
     axes = list(panels.flat)
     styles = line_styles(runs, series, palette)
     filled = None
-    for number, axis in enumerate(axes):
-        if not single and number >= len(series):
-            axis.remove()
-            continue
+    for number, axis in enumerate(axes[: 1 if single else len(series)]):
         axis.grid(visible=False)
         if grid is not None:
             filled = _contours(axis, grid)
@@ -72,21 +69,11 @@ def trajectory_figure(
             axis.tick_params(labelbottom=True)
         if single or number % columns == 0:
             axis.set_ylabel("y")
-    shown = [axis for axis in axes if axis.figure is not None]
+    for axis in axes[1 if single else len(series) :]:
+        axis.remove()
     if filled is not None:
-        bar = figure.colorbar(filled, ax=shown, shrink=0.9, pad=0.02)
-        bar.ax.yaxis.set_major_locator(LogTicks(numticks=8))
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        bar.ax.yaxis.set_minor_locator(NullLocator())
-        bar.set_label("value minus the lowest", fontsize=12)
-        bar.ax.tick_params(labelsize=11)
-    marks = {"start": START, "end": END}
-    if (paths["status"] != "ok").any():
-        marks["did not end ok"] = LOST
-    if grid is not None:
-        marks["lowest on the grid"] = LOWEST
-    handles = [Line2D([], [], linestyle="none", **mark) for mark in marks.values()]
-    figure.legend(handles, list(marks), loc="outside lower center", ncols=len(marks), frameon=False)
+        _color_bar(figure, filled, [axis for axis in axes if axis.figure is not None])
+    _legend_of_marks(figure, not_ok=bool((paths["status"] != "ok").any()), on_grid=grid is not None)
     if single:
         one_legend(figure, axes)
     return figure
@@ -105,6 +92,27 @@ LOST: dict[str, Any] = {"marker": "X", "color": "0.55", "markersize": 10, **_EDG
 
 
 LOWEST: dict[str, Any] = {"marker": "*", "color": "#ffe600", "markersize": 21, **_EDGE}
+
+
+def _color_bar(figure: Figure, filled: ContourSet, axes: list[Axes]) -> None:
+    """Draw the scale of the contours beside the panels."""
+    bar = figure.colorbar(filled, ax=axes, shrink=0.9, pad=0.02)
+    bar.ax.yaxis.set_major_locator(LogTicks(numticks=8))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.set_label("value minus the lowest", fontsize=12)
+    bar.ax.tick_params(labelsize=11)
+
+
+def _legend_of_marks(figure: Figure, not_ok: bool, on_grid: bool) -> None:
+    """Say below the panels what the marks on them stand for."""
+    marks = {"start": START, "end": END}
+    if not_ok:
+        marks["did not end ok"] = LOST
+    if on_grid:
+        marks["lowest on the grid"] = LOWEST
+    handles = [Line2D([], [], linestyle="none", **mark) for mark in marks.values()]
+    figure.legend(handles, list(marks), loc="outside lower center", ncols=len(marks), frameon=False)
 
 
 def _contours(axis: Axes, grid: pd.DataFrame) -> ContourSet:

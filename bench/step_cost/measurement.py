@@ -67,7 +67,6 @@ def measure(node: DictConfig) -> int:
     from bench.compose.nodes import plain
     from bench.execution.session import remove_empty, writing
     from bench.measure.device import Unavailable, resolve
-    from bench.measure.environment import environment, environment_id
     from bench.report.terminal import step_cost_text
 
     overrides = typed_overrides()
@@ -79,19 +78,9 @@ def measure(node: DictConfig) -> int:
     with writing(config.study_dir):
         config.study_dir.mkdir(parents=True, exist_ok=True)
         tables.check_study(config.study_dir)
-    where = environment(device)
-    started = datetime.datetime.now(datetime.UTC)
-    session_id = started.strftime("%Y%m%dT%H%M%S-") + os.urandom(3).hex()
-    known: Row = {
-        "session_id": session_id,
-        "environment_id": environment_id(where),
-        "study": config.study,
-        "device": device,
-        "started_at": started.isoformat(timespec="milliseconds"),
-        "command": shlex.join(["python", "-m", "bench.step_cost", *overrides]),
-    } | {key: where[key] for key in ("torch_version", "cpu", "gpu")}
+    known = _known(config, device, overrides)
     with writing(config.study_dir):
-        lock = tables.RunLock.take(config.study_dir, session_id)  # so that runs beside it know
+        lock = tables.RunLock.take(config.study_dir, known["session_id"])  # so that runs beside it know
     try:
         rows = _replicate(config, known)
     finally:
@@ -102,7 +91,7 @@ def measure(node: DictConfig) -> int:
             with writing(config.study_dir):
                 study = tables.build(config.study_dir)
     costs = tables.load_side(config.study_dir, "step_costs")
-    say(f"\n{step_cost_text(costs[costs['session_id'] == session_id])}\n")
+    say(f"\n{step_cost_text(costs[costs['session_id'] == known['session_id']])}\n")
     say(f"table: {config.study_dir / 'step_costs.csv'}")
     if config.report:
         from bench.analysis.study import StudyAnalysis
@@ -113,6 +102,21 @@ def measure(node: DictConfig) -> int:
             write_report(StudyAnalysis(study, config.study_dir), report_dir)
         say(f"report: {report_dir / 'index.html'}")
     return OK if all(row["status"] in ("ok", "skipped") for row in rows) else NOT_ALL_OK
+
+
+def _known(config: StepCostConfig, device: str, overrides: Sequence[str]) -> Row:
+    """Return the columns that every row of a session has, known before it starts."""
+    from bench.measure.environment import environment, environment_id
+
+    where, started = environment(device), datetime.datetime.now(datetime.UTC)
+    return {
+        "session_id": started.strftime("%Y%m%dT%H%M%S-") + os.urandom(3).hex(),
+        "environment_id": environment_id(where),
+        "study": config.study,
+        "device": device,
+        "started_at": started.isoformat(timespec="milliseconds"),
+        "command": shlex.join(["python", "-m", "bench.step_cost", *overrides]),
+    } | {key: where[key] for key in ("torch_version", "cpu", "gpu")}
 
 
 def _replicate(config: StepCostConfig, known: Row) -> list[Row]:

@@ -77,43 +77,74 @@ def plan_text(configs: Sequence[Config]) -> str:
         config = part.config
         key = config.optimizer.name, config.model.name, config.data.name, str(config.train.model_dump())
         together.setdefault(key, []).append(part)
-    rows, seconds, num_unknown = [], 0.0, 0
-    for alike in together.values():
-        config, missing = alike[0].config, sum(part.num - part.num_done for part in alike)
-        each, peak, source = _cost(config, recorded)
+    groups = [Group(alike, *_cost(alike[0].config, recorded)) for alike in together.values()]
+    table = pd.DataFrame([group.row() for group in groups])
+    return f"{table.to_string(index=False)}\n\n{_summary(groups, configs[0])}. Nothing was run."
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parts of a plan whose runs cost the same: one optimizer, model, data set and training.
+
+    Attributes:
+        parts: At least one.
+        each_s: Of a run, in seconds; NaN where it is unknown.
+        peak_mib: Of tensors; NaN where it is unknown.
+        source: Where the two come from.
+    """
+
+    parts: Sequence[Part]
+    each_s: float
+    peak_mib: float
+    source: str
+
+    @property
+    def num(self) -> int:
+        """Number of runs, made or not."""
+        return sum(part.num for part in self.parts)
+
+    @property
+    def num_done(self) -> int:
+        """Number of runs that exist."""
+        return sum(part.num_done for part in self.parts)
+
+    def row(self) -> Row:
+        """Return its row of the plan."""
+        config = self.parts[0].config
         kinds: dict[str, int] = {}
-        for part in alike:
+        for part in self.parts:
             kinds[part.what] = kinds.get(part.what, 0) + part.num
-        rows.append(
-            {
-                "optimizer": config.optimizer.name,
-                "model on data": f"{config.model.name} on {config.data.name}",
-                "runs": ", ".join(f"{num} {what}" for what, num in kinds.items()),
-                "exist": sum(part.num_done for part in alike),
-                "to make": missing,
-                "a run, s": _rounded(each),
-                "from": source,
-                "peak tensors, MiB": _rounded(peak),
-            }
-        )
-        seconds += each * missing if math.isfinite(each) else 0.0
-        num_unknown += 0 if math.isfinite(each) else missing
-    num, num_done = (
-        sum(getattr(part, name) for group in together.values() for part in group) for name in ("num", "num_done")
-    )
-    launcher = configs[0].launcher
-    concurrency = f"{launcher.n_jobs} jobs side by side" if launcher.n_jobs > 1 else "one at a time"
+        return {
+            "optimizer": config.optimizer.name,
+            "model on data": f"{config.model.name} on {config.data.name}",
+            "runs": ", ".join(f"{num} {what}" for what, num in kinds.items()),
+            "exist": self.num_done,
+            "to make": self.num - self.num_done,
+            "a run, s": _rounded(self.each_s),
+            "from": self.source,
+            "peak tensors, MiB": _rounded(self.peak_mib),
+        }
+
+
+def _summary(groups: Sequence[Group], config: Config) -> str:
+    """Return how many runs are to be made, and how long they take, a sentence or two without the last full stop."""
+    num, num_done = sum(group.num for group in groups), sum(group.num_done for group in groups)
+    known = [group for group in groups if math.isfinite(group.each_s)]
+    seconds = sum(group.each_s * (group.num - group.num_done) for group in known)
+    num_unknown = num - num_done - sum(group.num - group.num_done for group in known)
+    num_jobs = config.launcher.n_jobs
     summary = f"{num:,} run{'s' * (num != 1)}, of which {num_done:,} exist and {num - num_done:,} are to be made"
     if num_unknown < num - num_done or not num_unknown:
-        summary += f": about {duration(seconds / launcher.n_jobs)}, {concurrency}"
+        concurrency = f"{num_jobs} jobs side by side" if num_jobs > 1 else "one at a time"
+        summary += f": about {duration(seconds / num_jobs)}, {concurrency}"
     if num_unknown:
         summary += f"; for {num_unknown:,} of them the time is unknown"
-    if looks := configs[0].looks:
+    if config.looks:
         summary += (
-            f". This is the first round of seeds=auto; further ones, up to {', '.join(map(str, looks[1:])) or 'none'} seeds,"
+            f". This is the first round of seeds=auto; further ones, up to {', '.join(map(str, config.looks[1:])) or 'none'} seeds,"
             " are for settings whose comparisons are not decided by then"
         )
-    return f"{pd.DataFrame(rows).to_string(index=False)}\n\n{summary}. Nothing was run."
+    return summary
 
 
 class _Recorded:

@@ -99,23 +99,7 @@ def build_claim_page(
     """Collect what the page shows of one claim."""
     cells = comparison_cells(claim, lines, found, words)
     sources = {**ledger.head.sources, **(ledger.head.sources_zh if words.is_chinese else {})}
-    said: list[tuple[str, str]] = [("reading", words.of(claim, "reading"))]
-    if claim.measures:
-        said.append(("measures", _measures(claim, words)))
-    if claim.settings:
-        settings = [words.side(claim.given(name)) for name in claim.settings]
-        said.append(("settings", "; ".join(settings)))
-    if claim.smaller:
-        said.append(("smaller", words.of(claim, "smaller")))
-    if places := _places(lines, words):
-        said.append(("where", places))
-    remark = ""
-    if claim.fact is not None:
-        remark = _found(claim, facts, words)
-        said += [("found", remark)] if remark else []
-    if claim.untestable is not None:
-        remark = words.first(words.of(claim, "untestable"))
-        said += [("why", remark), ("would take", words.first(words.of(claim, "would_take")))]
+    remark, facts_said = _facts(claim, lines, facts, words)
     absent = _absent(claim, words)
     notes = []
     if rates := _default_rates(claim, words):
@@ -128,7 +112,7 @@ def build_claim_page(
         anchor=anchor(claim.id),
         claim=words.of(claim, "claim"),
         source=str(sources.get(claim.source, claim.source)),
-        facts=[(words(key), text) for key, text in said],
+        facts=facts_said,
         cells=cells,
         gist=_gist(claim, words),
         remark=remark,
@@ -143,6 +127,26 @@ def build_claim_page(
         command=command,
         contradicts=[name for name in claim.contradicts if name in ledger.claims],
     )
+
+
+def _facts(claim: Claim, lines: pd.DataFrame, facts: pd.DataFrame, words: Words) -> tuple[str, list[tuple[str, str]]]:
+    """Return what stands beside the row of a claim, and what was read out of it and how it was measured, with headings."""
+    remark, said = "", [("reading", words.of(claim, "reading"))]
+    if claim.measures:
+        said.append(("measures", _measures(claim, words)))
+    if claim.settings:
+        said.append(("settings", "; ".join(words.side(claim.given(name)) for name in claim.settings)))
+    if claim.smaller:
+        said.append(("smaller", words.of(claim, "smaller")))
+    if places := _places(lines, words):
+        said.append(("where", places))
+    if claim.fact is not None:
+        remark = _found(claim, facts, words)
+        said += [("found", remark)] if remark else []
+    if claim.untestable is not None:
+        remark = words.first(words.of(claim, "untestable"))
+        said += [("why", remark), ("would take", words.first(words.of(claim, "would_take")))]
+    return remark, [(words(key), text) for key, text in said]
 
 
 def anchor(claim_id: str) -> str:
