@@ -83,6 +83,15 @@ def test_a_metric(checkout: Path) -> None:
     assert list((checkout / "reports/metrics-weight_norm/figures").glob("*weight-norm.svg"))
 
 
+def test_a_table_and_a_figure(checkout: Path) -> None:
+    runs = sweep(checkout, "study=spread")
+    report = checkout / "reports" / "study-spread"
+    assert "Spread over seeds" in (report / "index.html").read_text()
+    written = pd.read_csv(report / "tables" / "seeds.csv")
+    assert written["max"].max() == pytest.approx(runs["final_val_loss"].max())
+    assert (report / "figures" / "seeds.svg").is_file()
+
+
 def test_a_launcher(checkout: Path) -> None:
     sweep(checkout, "launcher=background")
 

@@ -12,17 +12,17 @@ from bench.analysis.comparisons import lowest_point
 from bench.analysis.inference import half_width, probability_better
 from bench.analysis.power import detectable_ratio, seeds_needed
 from bench.analysis.section import SectionAnalysis
-from bench.analysis.sections import Section
 from bench.base.metrics import CURVES
 from bench.plots.comparisons import status_figure
 from bench.plots.curves import curves_figure
 from bench.plots.palette import Color
 from bench.plots.style import MAX_FAINT_RUNS
 from bench.plots.trajectories import trajectory_figure
-from bench.report.document import Block, Sheet
+from bench.report.document import Block
 from bench.report.formatting import interval_text, p_text
 from bench.report.study.sentences import path_words
 from bench.report.study.tables import readable_summary
+from bench.report.study.view import SectionView
 
 MORE_METRICS = {
     "gap": "Mean loss over the training set minus the lowest possible loss",
@@ -47,27 +47,19 @@ SUMMARY_NOTES = (
 )
 
 
-def summary_block(
-    section: Section,
-    table: pd.DataFrame,
-    shown: list[str],
-    curves: pd.DataFrame,
-    times: pd.DataFrame | None,
-    path: pd.DataFrame,
-    grid: pd.DataFrame | None,
-    sheet: Sheet,
-) -> Block:
-    """Metrics of the series shown, their curves and, over a plane, their paths."""
+def summary_block(view: SectionView) -> Iterator[Block]:
+    """Yield metrics of the series shown, their curves and, over a plane, their paths."""
+    found, section, sheet = view.found, view.section, view.sheet
     if section.runs.empty:
-        return Block("summary", "Final results")
+        return
+    table = sheet.write("summary", found.summary)
     figures = [
-        *_trajectory(section.runs, path, grid, sheet.palette),
-        *_curves(section.runs, curves, shown, times, sheet.palette),
+        *_trajectory(section.runs, view.path, view.grid, sheet.palette),
+        *_curves(section.runs, view.curves, found.leaders, found.step_times, sheet.palette),
     ]
-    readable = None if section.predicted else readable_summary(table[table["series"].isin(shown)])
-    return Block(
-        "summary", "Final results", readable, SUMMARY_NOTES if readable is not None else (), sheet.pictures(*figures)
-    )
+    readable = None if section.predicted else readable_summary(table[table["series"].isin(found.leaders)])
+    notes = SUMMARY_NOTES if readable is not None else ()
+    yield Block("summary", "Final results", readable, notes, sheet.pictures(*figures))
 
 
 SMALL_DIFFERENCE = 1.05
@@ -75,6 +67,14 @@ SMALL_DIFFERENCE = 1.05
 
 
 MOST_SEEDS = 1_000
+
+
+def comparisons_block(view: SectionView) -> Iterator[Block]:
+    """Yield the comparisons of final losses, pair by pair."""
+    pairs = view.sheet.write("comparisons", view.found.pairs)
+    if len(pairs):
+        table = readable_pairs(pairs, view.section.runs)
+        yield Block("comparisons", "Which differences are significant?", table, pair_notes(view.found))
 
 
 def readable_pairs(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -193,10 +193,11 @@ def _curves(
         yield metric.replace("_", "-"), f"{meaning} against step. {seeds}", figure
 
 
-def status_block(section: Section, sheet: Sheet) -> Block:
-    """Return a grid of how runs ended: trials of a tuned section, learning rates of others."""
+def status_block(view: SectionView) -> Iterator[Block]:
+    """Yield a grid of how runs ended: trials of a tuned section, learning rates of others."""
+    section = view.section
     if section.predicted:
-        return Block("status", "")
+        return
     runs, column, name = (
         (section.trials, "trial", "trial") if len(section.trials) else (section.runs, "lr", "learning rate")
     )
@@ -204,16 +205,16 @@ def status_block(section: Section, sheet: Sheet) -> Block:
         f"How runs ended, one cell for each {name}: a tick if all ended ok, otherwise a letter for each status, with the number of"
         " runs if there are several."
     )
-    pictures = sheet.pictures(("status", caption, status_figure(runs, column, name)))
-    return Block("status", "How the runs ended", pictures=pictures)
+    pictures = view.sheet.pictures(("status", caption, status_figure(runs, column, name)))
+    yield Block("status", "How the runs ended", pictures=pictures)
 
 
-def lists(section: Section, table: pd.DataFrame, shown: list[str]) -> list[Block]:
-    """Return every setting, every run."""
-    blocks = []
-    if len(table) > len(shown):
-        settings = readable_summary(table)
-        blocks.append(Block("settings", "All settings", settings, folded=f"{len(settings)} settings"))
+def list_blocks(view: SectionView) -> Iterator[Block]:
+    """Yield every setting, every run."""
+    section = view.section
+    if len(section.runs) and len(view.found.summary) > len(view.found.leaders):
+        settings = readable_summary(view.found.summary)
+        yield Block("settings", "All settings", settings, folded=f"{len(settings)} settings")
     runs = pd.concat([part for part in (section.runs, section.trials) if len(part)])
     order = runs["status"].map({status: i for i, status in enumerate(STATUS_ORDER)})
     runs = runs.assign(_order=order).sort_values(["_order", "series", "seed"], ascending=[False, True, True])
@@ -228,8 +229,7 @@ def lists(section: Section, table: pd.DataFrame, shown: list[str]) -> list[Block
             "command": runs["command"].fillna("").astype(str),
         }
     )
-    blocks.append(Block("runs", "All runs", listed, folded=f"{len(listed)} runs, with the command that repeats each"))
-    return blocks
+    yield Block("runs", "All runs", listed, folded=f"{len(listed)} runs, with the command that repeats each")
 
 
 def _trajectory(

@@ -15,23 +15,14 @@ from bench.plots.costs import stacked_figure, step_cost_figure
 from bench.report.document import Block, Picture, Sheet
 from bench.report.explorer import explorer_data
 from bench.report.study import findings
+from bench.report.study.blocks import BLOCKS
 from bench.report.study.board_view import BoardView, board_view
-from bench.report.study.cost import memory_block, peaks_of
 from bench.report.study.findings import Answer
 from bench.report.study.leaderboard import headline
-from bench.report.study.outcome import (
-    FINAL,
-    STATUS_ORDER,
-    lists,
-    pair_notes,
-    readable_pairs,
-    status_block,
-    summary_block,
-)
+from bench.report.study.outcome import STATUS_ORDER
 from bench.report.study.sentences import absent_words, smallest_difference_words
-from bench.report.study.speed import Targets
 from bench.report.study.tables import readable_parts, readable_step_costs
-from bench.report.study.tuning import sensitivity_block, tuning_blocks
+from bench.report.study.view import SectionView
 
 
 @dataclass(frozen=True)
@@ -94,49 +85,35 @@ def section_page(found: SectionAnalysis, path: pd.DataFrame, grid: pd.DataFrame 
         OSError: A file cannot be written.
     """
     sheet = replace(sheet, setting=findings.setting(found))
-    section, runs, shown = found.section, found.section.runs, found.leaders
-    curves = found.curves[found.curves["run_id"].isin(runs["run_id"])]
-    by_part = found.memory_by_part
-    table = sheet.write("summary", found.summary) if len(runs) else pd.DataFrame()
-    pairs = sheet.write("comparisons", found.pairs)
-    to_target = Targets(found.target, found, sheet) if found.target is not None else None
-    board = board_of(found)
-    said: list[Answer | None] = []
-    if to_target is not None and not is_same_for_every_seed(runs):
-        said += [findings.how_fast(to_target.target, to_target.targets, to_target.pairs, to_target.measured)]
-    peaks, kind = peaks_of(runs, by_part, section.predicted)
-    said += [
-        findings.memory(peaks[peaks["series"].isin(shown)], kind),
-        findings.what_tuning_buys(found.against_defaults),
-        findings.how_fair(found),
-        findings.limits(found),
-    ]
-    blocks = [
-        summary_block(section, table, shown, curves, found.step_times, path, grid, sheet),
-        Block(
-            "comparisons",
-            "Which differences are significant?",
-            readable_pairs(pairs, runs) if len(pairs) else None,
-            pair_notes(found) if len(pairs) else (),
-        ),
-        *([to_target.block(sheet), to_target.levels_block(), to_target.pairs_block()] if to_target is not None else []),
-        memory_block(section, shown, by_part, to_target, peaks, kind, sheet),
-        *(tuning_blocks(found, sheet) if section.tuned else [sensitivity_block(runs, FINAL, sheet)]),
-        status_block(section, sheet),
-        *lists(section, table, shown),
-    ]
+    view, board = SectionView(found, sheet, path, grid), board_of(found)
+    blocks = [block for make in BLOCKS for block in make(view)]
     return Page(
-        title=section.title,
-        anchor=sheet.anchor(section.title),
+        title=found.section.title,
+        anchor=sheet.anchor(found.section.title),
         headline=headline(found, board),
         board=board_view(found, board, sheet.palette) if board is not None else None,
-        answers=[answer for answer in said if answer is not None],
+        answers=list(_answers(view)),
         facts=facts(found),
-        notes=notes(section, shown),
+        notes=notes(found.section, found.leaders),
         blocks=sheet.anchored(blocks),
         setting=sheet.setting,
         curves=explorer_data(found, sheet.palette),
     )
+
+
+def _answers(view: SectionView) -> Iterator[Answer]:
+    """Yield what can be said of a section in short."""
+    found, (peaks, kind) = view.found, view.peaks
+    said = [
+        findings.memory(peaks[peaks["series"].isin(found.leaders)], kind),
+        findings.what_tuning_buys(found.against_defaults),
+        findings.how_fair(found),
+        findings.limits(found),
+    ]
+    if found.target is not None and not is_same_for_every_seed(found.section.runs):
+        measured = found.step_times is not None
+        said.insert(0, findings.how_fast(found.target, found.time_to_target, found.target_pairs, measured))
+    yield from filter(None, said)
 
 
 def cost_page(rows: pd.DataFrame, num_older: int, sheet: Sheet) -> CostPage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -11,76 +11,74 @@ from bench.analysis.goals import Target
 from bench.analysis.section import SectionAnalysis
 from bench.plots.comparisons import targets_figure
 from bench.plots.style import MAX_FAINT_RUNS
-from bench.report.document import Block, Sheet
+from bench.report.document import Block
 from bench.report.formatting import interval_text, p_text
 from bench.report.study.tables import readable_targets
+from bench.report.study.view import SectionView
 
 
-class Targets:
-    """Steps and time to the target of one section."""
+def target_blocks(view: SectionView) -> Iterator[Block]:
+    """Yield what each series needs to the target and to looser and tighter ones, and how they compare."""
+    found = view.found
+    if found.target is None:
+        return
+    table = view.sheet.write("targets", found.time_to_target)
+    pairs = view.sheet.write("target-comparisons", found.target_pairs)
+    timed = is_timed(table)
+    figure = targets_figure(found.steps_to_target, table, view.sheet.palette, timed)
+    notes = [_target_notes(f"{found.target.value:.4g}, {found.target.words}", timed)]
+    pictures = view.sheet.pictures(("targets", _caption(found.target, table, len(found.steps_to_target)), figure))
+    yield Block("targets", "Steps and time to target", readable_targets(table), notes, pictures)
+    if len(found.target_levels) > 1:
+        yield _levels_block(found)
+    if len(pairs):
+        yield _pairs_block(pairs)
 
-    def __init__(self, target: Target, found: SectionAnalysis, sheet: Sheet) -> None:
-        self.target, self.measured, self._found = target, found.step_times is not None, found
-        self.each = found.steps_to_target
-        self.targets = sheet.write("targets", found.time_to_target)
-        self.pairs = sheet.write("target-comparisons", found.target_pairs)
 
-    @property
-    def timed(self) -> bool:
-        """Whether some series has a time of steps × measured step time."""
-        return bool(self.targets["time_to_target_s"].notna().any())
+def is_timed(table: pd.DataFrame) -> bool:
+    """Return whether some series of `targets.time_to_target` has a time of steps × measured step time."""
+    return bool(table["time_to_target_s"].notna().any())
 
-    def block(self, sheet: Sheet) -> Block:
-        """Return what steps and time each series needs."""
-        resolution = self.targets["resolution"].dropna()
-        spacing = f" Resolution: evaluated every {resolution.median():,.0f} steps." if len(resolution) else ""
-        faint = f" At most {MAX_FAINT_RUNS} runs of each are drawn." if len(self.each) > 2 * MAX_FAINT_RUNS else ""
-        caption = (
-            f"Steps and time until the validation loss is at most {self.target.value:.4g}. Dot: a run; open arrow: a run that did"
-            f" not reach it within its budget; diamond and bar: geometric mean and 95% interval, if all runs reached it.{faint}{spacing}"
-        )
-        figure = targets_figure(self.each, self.targets, sheet.palette, self.timed)
-        return Block(
-            "targets",
-            "Steps and time to target",
-            readable_targets(self.targets),
-            [_target_notes(f"{self.target.value:.4g}, {self.target.words}", self.timed)],
-            sheet.pictures(("targets", caption, figure)),
-        )
 
-    def levels_block(self) -> Block:
-        """Return the block of what each series needs to three targets."""
-        table = self._found.steps_to_levels
-        columns: dict[str, list[str]] = (
-            {"optimizer": list(dict.fromkeys(table["series"].astype(str)))} if len(table) else {}
-        )
-        for level in self._found.target_levels:
-            rows = table[table["target"] == level.value].set_index("series")
-            columns[f"steps to {level.value:.4g}"] = [_reached(rows.loc[name]) for name in columns["optimizer"]]
-        words = "; ".join(f"{level.value:.4g}, {level.words}" for level in self._found.target_levels)
-        return Block(
-            "target-levels",
-            "Steps to looser and tighter targets",
-            pd.DataFrame(columns) if len(self._found.target_levels) > 1 else None,
-            [f"Median over seeds, and how many runs reached it. Targets: {words}."],
-        )
+def _caption(target: Target, table: pd.DataFrame, num_runs: int) -> str:
+    resolution = table["resolution"].dropna()
+    spacing = f" Resolution: evaluated every {resolution.median():,.0f} steps." if len(resolution) else ""
+    faint = f" At most {MAX_FAINT_RUNS} runs of each are drawn." if num_runs > 2 * MAX_FAINT_RUNS else ""
+    return (
+        f"Steps and time until the validation loss is at most {target.value:.4g}. Dot: a run; open arrow: a run that did"
+        f" not reach it within its budget; diamond and bar: geometric mean and 95% interval, if all runs reached it.{faint}{spacing}"
+    )
 
-    def pairs_block(self) -> Block:
-        """Return the block that compares speeds pair by pair."""
-        readable = readable_target_pairs(self.pairs) if len(self.pairs) else None
-        return Block(
-            "target-comparisons",
-            "Which differences in speed are significant?",
-            readable,
-            [
-                "Steps at which the loss, interpolated between evaluations, is at the target, paired over seeds. A run that does not reach"
-                " it needs more steps than it was given, so the ratio is then a bound. p-values and intervals are adjusted by Holm's"
-                " method, separately for steps and time: an interval leaves out 1 just where the difference is significant."
-            ]
-            if readable is not None
-            else (),
-            folded=f"{len(self.pairs)} comparisons",
-        )
+
+def _levels_block(found: SectionAnalysis) -> Block:
+    """Return the block of what each series needs to three targets."""
+    table = found.steps_to_levels
+    columns: dict[str, list[str]] = {"optimizer": list(dict.fromkeys(table["series"].astype(str)))}
+    for level in found.target_levels:
+        rows = table[table["target"] == level.value].set_index("series")
+        columns[f"steps to {level.value:.4g}"] = [_reached(rows.loc[name]) for name in columns["optimizer"]]
+    words = "; ".join(f"{level.value:.4g}, {level.words}" for level in found.target_levels)
+    return Block(
+        "target-levels",
+        "Steps to looser and tighter targets",
+        pd.DataFrame(columns),
+        [f"Median over seeds, and how many runs reached it. Targets: {words}."],
+    )
+
+
+def _pairs_block(pairs: pd.DataFrame) -> Block:
+    """Return the block that compares speeds pair by pair."""
+    return Block(
+        "target-comparisons",
+        "Which differences in speed are significant?",
+        readable_target_pairs(pairs),
+        [
+            "Steps at which the loss, interpolated between evaluations, is at the target, paired over seeds. A run that does not reach"
+            " it needs more steps than it was given, so the ratio is then a bound. p-values and intervals are adjusted by Holm's"
+            " method, separately for steps and time: an interval leaves out 1 just where the difference is significant."
+        ],
+        folded=f"{len(pairs)} comparisons",
+    )
 
 
 def _reached(row: pd.Series) -> str:

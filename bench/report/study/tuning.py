@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from bench.analysis.section import SectionAnalysis
@@ -18,15 +20,26 @@ from bench.report.document import Block, Sheet
 from bench.report.study.outcome import BEST, FINAL
 from bench.report.study.sentences import budget_words
 from bench.report.study.tables import readable_tuned
+from bench.report.study.view import SectionView
 
 
-def sensitivity_block(runs: pd.DataFrame, metric: tuple[str, str, str], sheet: Sheet) -> Block:
-    """Loss against learning rate; how much a rate off the best costs, and how wide the basin is."""
+def tuning_blocks(view: SectionView) -> Iterator[Block]:
+    """Yield what tuning buys and how it was done, where something was tuned, and what the learning rate matters."""
+    if not view.section.tuned:
+        yield from _sensitivity_block(view.section.runs, FINAL, view.sheet)
+        return
+    yield from _tuned_blocks(view.found, view.sheet)
+    trials = view.section.trials
+    if len(trials):
+        yield from _sensitivity_block(trials, _chosen_by(trials), view.sheet)
+
+
+def _sensitivity_block(runs: pd.DataFrame, metric: tuple[str, str, str], sheet: Sheet) -> Iterator[Block]:
+    """Yield loss against learning rate; how much a rate off the best costs, and how wide the basin is."""
     column, label, name = metric
-    heading = "Sensitivity to the learning rate"
     table = sensitivity(runs, column)
     if table.empty:
-        return Block("sensitivity", heading)
+        return
     # what is lost counts as no better than the start, which only newer runs know
     rates = learning_rate_sensitivity(runs if runs["first_train_loss"].notna().any() else runs.iloc[:0], column)
     score, basin = sensitivity_score(rates), basin_width(rates)
@@ -54,17 +67,17 @@ def sensitivity_block(runs: pd.DataFrame, metric: tuple[str, str, str], sheet: S
         " over the lowest loss within 1.5 decades on either side of the best rate, as far as that was tried (Wortsman et al. 2023);"
         " values are comparable only over the same decades."
     )
-    return Block(
+    yield Block(
         "sensitivity",
-        heading,
+        "Sensitivity to the learning rate",
         readable if len(readable) else None,
         [note] if len(readable) else (),
         sheet.pictures(("sensitivity", caption, plots_tuning.sensitivity_figure(table, basin, label, sheet.palette))),
     )
 
 
-def tuning_blocks(found: SectionAnalysis, sheet: Sheet) -> list[Block]:
-    """Return what tuning buys, how it was done, and what the trials say."""
+def _tuned_blocks(found: SectionAnalysis, sheet: Sheet) -> list[Block]:
+    """Return what tuning buys, and how it was done."""
     section, against = found.section, found.against_defaults
     trials = section.trials
     metric = _chosen_by(trials)
@@ -97,7 +110,6 @@ def tuning_blocks(found: SectionAnalysis, sheet: Sheet) -> list[Block]:
             sheet.pictures(("defaults", dumbbell, plots_tuning.defaults_figure(against, sheet.palette))),
         ),
         Block("tuning", "Tuning", readable_budget(found.budget), budget_words(found), pictures),
-        sensitivity_block(trials, metric, sheet) if len(trials) else Block("sensitivity", ""),
     ]
 
 
