@@ -182,4 +182,4 @@ def test_ids_are_what_they_were_before_the_move(key: str, first: str, overrides:
         )
         assert isinstance(resolved, dict)
         assert cell_id(parse({str(k): v for k, v in resolved.items()}), "cpu") == cell
-        assert locate_target(key, target).__module__ == "bench.claims.checks.printed"
+        assert locate_target(f"{key}._target_", target).__module__ == "bench.claims.checks.printed"

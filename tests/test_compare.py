@@ -245,6 +245,13 @@ def test_figures_leave_matplotlib_as_it_was() -> None:
     for wrong in ({"metric": "speed"}, {"x": "minutes"}):
         with pytest.raises(UserError, match=f"^{next(iter(wrong))} must be one .* choose one of these$"):
             found.plot(**wrong)
+    own = mpl.figure.Figure()
+    axis = own.subplots()
+    assert found.plot("loss", ax=axis, split="train") is own
+    assert axis.get_ylabel() == "train loss"
+    assert len(axis.get_legend().get_texts()) == len(set(found.runs["optimizer"]))
+    with pytest.raises(UserError, match=r"^metric must be one that was recorded .*, got 'loss' of holdout"):
+        found.plot("loss", ax=axis, split="holdout")
 
 
 def test_switches_and_generators_are_afterwards_what_they_were() -> None:

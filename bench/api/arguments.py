@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.api.inline_targets import data_target, dataset_of, name_of, target_of
+from bench.api.inline_targets import data_target, dataset_of, loss_path, name_of, target_of
 from bench.base.errors import UserError
 from bench.build.model import build_model, checked_outputs
 from bench.build.optimizer import build_optimizer
@@ -57,7 +57,9 @@ def configs_of(
         nodes["data"] = {"_target_": data_target(dataset_of(data)), "name": "given-data"}
     settings = {}
     for key, value in keys.items():
-        if key in GROUPS and isinstance(value, str):
+        if key == "loss" and callable(value):
+            settings[key] = loss_path(value)
+        elif key in GROUPS and isinstance(value, str):
             picks[key] = _option(f"settings[{key!r}]", value, group=key)
         else:
             settings[key] = value

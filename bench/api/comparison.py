@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import nn
+from torch import Tensor, nn
 
 from bench import tables
 from bench.analysis import comparisons
@@ -35,7 +36,7 @@ from bench.config.fields import AUTO
 from bench.config.schema import Config
 from bench.execution.cell import run_cells
 from bench.execution.session import Session
-from bench.plots.curves import curves_figure
+from bench.plots.curves import curves_figure, draw_curves
 from bench.plots.palette import colors
 from bench.plots.style import style
 from bench.report.study.leaderboard import headline, readable_leaderboard
@@ -65,15 +66,17 @@ class Comparison:
         """
         return pd.concat([comparisons.summary(section.runs) for section in sections(self.runs)], ignore_index=True)
 
-    def plot(self, metric: str = "loss", x: str = "step") -> Figure:
+    def plot(self, metric: str = "loss", x: str = "step", ax: Axes | None = None, split: str = "val") -> Figure:
         """Draw a metric of the best setting of each optimizer: median and range over seeds, single seeds faint.
 
         Args:
             metric: A metric of `curves`: "loss", "accuracy", or one on request.
             x: "step", "epoch" or "train_time_s" (of the run, end to end).
+            ax: Axes to draw on, such as those of a figure of your own; None: a new figure, a panel a split.
+            split: "train", "val" or "test": what is drawn on `ax`.
 
         Returns:
-            A figure that belongs to nobody: a notebook shows it, `savefig` writes it.
+            The figure; a new one belongs to nobody: a notebook shows it, `savefig` writes it.
 
         Raises:
             UserError: There is no such metric or axis.
@@ -87,10 +90,15 @@ class Comparison:
         with style():
             palette = colors(self.runs["optimizer"])
             shown = leaders(section.runs)
-            figure = curves_figure(section.runs, self.curves, shown, metric, x, palette)
+            if ax is None:
+                figure = curves_figure(section.runs, self.curves, shown, metric, x, palette)
+            else:
+                drawn = draw_curves(ax, section.runs, self.curves, shown, metric, x, palette, split)
+                figure = ax.get_figure(root=True) if drawn else None
         if figure is None:
             known = ", ".join(sorted(set(self.curves["metric"]))) or "none"
-            raise UserError(f"metric must be one that was recorded ({known}), got {metric!r}; choose one of these")
+            of = f" of {split}" if ax is not None else ""
+            raise UserError(f"metric must be one that was recorded ({known}), got {metric!r}{of}; choose one of these")
         return figure
 
     def report(self, path: str | Path) -> Path:
@@ -133,7 +141,7 @@ def compare(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int = 64,
-    loss: str = "default",
+    loss: str | Callable[[Tensor, Tensor], Tensor] = "default",
     device: str = "cpu",
     study: str | None = None,
     results_dir: str | Path | None = None,
@@ -158,7 +166,8 @@ def compare(
         epochs: Budget of every run, passes over the training examples; 20 if neither is given.
         steps: Budget of every run, optimizer updates, in place of `epochs`.
         batch_size: Examples a step.
-        loss: "default" (cross-entropy for classes, else mean squared error), "nll" or "as_printed".
+        loss: "default" (cross-entropy for classes, else mean squared error), "nll", "as_printed", the dotted path of a
+            function, or a function of outputs and targets that returns the mean over the batch.
         device: "cpu", "cuda", "mps" or "auto".
         study: Name of the folder in `results_dir`; None: <data>-<model>.
         results_dir: Folder of studies; None: a temporary one.

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import TensorDataset, default_collate
 
@@ -59,6 +59,16 @@ def target_of(thing: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
             target, before = target_of(thing.func)
             return target, before | options
     return _import_path(thing) or _registered(thing, _module(thing), _written(thing, set())), {}
+
+
+def loss_path(loss: Callable[..., Any]) -> str:
+    """Return the dotted path that stands for a loss, whatever it holds."""
+    if isinstance(loss, functools.partial):
+        return _registered(loss, _module(loss.func), _written(loss, set()))
+    if isinstance(loss, nn.Module):  # its repr leaves out what it was given
+        given = {key: value for key, value in vars(loss).items() if not key.startswith("_")}
+        return _registered(loss, _module(loss), _written([type(loss), given, loss.state_dict()], set()))
+    return target_of(loss)[0]
 
 
 def name_of(thing: Callable[..., Any]) -> str:

@@ -27,7 +27,7 @@ def build_model(config: Component, spec: DataSpec) -> nn.Module:
         UserError: The class does not exist, is no `torch.nn.Module`, does not take these
             arguments or raises.
     """
-    factory = locate_target("model", config.target)
+    factory = locate_target("model._target_", config.target)
     from_data: dict[str, Any] = {"input_shape": spec.input_shape, "num_outputs": spec.num_outputs}
     known = target_arguments(factory)
     if "num_tokens" in known and spec.num_tokens is None:
@@ -96,7 +96,11 @@ def checked_outputs(config: Config | StepCostConfig, spec: DataSpec, model: nn.M
             raise
         raise UserError(f"{fits}, got {type(error).__name__}: {first_line(error)}; change one of the two") from error
     wanted = (len(inputs), *spec.target_shape, spec.num_outputs)
-    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
+    # the losses of the bench's own know what to do with one number an example, see `bench.training.losses.mse`
+    is_flat = (
+        wanted == (len(inputs), 1) and spec.task == "regression" and getattr(config, "loss", "default") == "default"
+    )
+    if not isinstance(outputs, Tensor) or tuple(outputs.shape) not in (wanted, (len(inputs),) if is_flat else wanted):
         raise UserError(
             f"{fits}: its output for {len(inputs)} examples must be of shape {list(wanted)},"
             f" got {list(getattr(outputs, 'shape', ())) or type(outputs).__name__}; change one of the two"

@@ -78,7 +78,7 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: boo
             raises; or the model has nothing to train.
         Unavailable: It has no such implementation. Of `compiled` only the first step says so.
     """
-    factory = locate_target("optimizer", config.target)
+    factory = locate_target("optimizer._target_", config.target)
     if inspect.isclass(factory) and not issubclass(factory, Optimizer):
         raise UserError(
             f"optimizer._target_ must be a torch.optim.Optimizer, got {config.target}, which is none;"

@@ -33,7 +33,7 @@ def build_data(config: Component) -> Dataset:
         UserError: The function does not exist, does not take these arguments, fails, or returns
             something else than three splits.
     """
-    return as_dataset(call_target("data", config, locate_target("data", config.target)))
+    return as_dataset(call_target("data", config, locate_target("data._target_", config.target)))
 
 
 class TargetRaised(UserError):
@@ -45,7 +45,11 @@ class TargetRaised(UserError):
 
 
 def locate_target(key: str, target: str) -> Callable[..., Any]:
-    """Find what a `_target_` names.
+    """Find what a dotted path names.
+
+    Args:
+        key: Of the configuration, for the message.
+        target: The path.
 
     Raises:
         UserError: No import finds it, or importing it fails.
@@ -59,11 +63,11 @@ def locate_target(key: str, target: str) -> Callable[..., Any]:
         top = target.split(".")[0]
         ours = f" ({top} is the bench's own package: give your file another name)" if top in _OURS else ""
         raise UserError(
-            f"{key}._target_ must be a class or function that can be imported, got {target}:"
+            f"{key} must be a class or function that can be imported, got {target}:"
             f" {type(cause).__name__}: {first_line(cause)}{_where(cause)}{ours}"
         ) from error
     if not callable(found):
-        raise UserError(f"{key}._target_ must be a class or function, got {target}, a {type(found).__name__}")
+        raise UserError(f"{key} must be a class or function, got {target}, a {type(found).__name__}")
     _check_blocklist(key, target)
     return found  # type: ignore[no-any-return]
 
@@ -79,7 +83,7 @@ def _check_blocklist(key: str, target: str) -> None:
     except InstantiationException as error:
         if "blocklisted" in str(error):
             raise UserError(
-                f"{key}._target_ must be something that a configuration may call, got {target}, which Hydra blocks because"
+                f"{key} must be something that a configuration may call, got {target}, which Hydra blocks because"
                 " it deletes, moves or executes what its arguments name; choose a class or function of your own"
             ) from error
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.base.console import say
 from bench.base.errors import INTERRUPTED, NOT_ALL_OK, OK, REFUSED, UserError
 from bench.base.text import show_warning
 from bench.base.version import __version__
 from bench.compose.command_line import MULTIRUN, run_command_line
+from bench.compose.help import HELP, say_help
 from bench.execution.launchers.forkserver import prepare_pool
 from bench.execution.session import Session, remove_empty, writing
 from bench.sweep.launch import hydra_job
 
-SHOW_ALL = "--all"
-"""Flag that shows every setting, beside Hydra's own."""
+SHOW_ALL, JSON = "--all", "--json"
+"""Flags that show every setting, and that print the conclusions as JSON; beside Hydra's own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,11 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
-    show_all = SHOW_ALL in typed
-    typed = [argument for argument in typed if argument != SHOW_ALL]
+    show_all, as_json = SHOW_ALL in typed, JSON in typed
+    typed = [argument for argument in typed if argument not in (SHOW_ALL, JSON)]
     if "--version" in typed:
         say(f"optbench {__version__}")
         return OK
+    if set(HELP) & set(typed):
+        return say_help("bench", "config", typed)
     warnings.showwarning = show_warning
     session = Session(is_sweep=any(flag in typed for flag in MULTIRUN))
     if "launcher=pool" in typed and session.is_sweep:
@@ -47,35 +51,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if session.pool is not None:
             session.pool.close()
-    status = OK
+    status, studies = OK, list[dict[str, Any]]()
+    tell = _nothing if as_json else say
     try:
-        status = _finish(session, show_all)
+        for finished in _finish(session, tell, show_all):
+            studies.append(finished)
+        status = _status(session, tell)
     except KeyboardInterrupt:
         session.interrupted = True
     except UserError as error:
         session.refusal = session.refusal or str(error)
     if session.interrupted:
         say("bench: interrupted; finished runs are saved, run the same command again to resume", sys.stderr)
-        return INTERRUPTED
-    if session.refusal:
+        status = INTERRUPTED
+    elif session.refusal:
         say(f"bench: {session.refusal}", sys.stderr)
-        return REFUSED
+        status = REFUSED
+    if as_json:
+        from bench.report.as_json import as_json as json_of
+
+        say(json_of({"studies": studies, "exit_status": status}))
     return status
 
 
-def _finish(session: Session, show_all: bool) -> int:
-    """Build the tables of every study touched, print what came out, and write the reports."""
-    if not session.configs:
-        return OK
+def _nothing(text: str) -> None:
+    """Print nothing."""
+
+
+def _finish(session: Session, tell: Callable[[str], None], show_all: bool) -> Iterator[dict[str, Any]]:
+    """Build the tables of every study touched, print what came out, and write the reports; yield what each study says.
+
+    Args:
+        session: What the command did.
+        tell: Prints on standard output.
+        show_all: Whether every setting is printed.
+    """
     if session.refusal and not session.rows:
         for study_dir in session.configs:
             remove_empty(study_dir)
-        return REFUSED
-    from bench import tables
-    from bench.analysis.study import StudyAnalysis
-    from bench.report.terminal import summary_text
-
+        return
     for study_dir, config in session.configs.items():
+        from bench import tables
+        from bench.analysis.study import StudyAnalysis
+        from bench.report.terminal import summary_text
+
         with writing(study_dir):
             study = tables.build(study_dir)
         for problem in study.problems:
@@ -83,8 +102,10 @@ def _finish(session: Session, show_all: bool) -> int:
         if study.runs.empty:
             continue
         found = StudyAnalysis(study, study_dir)
-        say(f"\n{summary_text(found.analyses, str(study_dir), session.rows, show_all)}\n")
-        say(f"tables: {study_dir}{os.sep}")
+        said: dict[str, Any] = {"study": str(study_dir), "report": None, "problems": study.problems}
+        if tell is say:
+            say(f"\n{summary_text(found.analyses, str(study_dir), session.rows, show_all)}\n")
+        tell(f"tables: {study_dir}{os.sep}")
         if config.report and not (session.interrupted or session.refusal):
             from bench.report.study.render import write_report
 
@@ -93,7 +114,17 @@ def _finish(session: Session, show_all: bool) -> int:
                 problems = write_report(found, report_dir)
             for problem in set(problems) - set(study.problems):
                 say(f"bench: {problem}", sys.stderr)
-            say(f"report: {report_dir / 'index.html'}")
+            said["report"] = str(report_dir / "index.html")
+            tell(f"report: {said['report']}")
+        if tell is not say:
+            from bench.report.as_json import sections_summary
+
+            said["sections"] = sections_summary(found.analyses)
+        yield said
+
+
+def _status(session: Session, tell: Callable[[str], None]) -> int:
+    """Say what else there is to say of the runs of this command, and return its exit status."""
     ran = {f"{row['cell_id']}-{row['environment_id']}": row for row in session.rows.values() if row["status"] == "ok"}
     for part, why in session.no_memory.items():
         if part in ran:
@@ -101,8 +132,8 @@ def _finish(session: Session, show_all: bool) -> int:
     for sentence in (*session.notes, *session.lost):
         say(f"bench: {sentence}", sys.stderr)
     if session.num_found:
-        say(f"{session.num_found} of these runs existed already and were not repeated (force=true repeats them).")
+        tell(f"{session.num_found} of these runs existed already and were not repeated (force=true repeats them).")
     if session.num_elsewhere:
-        say(f"{session.num_elsewhere} runs were left to another process that is working on them.")
+        tell(f"{session.num_elsewhere} runs were left to another process that is working on them.")
     fine = all(row["status"] in ("ok", "skipped", "pruned") for row in session.rows.values())
     return OK if fine and not session.lost else NOT_ALL_OK

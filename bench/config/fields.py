@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -32,12 +33,11 @@ Flag = Annotated[bool, Field(description="true or false")]
 Folder = Annotated[str, Field(min_length=1, description="the path of a folder")]
 
 
+DOTTED_PATH = r"^[^\W\d]\w*(\.[^\W\d]\w*)+$"
+
+
 Target = Annotated[
-    str,
-    Field(
-        pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)+$",
-        description="the dotted path of a class or function, such as my_file.MyClass",
-    ),
+    str, Field(pattern=DOTTED_PATH, description="the dotted path of a class or function, such as my_file.MyClass")
 ]
 
 
@@ -68,6 +68,12 @@ def one_of(names: Iterable[str]) -> AfterValidator:
     """Return what holds a value to be one of these names."""
     allowed = frozenset(names)
     return AfterValidator(lambda value: valid(value, value in allowed))
+
+
+def one_of_or_own(names: Iterable[str]) -> AfterValidator:
+    """Return what holds a value to be one of these names, or the dotted path of something of a person's own."""
+    allowed = frozenset(names)
+    return AfterValidator(lambda value: valid(value, value in allowed or re.match(DOTTED_PATH, value) is not None))
 
 
 def listing(names: Iterable[str], words: str = "one of") -> str:

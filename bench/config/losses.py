@@ -30,3 +30,12 @@ CHOSEN_LOSSES: dict[str, LossChoice] = {
 
 
 LOSS_NAMES = ("default", *CHOSEN_LOSSES)
+
+
+def is_own(name: str) -> bool:
+    """Return whether a loss is a person's own: the dotted path of a function or class.
+
+    >>> is_own("nll"), is_own("my_file.focal")
+    (False, True)
+    """
+    return "." in name

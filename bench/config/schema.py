@@ -26,6 +26,7 @@ from bench.config.fields import (
     named_in_text,
     numbered_seeds,
     one_of,
+    one_of_or_own,
 )
 from bench.config.losses import LOSS_NAMES
 from bench.config.schedules import SCHEDULES
@@ -304,18 +305,24 @@ class Config(Command):
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     augment: AugmentConfig
-    loss: Annotated[str, one_of(LOSS_NAMES), Field(description=listing(LOSS_NAMES))]
+    loss: Annotated[
+        str,
+        one_of_or_own(LOSS_NAMES),
+        Field(description=f"{listing(LOSS_NAMES)}, or the dotted path of a function such as my_file.my_loss"),
+    ]
     regularization: RegularizationConfig
     train: TrainConfig
     metrics: Annotated[
         list[
             Annotated[
                 str,
-                one_of(METRIC_NAMES),
-                Field(description=listing(METRIC_NAMES)),
+                one_of_or_own(METRIC_NAMES),
+                Field(description=f"{listing(METRIC_NAMES)}, or the dotted path of a class such as my_file.MyMetric"),
             ]
         ],
-        Field(description=listing(METRIC_NAMES, "a list of")),
+        Field(
+            description=f"{listing(METRIC_NAMES, 'a list of')}, and dotted paths of classes such as my_file.MyMetric"
+        ),
     ]
     memory: Flag
     force: Flag

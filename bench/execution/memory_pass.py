@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bench.build.loss import build_loss
 from bench.build.model import build_model, checked_outputs
 from bench.build.optimizer import build_optimizer, needs_of, step_options
 from bench.config.capabilities import capabilities_of
@@ -19,7 +20,6 @@ from bench.config.schema import Config
 from bench.data.dataset import Dataset
 from bench.measure.device import Unavailable, autocast, reset
 from bench.measure.memory_tracker import CATEGORIES, MIB, PHASES, PeakMemory, StorageTracker, return_free_memory
-from bench.training.losses import loss_function, loss_name
 from bench.training.step import Update, trained
 
 NUM_STEPS = 3
@@ -153,7 +153,7 @@ class Steps:
             lambda inputs: checked_outputs(config, data.spec, self.model, inputs),
             trained(self.model),
             self.optimizer,
-            loss_function(loss_name(config.loss, data.spec)),
+            build_loss(config.loss, data.spec),
             autocast(device, config.device.precision),
             step_options(config),
             needs_of(config.optimizer, self.optimizer),

@@ -163,7 +163,7 @@ def data_columns(config: Config, data: Dataset, plan: TrainingPlan) -> Row:
         "workload_id": workload_id(config.model, config.data, data, plan.batch_size, config.loss, init_from(config)),
         "data_fingerprint": data.fingerprint,
         "class_counts": None if (counts := data.class_counts()) is None else json.dumps(counts),
-        "loss": plan.loss,
+        "loss": loss_name(config.loss, data.spec),
         "num_train": data.size("train"),
         "num_val": data.size("val"),
         "num_test": data.size("test"),

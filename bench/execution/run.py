@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bench.base.errors import UserError
+from bench.build.loss import build_loss, checked_loss
 from bench.build.model import build_model, checked_outputs, compiled_model, load_weights
 from bench.build.optimizer import build_optimizer, needs_of, step_options
 from bench.config.capabilities import capabilities_of
@@ -29,7 +30,7 @@ from bench.training.augmentation import build
 from bench.training.final_metrics import TrainedModel, final_metrics
 from bench.training.learner import Learner
 from bench.training.loop import OutOfTime, Pruned, train
-from bench.training.losses import check_log_probabilities, loss_function, loss_name
+from bench.training.losses import check_log_probabilities
 from bench.training.plan import TrainingPlan
 from bench.training.schedules import Schedule
 from bench.training.step import NOT_PLAIN, Update, trained
@@ -111,7 +112,7 @@ def _training_plan(
         time_limit_s=config.train.time_limit_s,
         order_seed=seed + 2**33,
         autocast=measure_device.autocast(device, config.device.precision),
-        loss=loss_name(config.loss, data.spec),
+        loss=build_loss(config.loss, data.spec),
         step=step_options(config),
         frozen_order=config.data.order == "frozen",
         augment=build(config.augment.name, config.augment.options, data.spec.input_shape),
@@ -244,13 +245,12 @@ def _warm_up(config: Config, data: Dataset, plan: TrainingPlan, device: torch.de
 
     def outputs_of(inputs: Tensor) -> Tensor:
         outputs = checked_outputs(config, data.spec, model, inputs)
-        if plan.loss == "nll":
+        if config.loss == "nll":
             check_log_probabilities(outputs)
         return outputs
 
-    Update(outputs_of, trained(model), optimizer, loss_function(plan.loss), plan.autocast, plan.step, needs)(
-        inputs, targets
-    )
+    loss = checked_loss(config.loss, plan.loss)
+    Update(outputs_of, trained(model), optimizer, loss, plan.autocast, plan.step, needs)(inputs, targets)
 
 
 def _model(config: Config, data: Dataset, device: torch.device) -> nn.Module:
@@ -263,7 +263,7 @@ def _model(config: Config, data: Dataset, device: torch.device) -> nn.Module:
 
 def _loss_of(plan: TrainingPlan, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     with plan.autocast:
-        return loss_function(plan.loss)(model(inputs), targets)
+        return plan.loss(model(inputs), targets)
 
 
 def _batches_of_each_size(data: Dataset, plan: TrainingPlan) -> list[tuple[Tensor, Tensor]]:

@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 
 from bench.base.errors import UserError
-from bench.base.hashing import short_hash, weights_hash
+from bench.base.hashing import short_hash, source_fingerprint, weights_hash
 from bench.base.text import duration
-from bench.build.targets import build_data
+from bench.build.targets import build_data, locate_target
 from bench.config.identity import hashed_target, learnt_from, without_later
-from bench.config.losses import CHOSEN_LOSSES
+from bench.config.losses import CHOSEN_LOSSES, is_own
 from bench.config.schema import Component, Config, DataConfig, StepCostConfig
 from bench.data.dataset import Dataset
+from bench.training.diagnostics import StopMetric
 from bench.training.final_metrics import final_metrics
 from bench.training.losses import loss_name
 
@@ -59,6 +60,13 @@ def learnable(config: Config, device: torch.device) -> Dataset:
             f"augment must be none where targets are values, got {config.augment.name} for data={config.data.name}:"
             " it changes inputs only; set augment=none"
         )
+    for name in filter(is_own, config.metrics):
+        kind = locate_target("metrics", name)
+        if not (isinstance(kind, type) and issubclass(kind, StopMetric)):
+            raise UserError(
+                f"metrics must hold names, or classes derived from bench.training.diagnostics.StopMetric, got {name};"
+                " derive it from that"
+            )
     for metric in final_metrics(config.metrics):
         metric.check(data, config.data.name)
     return data if data.optimum_of == config.model.target else replace(data, optimum=None)
@@ -132,6 +140,7 @@ def workload_id(
         "model": [hashed_target(model.target), options["model"]],
         "data": [data.fingerprint, hashed_target(data_config.target), options["data"]],
         "loss": loss_name(loss, data.spec),
+        **({"loss_source": source} if is_own(loss) and (source := source_fingerprint(loss)) is not None else {}),
         "batch_size": batch_size,
     } | ({} if start is None else {"start": start.rpartition(" ")[2]})
     return short_hash(workload, 8)

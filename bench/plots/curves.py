@@ -44,35 +44,62 @@ def curves_figure(
     separately measured step time. All seeds faint; median and range of the seeds in front. A run that did not end ok is drawn as
     far as it came and ends in a cross; the median goes as far as all runs of the series came.
     """
-    data = curves[(curves["metric"] == metric) & curves["run_id"].isin(runs["run_id"])]
-    data = data.merge(runs[["run_id", "series", "status"]], on="run_id")
-    data = data[data["series"].isin(series)]
-    label = X_LABELS[x]
-    if x == "train_time_s" and step_times is not None:
-        seconds = data["series"].map(step_times.set_index("series")["step_s"])
-        data = data.assign(train_time_s=data["step"] * seconds)[seconds.notna()]
-        label = "steps × measured step time (s)"
-    splits = [split for split in ("train", "val") if (data["split"] == split).any()]
-    if metric == "accuracy":
-        splits = [split for split in ("val", "test") if (data["split"] == split).any()]
+    data, label = _points(runs, curves, series, metric, x, step_times)
+    wanted = ("val", "test") if metric == "accuracy" else ("train", "val")
+    splits = [split for split in wanted if (data["split"] == split).any()]
     if not splits:
         return None
     figure, axes = panel_grid(len(splits))
     styles = line_styles(runs, series, palette)
-    drawn = set(first_of_each(data.drop_duplicates("run_id"))["run_id"])
     for axis, split in zip(axes, splits, strict=True):
-        panel = data[data["split"] == split]
-        _draw_seeds(axis, panel[panel["run_id"].isin(drawn)], x, styles)
-        _draw_medians(axis, panel, x, styles)
+        _draw_panel(axis, data[data["split"] == split], metric, x, styles)
         axis.set_xlabel(label)
-        axis.set_ylabel(Y_LABELS.get(metric, f"{split} {metric}"))
-        if metric != "accuracy" and (panel["value"] > 0).all():
-            log_scale(axis.yaxis)
-        axis.autoscale_view()
         if x == "step":
             _epochs_above(axis, data)
     one_legend(figure, axes)
     return figure
+
+
+def draw_curves(
+    axis: Axes, runs: pd.DataFrame, curves: pd.DataFrame, series: Sequence[str], metric: str, x: str,
+    palette: dict[str, Color], split: str,
+) -> bool:  # fmt: skip
+    """Draw a metric of one split as a panel of `curves_figure`, on given axes; return whether there was any."""
+    data, label = _points(runs, curves, series, metric, x)
+    data = data[data["split"] == split]
+    if len(data):
+        _draw_panel(axis, data, metric, x, line_styles(runs, series, palette))
+        axis.set_xlabel(label)
+        axis.legend()
+    return len(data) > 0
+
+
+def _points(
+    runs: pd.DataFrame, curves: pd.DataFrame, series: Sequence[str], metric: str, x: str,
+    step_times: pd.DataFrame | None = None,
+) -> tuple[pd.DataFrame, str]:  # fmt: skip
+    """Return the points of a metric with their series and status, and what to write on the x axis."""
+    data = curves[(curves["metric"] == metric) & curves["run_id"].isin(runs["run_id"])]
+    data = data.merge(runs[["run_id", "series", "status"]], on="run_id")
+    data = data[data["series"].isin(series)]
+    if x == "train_time_s" and step_times is not None:
+        seconds = data["series"].map(step_times.set_index("series")["step_s"])
+        data = data.assign(train_time_s=data["step"] * seconds)[seconds.notna()]
+        return data, "steps × measured step time (s)"
+    return data, X_LABELS[x]
+
+
+def _draw_panel(
+    axis: Axes, panel: pd.DataFrame, metric: str, x: str, styles: dict[str, tuple[Color, LineStyle]]
+) -> None:
+    """Draw the points of one split: seeds faintly, medians and ranges in front."""
+    drawn = first_of_each(panel.drop_duplicates("run_id"))["run_id"]
+    _draw_seeds(axis, panel[panel["run_id"].isin(drawn)], x, styles)
+    _draw_medians(axis, panel, x, styles)
+    axis.set_ylabel(Y_LABELS.get(metric, f"{panel['split'].iloc[0]} {metric}"))
+    if metric != "accuracy" and (panel["value"] > 0).all():
+        log_scale(axis.yaxis)
+    axis.autoscale_view()
 
 
 def _draw_seeds(axis: Axes, points: pd.DataFrame, x: str, styles: dict[str, tuple[Color, LineStyle]]) -> None:

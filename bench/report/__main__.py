@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,21 +30,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         study = tables.load(given.study)
         from bench.analysis.goals import Goal
         from bench.analysis.study import StudyAnalysis
+        from bench.report.export import STYLES
         from bench.report.study.render import write_report
 
         if given.target is not None and not math.isfinite(given.target):
             raise UserError(f"--target must be a finite number, got {given.target}; give a loss")
         goal = Goal(given.target, given.baseline)
         found = StudyAnalysis(study, given.study, given.where, given.mix_environments, goal)
-        problems = write_report(found, report_dir)
+        problems = write_report(found, report_dir, given.export, STYLES[given.style])
     except (UserError, FileNotFoundError) as error:
         say(f"bench.report: {error}", sys.stderr)
         return REFUSED
     except OSError as error:
-        say(
-            f"bench.report: --out must be a folder that can be written, got {report_dir} ({error.strerror})",
-            sys.stderr,
-        )
+        places = f"{report_dir}{f' and {given.export}' if given.export else ''}"
+        option = "--out and --export must be folders" if given.export else "--out must be a folder"
+        say(f"bench.report: {option} that can be written, got {places} ({error.strerror})", sys.stderr)
         return REFUSED
     for problem in problems:
         say(f"bench.report: {problem}", sys.stderr)
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         say(f"{summary_text(found.analyses, str(given.study), show_all=given.all)}\n")
         say(f"report: {page}")
+        if given.export:
+            say(f"figures and tables: {given.export}{os.sep}")
     if given.open:
         import webbrowser
 
@@ -88,6 +91,15 @@ def _parser() -> argparse.ArgumentParser:
     printed.add_argument("--all", action="store_true", help="print every setting, beside the best of each optimizer")
     printed.add_argument(
         "--json", action="store_true", help="print the leaderboards and comparisons as JSON, for scripts"
+    )
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="DIR",
+        help="write figures as SVG, PDF and PNG, tables as CSV, Markdown and LaTeX",
+    )
+    parser.add_argument(
+        "--style", choices=("paper", "slides"), default="paper", help="size of exported figures (paper)"
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     return parser

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.analysis.leaderboard import board_of
 from bench.analysis.section import SectionAnalysis
+from bench.analysis.step_costs import rule_and_implementation, step_costs
 from bench.report.study.leaderboard import headline
 from bench.report.study.next_command import doubts, next_command
 
@@ -65,3 +66,17 @@ def sections_summary(analyses: Iterable[SectionAnalysis]) -> list[dict[str, Any]
             }
         said.append(one)
     return said
+
+
+def step_costs_summary(rows: pd.DataFrame) -> dict[str, Any]:
+    """Return what a session of step costs says: each optimizer's cost, and what is due to rule and implementation.
+
+    Args:
+        rows: Rows of the side table `step_costs`, of one session.
+    """
+    return {
+        "workload": rows["workload"].iloc[0],
+        "device": rows["device"].iloc[0],
+        "step_costs": step_costs(rows),
+        "comparisons": rule_and_implementation(rows),
+    }

@@ -1,4 +1,4 @@
-"""Parts of a document: figures, table cells, blocks, and the sheet that collects them."""
+"""Parts of a document: figures, table cells and blocks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import base64
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
-
-from bench.plots.palette import Color
-from bench.tables.csv import write_csv
 
 MAX_NARROW_INCHES = 9.0
 """Wider figures do not stand two in a row."""
@@ -27,10 +24,6 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 PIXELS_PER_INCH = 96
-
-
-NAMES_IN_FILES = {"significant": "told_apart", "time_significant": "time_told_apart"}
-"""Columns that CSV files call otherwise than the code does, so that what reads the files of earlier versions still can."""
 
 
 @dataclass(frozen=True)
@@ -131,47 +124,3 @@ def sort_numbers(texts: Sequence[str]) -> list[str] | None:
         else:
             return None
     return numbers if any(numbers) else None
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Where the figures and tables of one section go, and in which colours.
-
-    Attributes:
-        folder: Of the report, with figures/ and tables/.
-        prefix: Of the names of files, "2-" for the second section.
-        palette: A colour for each optimizer.
-        setting: What stands beside every figure: default or tuned, trials, seeds.
-    """
-
-    folder: Path
-    prefix: str
-    palette: dict[str, Color]
-    setting: str = ""
-
-    def pictures(self, *figures: tuple[str, str, Figure | None]) -> list[Picture]:
-        """Save figures, each with its name and caption; leave out those that are None."""
-        made = []
-        for name, caption, figure in figures:
-            if figure is None:
-                continue
-            path = self.folder / "figures" / f"{self.prefix}{name}"
-            alt = re.split(r"[.:](?:\s|$)", caption, maxsplit=1)[0]
-            whole = " ".join(text for text in (caption, self.setting) if text)
-            made.append(replace(saved_figure(figure, path), alt=alt, caption=whole))
-            figure.set_layout_engine(None)  # it has been laid out
-            figure.savefig(path.with_name(f"{path.name}.png"), dpi=110)
-        return made
-
-    def write(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Write a table as CSV, its columns by the names that files have always had; return it."""
-        write_csv(table.rename(columns=NAMES_IN_FILES), self.folder / "tables" / f"{self.prefix}{name}.csv")
-        return table
-
-    def anchor(self, title: str) -> str:
-        """Return a title as it may stand in a link."""
-        return re.sub(r"[^a-z0-9]+", "-", f"{self.prefix}{title}".lower()).strip("-")
-
-    def anchored(self, blocks: list[Block]) -> list[Block]:
-        """Return the blocks that show anything, each with its place in the page."""
-        return [replace(b, anchor=f"{self.prefix}table-{b.key}") for b in blocks if b.table is not None or b.pictures]

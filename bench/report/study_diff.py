@@ -108,7 +108,7 @@ def text(found: TwoStudies, names: tuple[str, str], tolerance: float, fail_on: S
 
 def markdown(found: TwoStudies, names: tuple[str, str], tolerance: float, fail_on: Sequence[str]) -> str:
     """Return the comparison as Markdown, in which names are texts; arguments as for `text`."""
-    from bench.report.study.render import markdown_table, markdown_text
+    from bench.report.markdown import markdown_table, markdown_text
 
     def listed(sentences: Sequence[str]) -> str:
         return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)

@@ -32,20 +32,29 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
+JSON = "--json"
+"""Flag that prints the results as JSON."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit status (see `bench.base.errors`)."""
     from bench.base.errors import INTERRUPTED, OK, REFUSED
     from bench.compose.command_line import MULTIRUN, run_command_line
+    from bench.compose.help import HELP, say_help
 
     typed = list(sys.argv[1:] if arguments is None else arguments)
 
+    if set(HELP) & set(typed):
+        return say_help("bench.step_cost", "step_cost", typed)
     if any(flag in typed for flag in MULTIRUN):
         sentence = "step costs must be measured in one go, got -m; name what to compare in optimizers=[...] and implementations=[...]"
         say(f"bench.step_cost: {sentence}", sys.stderr)
         return REFUSED
+    as_json = JSON in typed
+    typed = [argument for argument in typed if argument != JSON]
     statuses: list[int] = []
     try:
-        refusal = run_command_line("step_cost", lambda node: statuses.append(measure(node)), typed)
+        refusal = run_command_line("step_cost", lambda node: statuses.append(measure(node, as_json)), typed)
     except KeyboardInterrupt:
         say("bench.step_cost: interrupted; the results of finished processes are saved", sys.stderr)
         return INTERRUPTED
@@ -55,8 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return statuses[0] if statuses else OK
 
 
-def measure(node: DictConfig) -> int:
+def measure(node: DictConfig, as_json: bool = False) -> int:
     """Measure what a composed configuration asks for; return the exit status.
+
+    Args:
+        node: The configuration.
+        as_json: Whether to print the results as JSON, for scripts.
 
     Raises:
         UserError: It cannot be carried out.
@@ -91,8 +104,11 @@ def measure(node: DictConfig) -> int:
             with writing(config.study_dir):
                 study = tables.build(config.study_dir)
     costs = tables.load_side(config.study_dir, "step_costs")
-    say(f"\n{step_cost_text(costs[costs['session_id'] == known['session_id']])}\n")
-    say(f"table: {config.study_dir / 'step_costs.csv'}")
+    own = costs[costs["session_id"] == known["session_id"]]
+    if not as_json:
+        say(f"\n{step_cost_text(own)}\n")
+        say(f"table: {config.study_dir / 'step_costs.csv'}")
+    page = None
     if config.report:
         from bench.analysis.study import StudyAnalysis
         from bench.report.study.render import write_report
@@ -100,8 +116,17 @@ def measure(node: DictConfig) -> int:
         report_dir = Path(config.reports_dir) / config.study
         with writing(report_dir, "reports_dir"):
             write_report(StudyAnalysis(study, config.study_dir), report_dir)
-        say(f"report: {report_dir / 'index.html'}")
-    return OK if all(row["status"] in ("ok", "skipped") for row in rows) else NOT_ALL_OK
+        page = report_dir / "index.html"
+    status = OK if all(row["status"] in ("ok", "skipped") for row in rows) else NOT_ALL_OK
+    if as_json:
+        from bench.report.as_json import as_json as json_of
+        from bench.report.as_json import step_costs_summary
+
+        said = {"study": str(config.study_dir), "report": page, **step_costs_summary(own), "exit_status": status}
+        say(json_of(said))
+    elif page is not None:
+        say(f"report: {page}")
+    return status
 
 
 def _known(config: StepCostConfig, device: str, overrides: Sequence[str]) -> Row:

@@ -68,13 +68,15 @@ class TrainingDiagnostics:
 
 
 def metric_classes(names: Sequence[str]) -> list[type[Any]]:
-    """Return the classes that compute these metrics, in the order of `bench.base.metrics.METRICS`."""
-    found = []
-    for metric in METRICS:
-        if metric.name in names:
-            module, _, name = metric.computed_by.rpartition(".")
-            found.append(getattr(importlib.import_module(module), name))
-    return found
+    """Return the classes that compute these metrics, in the order of `bench.base.metrics.METRICS`, then a person's own.
+
+    Args:
+        names: Of `METRICS`, or dotted paths of classes.
+    """
+    known = {metric.name: metric.computed_by for metric in METRICS}
+    paths = [path for name, path in known.items() if name in names] + [name for name in names if name not in known]
+    parts = [path.rpartition(".") for path in paths]
+    return [getattr(importlib.import_module(module), name) for module, _, name in parts]
 
 
 def norm(tensors: Sequence[Tensor]) -> float:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.dataset import Dataset
-from bench.training.losses import loss_function
 from bench.training.plan import TrainingPlan
 
 
@@ -30,7 +29,6 @@ def evaluate(
         change: Changes the inputs of each batch before the model sees them; None: nothing does.
     """
     model.eval()
-    loss_of = loss_function(plan.loss)
     has_classes = data.spec.task == "classification"
     num, num_targets = 0, 0
     loss_sum: Any = 0.0
@@ -40,7 +38,7 @@ def evaluate(
             batch = change(batch)
         with plan.autocast:
             outputs = model(batch)
-            loss_sum = loss_sum + loss_of(outputs, wanted) * len(wanted)
+            loss_sum = loss_sum + plan.loss(outputs, wanted) * len(wanted)
         if has_classes:
             num_correct = num_correct + (outputs.argmax(-1) == wanted).sum()
         num, num_targets = num + len(wanted), num_targets + wanted.numel()

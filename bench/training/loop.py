@@ -16,7 +16,6 @@ from bench.measure.clock import Stopwatch
 from bench.training.diagnostics import TrainingDiagnostics
 from bench.training.evaluation import evaluate
 from bench.training.learner import Learner
-from bench.training.losses import loss_function
 from bench.training.plan import TrainingPlan
 from bench.training.step import Update, trained
 from bench.training.trace import Trace
@@ -78,9 +77,8 @@ class _Steps:
     def __init__(self, learner: Learner, data: Dataset, plan: TrainingPlan, watch: Stopwatch, trace: Trace) -> None:
         self._plan, self._watch, self._trace, self._schedule = plan, watch, trace, learner.schedule
         parameters = trained(learner.model)
-        loss = loss_function(plan.loss)
         self._update = Update(
-            learner.model, parameters, learner.optimizer, loss, plan.autocast, plan.step, learner.needs
+            learner.model, parameters, learner.optimizer, plan.loss, plan.autocast, plan.step, learner.needs
         )
         # On a GPU losses stay there until they are logged; on the CPU there is nothing to wait for.
         self._on_cpu = parameters[0].device.type == "cpu"

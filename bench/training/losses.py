@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.base.errors import UserError
-from bench.config.losses import CHOSEN_LOSSES
+from bench.config.losses import CHOSEN_LOSSES, is_own
 from bench.data.dataset import DataSpec
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -42,6 +42,16 @@ def nll(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.nll_loss(outputs.flatten(0, -2), targets.flatten())
 
 
+def mse(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean squared error; outputs (N,) fit targets (N, 1).
+
+    Example:
+        >>> mse(torch.tensor([1.0, 3.0]), torch.tensor([[1.0], [1.0]])).item()
+        2.0
+    """
+    return functional.mse_loss(outputs.reshape(targets.shape) if outputs.ndim < targets.ndim else outputs, targets)
+
+
 def mean(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the mean of what the model returns, which is the loss itself."""
     return outputs.mean()
@@ -49,7 +59,7 @@ def mean(outputs: Tensor, targets: Tensor) -> Tensor:
 
 LOSSES: dict[str, Loss] = {
     "cross_entropy": cross_entropy,
-    "mse": functional.mse_loss,
+    "mse": mse,
     "mean": mean,
 }
 """Losses that data asks for, by name: see `DataSpec.loss`."""
@@ -71,10 +81,10 @@ def loss_function(name: str) -> Loss:
 
 
 def loss_name(chosen: str, spec: DataSpec) -> str:
-    """Return the name of a loss, for `loss_function`, from the choice of the configuration.
+    """Return the name of a loss, for tables and for `loss_function`, from the choice of the configuration.
 
     Args:
-        chosen: "default" (the one of the data's task), or a key of `CHOSEN_LOSSES`.
+        chosen: "default" (the one of the data's task), a key of `CHOSEN_LOSSES`, or a dotted path.
         spec: The data.
 
     Raises:
@@ -82,6 +92,8 @@ def loss_name(chosen: str, spec: DataSpec) -> str:
     """
     if chosen == "default":
         return spec.loss
+    if is_own(chosen):
+        return chosen
     if spec.task != "classification":
         raise UserError(f"loss must be default for data of {spec.task}, got {chosen}; it is a loss of classes")
     return chosen

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bench.training.losses import Loss, cross_entropy
 from bench.training.step import StepOptions
 
 
@@ -25,7 +26,7 @@ class TrainingPlan:
         time_limit_s: Seconds of training (evaluation excluded), or None.
         order_seed: Seed of the batch order, which nothing else draws from.
         autocast: Context of every forward pass.
-        loss: A name for `loss_function`.
+        loss: What is minimised.
         step: How an update is made.
         frozen_order: Whether every epoch goes through the batches of the first.
         augment: Changes the inputs of a training batch, or None.
@@ -42,7 +43,7 @@ class TrainingPlan:
     time_limit_s: float | None
     order_seed: int
     autocast: AbstractContextManager[Any]
-    loss: str = "cross_entropy"
+    loss: Loss = cross_entropy
     step: StepOptions = field(default_factory=StepOptions)
     frozen_order: bool = False
     augment: Callable[[Tensor], Tensor] | None = None

@@ -43,28 +43,6 @@ class FieldWords(NamedTuple):
     meaning: str
 
 
-def comments(path: Path) -> dict[str, str]:
-    """Return the comment behind each key of a YAML file, by dotted key."""
-    found: dict[str, str] = {}
-    parents: list[tuple[int, str]] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        match = re.match(r"( *)([\w.]+):(?: (.*))?$", line)
-        if match is None:
-            continue
-        indent, key, rest = len(match[1]), match[2], match[3] or ""
-        parents = [(depth, name) for depth, name in parents if depth < indent]
-        dotted = ".".join([*(name for _, name in parents), key])
-        parents.append((indent, key))
-        found[dotted] = re.sub(r"^[^#]*(?:# *|$)", "", rest)
-    return found
-
-
-def headline(path: Path) -> str:
-    """Return the comment that opens a YAML file and says what it is: its first line but for Hydra's package."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-    return next(line.lstrip("# ") for line in lines if "@package" not in line)
-
-
 def attributes(thing: Any) -> dict[str, str]:
     """Return what a Google-style docstring says of each argument or attribute."""
     text = inspect.getdoc(thing) or ""
@@ -153,7 +131,7 @@ def keys_of_file(path: Path, model: type[BaseModel], section: str = "") -> list[
         section: Keys to keep: those below it ("train"), or with "" those outside any section.
     """
     node = yaml.safe_load(path.read_text(encoding="utf-8"))
-    said = comments(path)
+    said = sources.comments(path)
     rows = []
     for dotted, value in _leaves({key: value for key, value in node.items() if key not in ("defaults", "hydra")}):
         if section != dotted.rpartition(".")[0]:
@@ -181,7 +159,7 @@ def keys_of_group(
         for key, value in node.items():
             if key in ("_target_", "name", "defaults", "hydra", *skip):
                 continue
-            said = comments(path)
+            said = sources.comments(path)
             checks = model[path.stem] if isinstance(model, Mapping) else model
             words = (field_words(checks, key) if checks else None) or FieldWords("", "", "")
             meaning = said.get(key) or said.get(f"{group}.{key}") or words.meaning
@@ -201,7 +179,7 @@ def keys_of_target(group: str, option: str) -> list[Key]:
     """Return the arguments of the function or class behind one option of `model` or `data`."""
     path = sources.CONF_DIR / group / f"{option}.yaml"
     node = yaml.safe_load(path.read_text(encoding="utf-8"))
-    said = comments(path)
+    said = sources.comments(path)
     module, _, name = node["_target_"].rpartition(".")
     target = getattr(importlib.import_module(module), name)
     documented, parameters = attributes(target), inspect.signature(target).parameters
@@ -235,7 +213,7 @@ def argument_rows(group: str) -> list[list[str]]:
 def optimizer_key_rows() -> list[Key]:
     """Return the keys that every optimizer has beside its hyperparameters."""
     path = sources.CONF_DIR / "optimizer" / "custom.yaml"
-    node, said = yaml.safe_load(path.read_text(encoding="utf-8")), comments(path)
+    node, said = yaml.safe_load(path.read_text(encoding="utf-8")), sources.comments(path)
     model = _field_model("optimizer")
     rows = []
     for key in ("implementation", "needs", *sources.METADATA):
@@ -250,7 +228,7 @@ def _options(group: str) -> list[Path]:
 
 def group_rows(group: str) -> list[list[str]]:
     """Return the options of a config group with what each is."""
-    return [[f"`{path.stem}`", headline(path)] for path in _options(group)]
+    return [[f"`{path.stem}`", sources.headline(path)] for path in _options(group)]
 
 
 def optimizer_rows() -> list[list[str]]:
@@ -258,7 +236,7 @@ def optimizer_rows() -> list[list[str]]:
     rows = []
     for path in _options("optimizer"):
         node = yaml.safe_load(path.read_text(encoding="utf-8"))
-        about = headline(path).partition(": ")[2] or headline(path)
+        about = sources.headline(path).partition(": ")[2] or sources.headline(path)
         declared = sources.Capabilities(**node["capabilities"])
         kinds = ["default", *declared.implementations, *["reference"] * (declared.reference is not None)]
         rate = node["search"]["lr"]
@@ -302,7 +280,7 @@ def workload_rows() -> list[list[str]]:
             for key, value in (entry.items() if isinstance(entry, dict) else ())
         }
         names = [f"`{chosen.get(group, default)}`" for group, default in (("model", "mlp"), ("data", "digits"))]
-        rows.append([f"`{path.stem}`", *names, headline(path)])
+        rows.append([f"`{path.stem}`", *names, sources.headline(path)])
     return rows
 
 

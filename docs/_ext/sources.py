@@ -10,6 +10,7 @@ from bench.claims.ledger import Claim, Measure, Workload, load
 from bench.config.capabilities import METADATA
 from bench.config.choices import CHOICES
 from bench.config.hyperparameters import Hyperparameters
+from bench.config.keys import comments, headline
 from bench.config.messages import allowed_words
 from bench.config.schema import Capabilities, Config, SearchConfig, StepCostConfig
 from bench.data.streaming import StreamingDataset as STREAMING
@@ -38,5 +39,7 @@ __all__ = [
     "Workload",
     "__version__",
     "allowed_words",
+    "comments",
+    "headline",
     "load",
 ]

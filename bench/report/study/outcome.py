@@ -31,6 +31,10 @@ MORE_METRICS = {
 """Metrics of `curves` that only some runs have, each with what its figure shows."""
 
 
+PLAIN_METRICS = ("loss", "accuracy", "gradients")
+"""Metrics of `curves` that have figures of their own, or none."""
+
+
 STATUS_ORDER = ("ok", "diverged", "oom", "timeout", "failed", "interrupted", "skipped", "pruned")
 
 
@@ -188,7 +192,8 @@ def _curves(
         yield f"loss-{name}", f"Loss against {axis}. {seeds}", figure
     figure = curves_figure(runs, curves, shown, "accuracy", "step", palette)
     yield "accuracy", f"Accuracy against step. {seeds}", figure
-    for metric, meaning in MORE_METRICS.items():
+    own = {str(name): f"Metric {name}" for name in curves["metric"].unique() if name not in PLAIN_METRICS}
+    for metric, meaning in {**own, **MORE_METRICS}.items():
         figure = curves_figure(runs, curves, shown, metric, "step", palette)
         yield metric.replace("_", "-"), f"{meaning} against step. {seeds}", figure
 

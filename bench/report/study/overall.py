@@ -11,7 +11,8 @@ from bench.analysis.overall import comparable, overall_board
 from bench.analysis.profiles import leave_one_out, performance_profile, profile_score, times_of
 from bench.analysis.section import SectionAnalysis
 from bench.plots.comparisons import profile_figure
-from bench.report.document import Block, Sheet
+from bench.report.document import Block
+from bench.report.sheet import Sheet
 from bench.report.study import findings
 from bench.report.study.findings import Answer
 from bench.report.study.leaderboard import overall_headline, readable_overall

@@ -12,8 +12,9 @@ from bench.analysis.leaderboard import board_of
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import Section, is_same_for_every_seed
 from bench.plots.costs import stacked_figure, step_cost_figure
-from bench.report.document import Block, Picture, Sheet
+from bench.report.document import Block, Picture
 from bench.report.explorer import explorer_data
+from bench.report.sheet import Sheet
 from bench.report.study import findings
 from bench.report.study.blocks import BLOCKS
 from bench.report.study.board_view import BoardView, board_view
@@ -87,11 +88,14 @@ def section_page(found: SectionAnalysis, path: pd.DataFrame, grid: pd.DataFrame 
     sheet = replace(sheet, setting=findings.setting(found))
     view, board = SectionView(found, sheet, path, grid), board_of(found)
     blocks = [block for make in BLOCKS for block in make(view)]
+    shown = board_view(found, board, sheet.palette) if board is not None else None
+    if sheet.export is not None and shown is not None:
+        sheet.export.tables(sheet.prefix, [shown.block])
     return Page(
         title=found.section.title,
         anchor=sheet.anchor(found.section.title),
         headline=headline(found, board),
-        board=board_view(found, board, sheet.palette) if board is not None else None,
+        board=shown,
         answers=list(_answers(view)),
         facts=facts(found),
         notes=notes(found.section, found.leaders),

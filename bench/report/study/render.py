@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from bench.analysis.goals import Goal
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import leaders
 from bench.analysis.study import Sides, StudyAnalysis
-from bench.base.console import printable
 from bench.base.version import __version__
-from bench.plots.palette import Color, colors
+from bench.plots.palette import colors
 from bench.plots.style import style
-from bench.report.document import Sheet
 from bench.report.explorer import chart_library
+from bench.report.export import STYLES, Export, Style
 from bench.report.folder import report_folder
+from bench.report.markdown import markdown_table, markdown_text
+from bench.report.sheet import Sheet
 from bench.report.study.overall import overall_page
 from bench.report.study.page import CostPage, Page, cost_page, counted, section_page
 from bench.tables.csv import write_csv
@@ -30,12 +32,16 @@ from bench.tables.frames import Study
 
 
 @style()
-def write_report(found: StudyAnalysis, report_dir: Path) -> list[str]:
+def write_report(
+    found: StudyAnalysis, report_dir: Path, export_dir: Path | None = None, export_style: Style | None = None
+) -> list[str]:
     """Write index.html, report.md, figures/ and tables/ of a study; the report that was there stays until all is written.
 
     Args:
         found: The study.
         report_dir: Folder to write into.
+        export_dir: Folder for figures and tables as a paper needs them; None: there are none.
+        export_style: What they are for; None: a paper.
 
     Returns:
         What could not be read of the study, a sentence each.
@@ -47,15 +53,19 @@ def write_report(found: StudyAnalysis, report_dir: Path) -> list[str]:
     analyses, shown, sides = found.analyses, found.shown, found.sides
     palette = colors([*found.study.runs["optimizer"], *sides.step_costs["optimizer"]])
     problems = [*found.study.problems, *sides.problems]
-    with report_folder(report_dir) as folder:
+    with report_folder(report_dir) as folder, ExitStack() as stack:
+        export = None
+        if export_dir is not None:
+            export = Export(stack.enter_context(report_folder(export_dir)), export_style or STYLES["paper"])
         names = [*shown.runs["study"], *sides.step_costs["study"], found.study_dir.name]
-        pages = _pages(analyses, sides, folder, palette)
+        sheet = Sheet(folder, "", palette, export=export)
+        pages = _pages(analyses, sides, sheet)
         context = {
             "study": str(names[0]),
             "pages": pages,
             "library": chart_library() if any(page.curves for page in pages) else "",
-            "overall": overall_page(analyses, Sheet(folder, "", palette)),
-            "cost_pages": _cost_pages(sides.step_costs, folder, palette),
+            "overall": overall_page(analyses, sheet),
+            "cost_pages": _cost_pages(sides.step_costs, sheet),
             "problems": problems,
             "where": found.where,
             "num_runs": len(shown.runs),
@@ -70,14 +80,14 @@ def write_report(found: StudyAnalysis, report_dir: Path) -> list[str]:
     return problems
 
 
-def _pages(analyses: Sequence[SectionAnalysis], sides: Sides, folder: Path, palette: dict[str, Color]) -> list[Page]:
+def _pages(analyses: Sequence[SectionAnalysis], sides: Sides, sheet: Sheet) -> list[Page]:
     """Return the page of each section, with what stands of it on the first screen."""
     pages = []
     for number, found in enumerate(analyses, 1):
         own = found.section.runs if len(found.section.runs) else found.section.trials
         path = paths(own, sides.trajectories, found.leaders or leaders(own))
         grid = surface(sides.surfaces, own["workload_id"].iloc[0])
-        pages.append(section_page(found, path, grid, Sheet(folder, _prefix(number), palette)))
+        pages.append(section_page(found, path, grid, replace(sheet, prefix=_prefix(number))))
     # what was tuned says more than its own defaults
     parts = [found.section for found in analyses]
     tuned = {part.title.removesuffix(", tuned") for part in parts if part.tuned}
@@ -85,7 +95,7 @@ def _pages(analyses: Sequence[SectionAnalysis], sides: Sides, folder: Path, pale
     return [replace(page, leads=lead) for page, lead in zip(pages, leads, strict=True)]
 
 
-def _cost_pages(rows: pd.DataFrame, folder: Path, palette: dict[str, Color]) -> list[CostPage]:
+def _cost_pages(rows: pd.DataFrame, sheet: Sheet) -> list[CostPage]:
     """Return the page of the newest session of step costs of each workload."""
     costs = step_costs.step_costs(rows)
     if costs.empty:
@@ -93,7 +103,7 @@ def _cost_pages(rows: pd.DataFrame, folder: Path, palette: dict[str, Color]) -> 
     newest = step_costs.latest_session(costs)
     num_older = int(costs["session_id"].nunique() - newest["session_id"].nunique())
     return [
-        cost_page(rows[rows["session_id"] == session], num_older, Sheet(folder, _prefix(number), palette))
+        cost_page(rows[rows["session_id"] == session], num_older, replace(sheet, prefix=_prefix(number)))
         for number, (session, _) in enumerate(newest.groupby("session_id", sort=False), 1)
     ]
 
@@ -129,24 +139,3 @@ def templates() -> jinja2.Environment:
     )
     environment.filters |= {"markdown_table": markdown_table, "text": markdown_text}
     return environment
-
-
-def markdown_text(value: object) -> str:
-    """Return a text in which Markdown finds neither HTML nor links, on one line."""
-    return _without_html(value).replace("](", "]\\(")
-
-
-def _without_html(value: object) -> str:
-    return " ".join(printable(str(value)).split("\n")).replace("<", "&lt;")
-
-
-def markdown_table(table: pd.DataFrame, linked: int = 0) -> str:
-    """Return a table of texts as a Markdown table.
-
-    Args:
-        table: Texts, which are shown as they are.
-        linked: So many columns, the first ones, hold links of our own, which stay links.
-    """
-    lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    cells = [[_without_html(v) if i < linked else markdown_text(v) for i, v in enumerate(line)] for line in lines]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in cells)

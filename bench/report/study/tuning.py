@@ -16,7 +16,8 @@ from bench.analysis.tuning import (
     sensitivity_score,
 )
 from bench.plots import tuning as plots_tuning
-from bench.report.document import Block, Sheet
+from bench.report.document import Block
+from bench.report.sheet import Sheet
 from bench.report.study.outcome import BEST, FINAL
 from bench.report.study.sentences import budget_words
 from bench.report.study.tables import readable_tuned

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import Section
-from bench.report.document import Sheet
+from bench.report.sheet import Sheet
 
 
 @dataclass(frozen=True, eq=False)
