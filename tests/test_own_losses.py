@@ -120,6 +120,8 @@ def test_one_number_an_example_fits_one_dimensional_targets() -> None:
         lambda: torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Flatten(0)),
         DATA, ["sgd"], seeds=[0], steps=30, batch_size=8, settings={"memory": False},
     )  # fmt: skip
-    column = compare(lambda: torch.nn.Linear(1, 1), DATA, ["sgd"], seeds=[0], steps=30, batch_size=8, settings={"memory": False})
+    column = compare(
+        lambda: torch.nn.Linear(1, 1), DATA, ["sgd"], seeds=[0], steps=30, batch_size=8, settings={"memory": False}
+    )
     losses = [json.loads(found.curves["value"].to_json()) for found in (flat, column)]
     assert losses[0] == losses[1]

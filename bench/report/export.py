@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ PNG_DPI = 300
 
 MOST_SQUEEZED = 0.6
 """Of its height a figure keeps at least this share, however narrow it becomes."""
+
+
+MOST_INCHES = 100.0
 
 
 MOST_NARROWED = 0.8
@@ -65,7 +69,7 @@ class Export:
     style: Style
 
     def figure(self, name: str, figure: Figure) -> None:
-        """Write a figure in each width; labels have the size of the style, and what no longer fits is laid out anew.
+        """Write a figure in each width; labels have the size of the style, unless they leave no room for panels.
 
         Where panels that stand side by side would become too narrow, each is a figure of its own: -panel-1 and so on.
 
@@ -84,18 +88,22 @@ class Export:
             figure.set_size_inches(width, height * min(1.0, max(MOST_SQUEEZED, width / drawn_width)))
             panels = panels_of(figure) if width < MOST_NARROWED * drawn_width else []
             if not panels:
-                self._write(f"{name}-{suffix}", figure, scale)
+                self._write(f"{name}-{suffix}", figure, inches)
                 continue
             figure.set_size_inches(width, height)
             for number, panel in enumerate(panels, 1):
                 show_only(figure, panel, panels)
-                self._write(f"{name}-panel-{number}-{suffix}", figure, scale)
+                self._write(f"{name}-panel-{number}-{suffix}", figure, inches)
 
-    def _write(self, name: str, figure: Figure, scale: float) -> None:
-        """Write a figure, everything in it so many times as large."""
+    def _write(self, name: str, figure: Figure, inches: float) -> None:
+        """Write a figure, scaled to a width; where its labels leave no room for panels, it is drawn larger first."""
         import vl_convert
 
         fit_legends(figure)
+        while not has_room(figure) and figure.get_size_inches().max() < MOST_INCHES:
+            width, height = figure.get_size_inches()
+            figure.set_size_inches(1.25 * width, 1.25 * height)
+        scale = inches / figure.get_size_inches()[0]
         path = self.folder / "figures" / name
         width, height = scale * figure.get_size_inches()
         svg = _svg(figure)
@@ -147,6 +155,17 @@ def panels_of(figure: Figure) -> list[Axes]:
     grids = {axis.get_subplotspec().get_gridspec() for axis in axes}  # type: ignore[union-attr]
     is_row = len(axes) == len(figure.axes) > 1 and len(grids) == 1 and next(iter(grids)).nrows == 1
     return axes if is_row else []
+
+
+def has_room(figure: Figure) -> bool:
+    """Return whether what stands around the panels leaves room for them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        try:
+            figure.draw_without_rendering()
+        except UserWarning:
+            return False
+    return True
 
 
 def show_only(figure: Figure, panel: Axes, panels: Sequence[Axes]) -> None:
