@@ -129,6 +129,15 @@ def exact(pair: Pair) -> Sample:
     return Sample(np.array([-0.5]), np.array([-0.5]), exact=True)
 
 
+VARIED = pd.DataFrame(
+    [
+        {"claim": "1", "at": "default", "variant": "looser", "holds": "yes", "same": True},
+        {"claim": "1", "at": "default", "variant": "half", "holds": "in some cases", "same": False},
+        {"claim": "3.a", "at": "tuned", "variant": "by loss", "holds": "no", "same": True},
+    ]
+)
+
+
 def ledger_of(folder: Path, claims: list[dict[str, Any]]) -> Ledger:
     folder.mkdir(parents=True)
     for claim in claims:
@@ -145,7 +154,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ledger, pd.DataFram
         ledger = ledger_of(folder / "mine", CLAIMS)
         judged = comparisons(ledger, NOTHING)
         table = verdicts(ledger, judged, FACTS)
-        report_page.write_report(ledger, NOTHING, judged, table, FACTS, folder / "report", Typed())
+        report_page.write_report(ledger, NOTHING, judged, table, FACTS, VARIED, folder / "report", Typed())
     return ledger, judged, table, folder / "report"
 
 
@@ -214,7 +223,7 @@ def test_figures_of_the_markdown_are_there_and_old_ones_are_not(found: Any, tmp_
         *(f"figures/{f}" for f in ("claim-old-forest.svg", "claim-old-forest.png", "mine.svg")),
     ):
         (tmp_path / name).write_text("")
-    report_page.write_report(ledger, NOTHING, judged[judged["claim"] == "1"], table, FACTS, tmp_path, Typed())
+    report_page.write_report(ledger, NOTHING, judged[judged["claim"] == "1"], table, FACTS, VARIED, tmp_path, Typed())
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"claim-1-forest.svg", "mine.svg"}
 
 
@@ -402,7 +411,7 @@ def test_a_shipped_ledger_of_which_nothing_was_run(name: str, tmp_path: Path) ->
     ledger = load(name)
     judged = comparisons(ledger, NOTHING)
     table = verdicts(ledger, judged, pd.DataFrame())
-    report_page.write_report(ledger, NOTHING, judged, table, pd.DataFrame(), tmp_path, Typed())
+    report_page.write_report(ledger, NOTHING, judged, table, pd.DataFrame(), VARIED.iloc[:0], tmp_path, Typed())
     assert max(map(len, report_table.verdict_text(ledger, judged, table).splitlines())) <= 130
     page = Reader(text_of(tmp_path, "index.html"))
     assert {claim_page.anchor(claim) for claim in ledger.claims} <= set(page.ids)
@@ -415,7 +424,7 @@ def test_a_folder_of_one_claim_that_no_race_decides(kept: str, tmp_path: Path) -
     ledger = ledger_of(tmp_path / "own", [claim for claim in CLAIMS if claim["id"] == kept])
     judged = comparisons(ledger, NOTHING)
     table = verdicts(ledger, judged, FACTS)
-    report_page.write_report(ledger, NOTHING, judged, table, FACTS, tmp_path / "report", Typed())
+    report_page.write_report(ledger, NOTHING, judged, table, FACTS, VARIED, tmp_path / "report", Typed())
     assert "1 claim from 1 source." in text_of(tmp_path / "report", "index.html")
     assert kept in report_table.verdict_text(ledger, judged, table)
 
@@ -659,7 +668,8 @@ def test_every_word_is_used_and_every_one_that_is_called_for_is_there() -> None:
     pages = folder.parent / "report" / "templates"
     used, patterns = literals(folder) | literals(pages), composed(folder) + composed(pages)
     assert {pattern.pattern for pattern in patterns} == {
-        r"at\ .+", r"says\ .+", r"tally\ .+", r".+\ means", r"optimizer\ .+", r"where\ .+",
+        r"at\ .+", r"says\ .+", r"tally\ .+", r".+\ means", r"optimizer\ .+", r"where\ .+", r"variant\ .+",
+        r"answer\ .+",
     }  # fmt: skip
     for key in EN["words"]:
         assert key in used or any(pattern.fullmatch(key) for pattern in patterns), key
@@ -743,3 +753,12 @@ def test_axe_finds_no_violation_and_nothing_is_wider_than_the_screen(found: Any)
             assert len(results.response["passes"]) > 15
             assert page.evaluate("document.documentElement.scrollWidth") <= width
         browser.close()
+
+
+def test_in_how_many_variants_a_claim_has_the_same_answer(found: Any) -> None:
+    *_, report = found
+    english, chinese = text_of(report, "report.md"), text_of(report, "report.zh.md")
+    assert "the same answer in 1 of 2 variants; with half the budget: it holds in some cases." in english
+    assert "the same answer in all 1 variants (learning rates chosen by final validation loss)." in english
+    assert "2 种做法中有 1 种结论相同；训练步数减半：部分情形成立。" in chinese
+    assert len(pd.read_csv(report / "variants.csv")) == len(VARIED)

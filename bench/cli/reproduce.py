@@ -20,6 +20,7 @@ from bench.claims.publish import publish, tables_of
 from bench.claims.rounds import LOOKS
 from bench.claims.runner import run_ledger, runnable_ledger
 from bench.claims.trust import check_trust, foreign_targets
+from bench.claims.variants import variants
 from bench.measure.environment import num_cores
 
 USAGE = """\
@@ -138,16 +139,17 @@ def judge_and_report(options: Options, ledger: Ledger, folder: Path, report_dir:
     ledger = ledger.chosen(budget=budget)
     judged = comparisons(ledger, evidence)
     found = verdicts(ledger, judged, facts)
+    varied = variants(ledger, evidence, judged, facts)
     with writing(report_dir, "reports_dir"):
         commands = Commands(options, budget, published=options.is_published or options.publish)
-        write_report(ledger, evidence, judged, found, facts, report_dir, commands)
+        write_report(ledger, evidence, judged, found, facts, varied, report_dir, commands)
     chosen = ledger.chosen(options.claim or None, budget)
     if options.json:
         from bench.report.as_json import as_json
 
         own = {
             name: table[table["claim"].isin(chosen.claims)]
-            for name, table in (("verdicts", found), ("comparisons", judged))
+            for name, table in (("verdicts", found), ("comparisons", judged), ("variants", varied))
         }
         own["comparisons"] = own["comparisons"].drop(columns=["sample", "why"])
         files = {"tables": str(folder), "report": str(report_dir / "index.html")}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,6 +100,11 @@ class Evidence:
     curves: pd.DataFrame
     step_costs: pd.DataFrame
     claim_runs: pd.DataFrame
+
+    @functools.cached_property
+    def memo(self) -> dict[tuple[Hashable, ...], Any]:
+        """What was computed from these tables once and is asked for again: a side stands against several others."""
+        return {}
 
     @functools.cached_property
     def _sides(self) -> dict[tuple[str, str, str], pd.DataFrame]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -62,21 +63,36 @@ def _reached(
     several gradients, their number is known to bounds instead.
     """
     target = _target(pair)
-    bounds = []
-    for runs in sides:
-        each = targets.steps_to_target(runs.assign(series="one"), pair.evidence.curves_of(runs), target)
-        made = runs.set_index("run_id").loc[each["run_id"]]
-        crossed = each["crossed_at" if axis == "step" else "crossed_s"].fillna(math.inf).to_numpy(float)
-        at_end = each["censored_at"].to_numpy(float) if axis == "step" else made["train_s"].to_numpy(float)
-        low, high = np.where(each["reached"], crossed, at_end), crossed.copy()
-        several = (made["num_evaluations"] > made["num_steps"]).fillna(False).to_numpy(bool)
-        if axis == "step" and counts_evaluations and several.any():
-            low[several], high[several] = _gradients_computed(pair, runs, each[several])
-        if (low <= 0).any():
-            raise NotMeasured("target_reached_at_start", target=f"{target:g}")
-        index = each["seed"].astype(int).to_numpy()
-        bounds.append((pd.Series(np.log(low), index), pd.Series(np.log(high), index)))
-    return bounds_between(*bounds)
+    return bounds_between(*(_reached_by(pair, runs, axis, target, counts_evaluations) for runs in sides))
+
+
+def _reached_by(pair: Pair, runs: pd.DataFrame, axis: str, target: float, counts_evaluations: bool) -> Bounds:
+    """Return what `_reached_anew` gives of one side, kept for its other opponents."""
+    key: tuple[Hashable, ...] = ("reached", *runs["run_id"], axis, target, counts_evaluations)
+    if key not in pair.evidence.memo:
+        pair.evidence.memo[key] = _reached_anew(pair, runs, axis, target, counts_evaluations)
+    found: Bounds = pair.evidence.memo[key]
+    return found
+
+
+def _reached_anew(pair: Pair, runs: pd.DataFrame, axis: str, target: float, counts_evaluations: bool) -> Bounds:
+    """Return bounds of the log of where each run reaches the target.
+
+    Raises:
+        NotMeasured: One is there before its first step.
+    """
+    each = targets.steps_to_target(runs.assign(series="one"), pair.evidence.curves_of(runs), target)
+    made = runs.set_index("run_id").loc[each["run_id"]]
+    crossed = each["crossed_at" if axis == "step" else "crossed_s"].fillna(math.inf).to_numpy(float)
+    at_end = each["censored_at"].to_numpy(float) if axis == "step" else made["train_s"].to_numpy(float)
+    low, high = np.where(each["reached"], crossed, at_end), crossed.copy()
+    several = (made["num_evaluations"] > made["num_steps"]).fillna(False).to_numpy(bool)
+    if axis == "step" and counts_evaluations and several.any():
+        low[several], high[several] = _gradients_computed(pair, runs, each[several])
+    if (low <= 0).any():
+        raise NotMeasured("target_reached_at_start", target=f"{target:g}")
+    index = each["seed"].astype(int).to_numpy()
+    return pd.Series(np.log(low), index), pd.Series(np.log(high), index)
 
 
 def _gradients_computed(pair: Pair, runs: pd.DataFrame, each: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -105,13 +121,21 @@ def _gradients_computed(pair: Pair, runs: pd.DataFrame, each: pd.DataFrame) -> t
 
 
 def _sessions(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> np.ndarray:
-    """Return log ratios of a's time to b's, one for each process of the newest session that timed both undisturbed.
+    """Return what `_measured_sessions` gives of two sides, kept for other claims about them."""
+    wanted = [frozenset(runs["step_cost_id"].dropna()) for runs in (a, b)]
+    key: tuple[Hashable, ...] = ("sessions", *wanted, column)
+    if key not in pair.evidence.memo:
+        pair.evidence.memo[key] = _measured_sessions(pair.evidence.step_costs, wanted, column)
+    found: np.ndarray = pair.evidence.memo[key]
+    return found
+
+
+def _measured_sessions(costs: pd.DataFrame, wanted: Sequence[frozenset[str]], column: str) -> np.ndarray:
+    """Return log ratios of two times, one for each process of the newest session that took both undisturbed.
 
     Raises:
         NotMeasured: There is no such session.
     """
-    costs = pair.evidence.step_costs
-    wanted = [set(runs["step_cost_id"].dropna()) for runs in (a, b)]
     session = newest_session(costs, wanted)
     if session is not None:
         rows = [session[session["step_cost_id"].isin(ids)] for ids in wanted]

@@ -92,6 +92,7 @@ def build_claim_page(
     lines: pd.DataFrame,
     found: pd.DataFrame,
     facts: pd.DataFrame,
+    variants: pd.DataFrame,
     pictures: Sequence[Picture],
     command: str,
     words: Words,
@@ -100,6 +101,8 @@ def build_claim_page(
     cells = comparison_cells(claim, lines, found, words)
     sources = {**ledger.head.sources, **(ledger.head.sources_zh if words.is_chinese else {})}
     remark, facts_said = _facts(claim, lines, facts, words)
+    if stands := _variants(variants[variants["claim"] == claim.id], words):
+        facts_said.append((words("variants"), stands))
     absent = _absent(claim, words)
     notes = []
     if rates := _default_rates(claim, words):
@@ -251,6 +254,26 @@ def _places(lines: pd.DataFrame, words: Words) -> str:
             if rows["opponent_key"].nunique() > 1:
                 setting = words("where opponent", at=setting, b=words.listed(names))
             said.append(words("tally at", at=setting, said=words.semicolon.join(places)))
+    end = "。" if words.is_chinese else ". "
+    return "".join(sentence + end for sentence in said).strip()
+
+
+def _variants(rows: pd.DataFrame, words: Words) -> str:
+    """Return in how many variants a claim has the same answer, and which it has in the others, a sentence a setting."""
+    said = []
+    for at, own in rows.groupby("at", sort=False):
+        others = own[~own["same"]]
+        listed = words.listed(words(f"variant {name}") for name in own.loc[own["same"], "variant"])
+        text = words("variants same", num=len(own), listed=listed)
+        if len(others):
+            differ = (
+                words("variant differs", variant=words(f"variant {row.variant}"), answer=words(f"answer {row.holds}"))
+                for row in others.itertuples()
+            )
+            text = words(
+                "variants differ", same=len(own) - len(others), num=len(own), others=words.semicolon.join(differ)
+            )
+        said.append(words("tally at", at=words.first(words.at(at)), said=text))
     end = "。" if words.is_chinese else ". "
     return "".join(sentence + end for sentence in said).strip()
 

@@ -17,6 +17,7 @@ from bench.claims.ledger import Ledger
 from bench.claims.report.claim_page import MOST_NEEDED, ClaimPage, build_claim_page, captioned, claim_pictures
 from bench.claims.report.i18n import Words, number
 from bench.claims.report.table import distinct_tests, shown, verdict_row
+from bench.claims.variants import TARGET_FACTOR
 from bench.claims.verdict import HOLDS, SOMETIMES, VERDICTS
 from bench.plots.style import style
 from bench.report.document import Block
@@ -127,6 +128,7 @@ def _method(ledger: Ledger, evidence: Evidence, judged: pd.DataFrame, words: Wor
     if (judged["at"] == TUNED).any():
         said.append(words("method tuned", trials=NUM_TRIALS, seeds=SEEDS_PER_TRIAL))
     said.append(words("method needed", most=f"{MOST_NEEDED:,}"))
+    said.append(words("method variants", factor=f"{TARGET_FACTOR:g}", inverse=f"{1 / TARGET_FACTOR:g}"))
     used = evidence.runs
     if len(used) and "run_id" in used and "run_id" in evidence.claim_runs:
         used = used[used["run_id"].isin(evidence.claim_runs["run_id"])]
@@ -169,6 +171,7 @@ def write_report(
     judged: pd.DataFrame,
     found: pd.DataFrame,
     facts: pd.DataFrame,
+    variants: pd.DataFrame,
     report_dir: Path,
     commands: Commands,
 ) -> None:
@@ -182,6 +185,7 @@ def write_report(
         judged: What `bench.claims.evaluate.comparisons` gave.
         found: What `bench.claims.evaluate.verdicts` gave.
         facts: Side table `facts`.
+        variants: What `bench.claims.variants.variants` gave.
         report_dir: Folder to write into.
         commands: Gives what is typed to repeat a claim, and to make the report.
 
@@ -201,7 +205,7 @@ def write_report(
             words = Words(language)
             pages = [
                 build_claim_page(
-                    claim, ledger, of_claim[name], found, facts,
+                    claim, ledger, of_claim[name], found, facts, variants,
                     captioned(pictures[name], claim, of_claim[name], ledger, words), commands.repeat(name), words,
                 )
                 for name, claim in ledger.claims.items()
@@ -220,6 +224,7 @@ def write_report(
         numbers = judged.assign(at_edge=judged["at_edge"].map(", ".join)).drop(columns=["sample", "why"])
         write_csv(numbers, folder / "comparisons.csv", float_format="%.6g")
         write_csv(found, folder / "verdicts.csv")
+        write_csv(variants, folder / "variants.csv")
 
 
 def _context(ledger: Ledger, found: pd.DataFrame, pages: Sequence[ClaimPage], words: Words) -> dict[str, Any]:
