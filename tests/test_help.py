@@ -36,11 +36,11 @@ def test_it_is_two_screens_at_most(name: str) -> None:
 def test_it_names_every_group_and_option_and_the_other_commands(cli: Callable[..., Any]) -> None:
     done = cli("--help")
     assert done.status == 0
-    for group in ("optimizer", "model", "data", "schedule", "augment", "device", "launcher", "sweep"):
+    for group in ("optimizer", "model", "data", "schedule", "augment", "diagnostics", "device", "launcher", "sweep"):
         assert f"  {group}=" in done.out
         for option in group_options(group):
             assert option in done.out
-    for command in ("report", "compare", "step_cost", "reproduce", "studies", "workloads"):
+    for command in ("report", "compare", "diagnose", "step_cost", "reproduce", "studies", "workloads"):
         assert f"python -m bench.{command}" in done.out
     assert "a whole number from 1 to 10^12" in done.out
 

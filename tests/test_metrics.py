@@ -14,14 +14,14 @@ import pytest
 from bench import tables
 from bench.base import metrics
 from bench.base.metrics import METRICS
-from bench.training.diagnostics import StopMetric, metric_classes
 from bench.training.final_metrics import FinalMetric
+from bench.training.stop_metrics import StopMetric, metric_classes
 
 ROOT = Path(__file__).resolve().parent.parent
 
 CLASSES = {
     "weight_norm": '''
-from bench.training.diagnostics import StopMetric, norm
+from bench.training.stop_metrics import StopMetric, norm
 
 
 class WeightNorm(StopMetric):

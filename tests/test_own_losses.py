@@ -16,7 +16,7 @@ from bench.api.inline_targets import loss_path, resolvable
 
 LOSSES = """
 import torch
-from bench.training.diagnostics import StopMetric
+from bench.training.stop_metrics import StopMetric
 
 def doubled(outputs, targets):
     return 2 * torch.nn.functional.cross_entropy(outputs, targets)
@@ -90,7 +90,7 @@ def test_a_metric_of_ones_own_is_a_curve_and_a_figure(cli: Callable[..., Any], o
     assert (curve["value"] > 0).all()
     assert Path("reports/s/figures/largest-weight.svg").is_file()
     done = cli(f"metrics=[{own}.doubled]", "study=t", *SMALL)
-    assert "metrics must hold names, or classes derived from bench.training.diagnostics.StopMetric" in done.err
+    assert "metrics must hold names, or classes derived from bench.training.stop_metrics.StopMetric" in done.err
 
 
 LINE = torch.linspace(-1, 1, 60)[:, None]

@@ -14,12 +14,12 @@ from torch.nn import functional
 from bench.data import digits
 from bench.data.dataset import Dataset, as_dataset, batch_order, from_tensors
 from bench.measure.clock import Stopwatch
-from bench.training.diagnostics import TrainingDiagnostics
 from bench.training.evaluation import evaluate
 from bench.training.learner import Learner
 from bench.training.loop import OutOfTime, train
 from bench.training.plan import TrainingPlan
 from bench.training.step import StepOptions, trained
+from bench.training.stop_metrics import StopMetrics
 from bench.training.trace import Diverged, Trace
 from models.mlp import MLP
 
@@ -267,15 +267,13 @@ def test_layer_norms_of_trained_weights_only() -> None:
     model = torch.nn.Sequential(frozen, first, norm, last)
     model(torch.ones(5, 3)).square().sum().backward()
     names = ["layer_grad_norm"]
-    found = TrainingDiagnostics(names, trained(model)).values()
+    found = StopMetrics(names, trained(model)).values()
     assert first.weight.grad is not None
     assert last.weight.grad is not None
     assert found == {
         "grad_norm_first": pytest.approx(first.weight.grad.norm().item()),
         "grad_norm_last": pytest.approx(last.weight.grad.norm().item()),
     }
-    assert TrainingDiagnostics(names, trained(torch.nn.Sequential(frozen, last))).values() == {}, (
-        "one layer has no two ends"
-    )
+    assert StopMetrics(names, trained(torch.nn.Sequential(frozen, last))).values() == {}, "one layer has no two ends"
     last.weight.grad = None
-    assert set(TrainingDiagnostics(names, trained(model)).values()) == {"grad_norm_first"}
+    assert set(StopMetrics(names, trained(model)).values()) == {"grad_norm_first"}

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.analysis import targets, tuning
 from bench.analysis.comparisons import indistinguishable_groups, paired_ratios, summary
+from bench.analysis.diagnosis import Finding, diagnose
 from bench.analysis.goals import BY_RULE, Goal, Target, default_targets
 from bench.analysis.memory import memory_of
 from bench.analysis.sections import Section, leaders, num_looks, num_settings, sections
@@ -29,6 +30,7 @@ class SectionAnalysis:
         curves: The table `curves`, of any runs.
         step_cost_rows: The side table `step_costs`, of any sessions.
         memory: The side table `memory`, of any configurations.
+        diagnostics: The side table `diagnostics`, of any runs.
         goal: How the target loss is chosen.
     """
 
@@ -37,6 +39,27 @@ class SectionAnalysis:
     step_cost_rows: pd.DataFrame = field(default_factory=pd.DataFrame)
     memory: pd.DataFrame = field(default_factory=pd.DataFrame)
     goal: Goal = BY_RULE
+    diagnostics: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @cached_property
+    def recorded(self) -> pd.DataFrame:
+        """Rows of `diagnostics` of its runs."""
+        if self.diagnostics.empty:
+            return self.diagnostics
+        return self.diagnostics[self.diagnostics["run_id"].isin(self.section.runs["run_id"])]
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its runs recorded diagnostics."""
+        return len(self.recorded) > 0
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What stands out in the runs of its leaders, see `diagnosis.diagnose`."""
+        runs = self.section.runs
+        if self.section.predicted or self.curves.empty or runs.empty:
+            return []
+        return diagnose(runs[runs["series"].isin(self.leaders)], self.curves, self.recorded)
 
     @cached_property
     def summary(self) -> pd.DataFrame:

@@ -25,6 +25,7 @@ class Sides(NamedTuple):
     memory: pd.DataFrame
     trajectories: pd.DataFrame
     surfaces: pd.DataFrame
+    diagnostics: pd.DataFrame
 
     @classmethod
     def of(cls, study_dir: Path) -> Sides:
@@ -83,7 +84,8 @@ class StudyAnalysis:
                 f"--baseline must be one of {', '.join(known)}, got {self.goal.baseline}; choose one of these"
             )
         sides = self.sides
-        return [SectionAnalysis(part, self.study.curves, sides.step_costs, sides.memory, self.goal) for part in parts]
+        given = (self.study.curves, sides.step_costs, sides.memory, self.goal, sides.diagnostics)
+        return [SectionAnalysis(part, *given) for part in parts]
 
 
 def _chosen(runs: pd.DataFrame, where: str | None) -> pd.DataFrame:

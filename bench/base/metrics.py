@@ -48,7 +48,7 @@ class Metric:
     Attributes:
         name: In `metrics`.
         meaning: For the reference.
-        computed_by: Dotted path of a `StopMetric` of `bench.training.diagnostics`, for curves, or of a `FinalMetric` of
+        computed_by: Dotted path of a `StopMetric` of `bench.training.stop_metrics`, for curves, or of a `FinalMetric` of
             `bench.training.final_metrics`, for columns.
         curves: What it adds to `curves`.
         columns: What it adds to `runs`.

@@ -39,6 +39,7 @@ ABSENT: dict[str, Any] = {
     "launcher": {"name": "local"},
     "sweep": {"name": "product"},
     "decide": {},
+    "diagnostics": {"name": "none"},
     "trial": {"stage": "single"},
 }
 """What a configuration without these keys has: a run by hand."""
@@ -110,6 +111,11 @@ def _check_together(config: Config) -> None:
         )
     num_seeds = config.sweep.seeds_per_trial - 1 + config.sweep.seeds
     _check_room(config, config.sweep.seeds, f"{num_seeds}")
+    if config.diagnostics.record and config.diagnostics.every % config.train.log_every:
+        raise UserError(
+            f"diagnostics.every must be a multiple of train.log_every={config.train.log_every}, got"
+            f" {config.diagnostics.every}; the training loss is the mean since the last stop, which another stop would change"
+        )
     by_speed = config.sweep.select in ("steps_to_target", "time_to_target")
     if by_speed != (config.sweep.target is not None):
         raise UserError(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
+from bench.base.diagnostics import DIAGNOSTIC_NAMES
 from bench.base.metrics import METRICS
 from bench.config.augmentation import AUGMENTATIONS
 from bench.config.fields import (
@@ -272,6 +273,22 @@ class TrialConfig(Section):
     history: str | None = None
 
 
+class DiagnosticsConfig(Section):
+    """What is recorded of steps, for each layer, into the side table `diagnostics`: see `conf/diagnostics/`.
+
+    Attributes:
+        every: Steps between records; a multiple of `train.log_every`.
+        record: Names of diagnostics.
+    """
+
+    name: Name = "none"
+    every: Positive = 10
+    record: Annotated[
+        list[Annotated[str, one_of(DIAGNOSTIC_NAMES), Field(description=listing(DIAGNOSTIC_NAMES))]],
+        Field(description=listing(DIAGNOSTIC_NAMES, "a list of")),
+    ] = []
+
+
 class Command(Section):
     """What every command that measures is told: model and data, where to compute, where results go."""
 
@@ -326,6 +343,7 @@ class Config(Command):
     ]
     memory: Flag
     force: Flag
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig()
     launcher: LauncherConfig = LauncherConfig()
     sweep: SweepConfig = SweepConfig()
     decide: DecideConfig = DecideConfig()

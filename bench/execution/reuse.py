@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench import tables
+from bench.base.diagnostics import DIAGNOSTIC_NAMES
 from bench.config.schema import Config
 
 
@@ -13,7 +14,7 @@ def reusable_row(config: Config, run_id: str) -> dict[str, Any] | None:
     """Return the row of a run that need not be made again, or None.
 
     A run is made again if `force` is set, if it was interrupted or failed, if it hit a time limit lower than the
-    present one, or if it left less than is asked for now: metrics on request, or the best weights.
+    present one, or if it left less than is asked for now: metrics or diagnostics on request, or the best weights.
 
     Args:
         config: The cell.
@@ -34,18 +35,24 @@ def keep_what_exists(config: Config, run_id: str) -> Config:
     if row is None:
         return config
     train = config.train.model_copy(update={"save_best": config.train.save_best or _has_best_weights(config, run_id)})
-    return config.model_copy(update={"train": train, "metrics": sorted({*config.metrics, *_metrics(row)})})
+    metrics = sorted({*config.metrics, *_names(row, "metrics")})
+    record = [name for name in DIAGNOSTIC_NAMES if name in {*config.diagnostics.record, *_names(row, "diagnostics")}]
+    diagnostics = config.diagnostics.model_copy(update={"record": record})
+    return config.model_copy(update={"train": train, "metrics": metrics, "diagnostics": diagnostics})
 
 
 def _has_all(config: Config, row: Mapping[str, Any]) -> bool:
     wants_weights = config.train.save_best
-    return set(config.metrics) <= _metrics(row) and (not wants_weights or _has_best_weights(config, row["run_id"]))
+    has_records = set(config.metrics) <= _names(row, "metrics") and set(config.diagnostics.record) <= _names(
+        row, "diagnostics"
+    )
+    return has_records and (not wants_weights or _has_best_weights(config, row["run_id"]))
 
 
 def _has_best_weights(config: Config, run_id: str) -> bool:
     return (tables.run_folder(config.study_dir, run_id) / "best.pt").is_file()
 
 
-def _metrics(row: Mapping[str, Any]) -> set[str]:
-    """Return the metrics on request that a run recorded."""
-    return set(filter(None, (row.get("metrics") or "").split(",")))
+def _names(row: Mapping[str, Any], column: str) -> set[str]:
+    """Return the metrics or diagnostics on request that a run recorded."""
+    return set(filter(None, (row.get(column) or "").split(",")))

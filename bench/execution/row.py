@@ -8,7 +8,7 @@ import math
 import re
 import shlex
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "compiled_model": config.train.compile,
         "init_from": weights,
         "metrics": ",".join(config.metrics) or None,
+        "diagnostics": ",".join(sorted(config.diagnostics.record)) or None,
         "device": device,
         "precision": config.device.precision,
         "seed": seed,
@@ -136,16 +137,22 @@ def lost(row: Row, error: BaseException) -> Result:
     return Result(row | {"status": "oom" if is_out_of_memory(error) else "failed", "reason": reason}, [], details)
 
 
-def side_tables(row: Row, trace: Trace, model: Any) -> dict[str, list[Row]]:
-    """Return the path of a model whose weights are a point in the plane, and the surface it went over."""
+def side_tables(
+    row: Row, trace: Trace, model: Any, recorded: Sequence[tuple[int, str, str, float]]
+) -> dict[str, list[Row]]:
+    """Return diagnostics, and of a model whose weights are a point in the plane its path, and the surface it went over."""
+    found: dict[str, list[Row]] = {}
+    if recorded:
+        columns = ("step", "layer", "name", "value")
+        found["diagnostics"] = [{"run_id": row["run_id"], **dict(zip(columns, each, strict=True))} for each in recorded]
     if not trace.path:
-        return {}
+        return found
     (x_min, x_max), (y_min, y_max) = model.window
     points = torch.cartesian_prod(torch.linspace(x_min, x_max, 101), torch.linspace(y_min, y_max, 101))
     with torch.no_grad():
         values = model.values(points.to(model.point.device)).cpu()
     surface = zip(points[:, 0].tolist(), points[:, 1].tolist(), values.tolist(), strict=True)
-    return {
+    return found | {
         "trajectories": [
             {"run_id": row["run_id"], "step": step, "x": x, "y": y, "value": value} for step, x, y, value in trace.path
         ],
@@ -197,9 +204,13 @@ def metric_columns(trace: Trace, plan: TrainingPlan, steps_per_epoch: int) -> Ro
     return row
 
 
+COUNTERS = ("construct", "warmup", "train", "eval", "log", "diagnostics", "rest")
+"""On which the seconds of a run are booked; together they are its time."""
+
+
 def time_columns(watch: Stopwatch, trace: Trace, row: Row, steps_per_epoch: int) -> Row:
     """Return the columns of `runs` that hold times."""
-    seconds = {name: watch.seconds.get(name, 0.0) for name in ("construct", "warmup", "train", "eval", "log", "rest")}
+    seconds = {name: watch.seconds.get(name, 0.0) for name in COUNTERS}
     columns: Row = {f"{name}_s": value for name, value in seconds.items()}
     columns |= {"total_s": watch.total, "first_step_s": trace.first_step_s}
     if trace.first_step_s is not None and trace.step > 1:

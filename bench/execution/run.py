@@ -27,6 +27,7 @@ from bench.measure import device as measure_device
 from bench.measure.clock import Noise, Stopwatch, synchronizer
 from bench.measure.memory_tracker import PeakMemory
 from bench.training.augmentation import build
+from bench.training.diagnostics.recorder import Recorder
 from bench.training.final_metrics import TrainedModel, final_metrics
 from bench.training.learner import Learner
 from bench.training.loop import OutOfTime, Pruned, train
@@ -140,6 +141,7 @@ class _Attempt:
         self._noise: Noise | None = None
         self._memory: PeakMemory | None = None
         self._model: nn.Module | None = None
+        self._recorder: Recorder | None = None
 
     def outcome(self, on_progress: Callable[[int, int, float], None], num_concurrent: int) -> tuple[str, str | None]:
         """Make the run, and return its status and the reason where it did not end ok.
@@ -205,7 +207,12 @@ class _Attempt:
         watch.switch("rest")
         torch.manual_seed(self._row["seed"] + 2**32)
         self._memory = PeakMemory(self._device)
-        train(learner, data, plan, watch, self._trace, on_progress)
+        if record := self._config.diagnostics.record:
+            self._recorder = Recorder(
+                record, self._config.diagnostics.every, learner.model, learner.optimizer, plan.loss, plan.autocast,
+                self._config.train.clip_norm,
+            )  # fmt: skip
+        train(learner, data, plan, watch, self._trace, on_progress, self._recorder)
         watch.switch("rest")
         trained_model = TrainedModel(learner, data, plan, synchronizer(self._device))
         for metric in final_metrics(self._config.metrics):
@@ -226,7 +233,8 @@ class _Attempt:
         if status == "oom" and self._device.type == "cuda":
             torch.cuda.empty_cache()
         files = {} if trace.best_state is None else {"best.pt": functools.partial(torch.save, trace.best_state)}
-        return Result(row, trace.points, self._details, side_tables(row, trace, self._model), files)
+        recorded = [] if self._recorder is None else self._recorder.rows
+        return Result(row, trace.points, self._details, side_tables(row, trace, self._model, recorded), files)
 
 
 def _warm_up(config: Config, data: Dataset, plan: TrainingPlan, device: torch.device, seed: int) -> None:

@@ -16,9 +16,9 @@ from bench.config.identity import hashed_target, learnt_from, without_later
 from bench.config.losses import CHOSEN_LOSSES, is_own
 from bench.config.schema import Component, Config, DataConfig, StepCostConfig
 from bench.data.dataset import Dataset
-from bench.training.diagnostics import StopMetric
 from bench.training.final_metrics import final_metrics
 from bench.training.losses import loss_name
+from bench.training.stop_metrics import StopMetric
 
 MAX_STEPS = 10**9
 """Steps of a run above which its budget is taken for a mistake."""
@@ -64,7 +64,7 @@ def learnable(config: Config, device: torch.device) -> Dataset:
         kind = locate_target("metrics", name)
         if not (isinstance(kind, type) and issubclass(kind, StopMetric)):
             raise UserError(
-                f"metrics must hold names, or classes derived from bench.training.diagnostics.StopMetric, got {name};"
+                f"metrics must hold names, or classes derived from bench.training.stop_metrics.StopMetric, got {name};"
                 " derive it from that"
             )
     for metric in final_metrics(config.metrics):

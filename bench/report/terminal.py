@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.analysis.diagnosis import Group
 from bench.analysis.leaderboard import board_of
 from bench.analysis.overall import comparable, overall_board
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.step_costs import baseline_of, rule_and_implementation, step_costs
 from bench.base.text import size_text
 from bench.report.formatting import aligned_table
+from bench.report.study.diagnosis import finding_sentence, stands_out
 from bench.report.study.leaderboard import DECIDING, headline, overall_headline, readable_leaderboard, readable_overall
 from bench.report.study.next_command import doubts, next_command
 from bench.report.study.sentences import absent_words, budget_words, smallest_difference_words
@@ -78,7 +80,7 @@ def summary_text(
         own = pd.concat([section.runs, section.trials])["run_id"]
         of_command = ran is None or bool(own.isin(ran).any())
         if show_all or (of_command and section.title.removesuffix(", not tuned") not in tuned):
-            parts.append(_section_text(found, show_all))
+            parts.append(_section_text(found, study, show_all))
             shown.append(found)
         else:
             others.append(f"  {section.title} ({len(own)} runs)")
@@ -91,7 +93,7 @@ def summary_text(
     return "\n\n".join(parts)
 
 
-def _section_text(found: SectionAnalysis, show_all: bool) -> str:
+def _section_text(found: SectionAnalysis, study: str, show_all: bool) -> str:
     """Return the headline, the leaderboard, what to doubt of it and what to type next."""
     section, columns = found.section, width()
     board = board_of(found)
@@ -102,6 +104,7 @@ def _section_text(found: SectionAnalysis, show_all: bool) -> str:
         table = readable_leaderboard(board)
         lines += ["", *aligned_table(fitted(table, columns)), ""]
         lines += _wrapped(" ".join(doubts(found, board)), columns)
+        lines += _wrapped(stands_out(found, study), columns)
         suggestion = next_command(found, board)
         if suggestion is not None:
             lines += [*_wrapped(f"Next: {suggestion.reason}{':' if suggestion.command else '.'}", columns)]
@@ -111,6 +114,26 @@ def _section_text(found: SectionAnalysis, show_all: bool) -> str:
         lines += _wrapped(" ".join(budget_words(found)), columns)
     if show_all and len(section.runs):
         lines += ["", "All settings", *aligned_table(readable_summary(found.summary))]
+    return "\n".join(lines)
+
+
+def findings_text(title: str, groups: Sequence[Group], is_recorded: bool) -> str:
+    """Return what stands out in the runs of a section, for a terminal.
+
+    Args:
+        title: Of the section.
+        groups: What `grouped` gave of its findings.
+        is_recorded: Whether its runs recorded diagnostics.
+    """
+    lines = [title]
+    for group in groups:
+        lines += ["", *(textwrap.wrap(finding_sentence(group), width(), subsequent_indent="  "))]
+        lines += [f"  Try: {line}" for line in [group.first.advice] if line]
+        lines += [f"    {group.command}"] if group.command else []
+    if not groups:
+        lines += ["", "Nothing stands out."]
+    if not is_recorded:
+        lines += ["", *_wrapped("Curves alone were looked at; runs with diagnostics=light or full say more.", width())]
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.base import metrics
+from bench.base import diagnostics, metrics
 
 SCHEMA_VERSION = 1
 """Version of the tables below; a reader refuses what is newer than itself."""
@@ -126,6 +126,7 @@ _ALWAYS: tuple[Column, ...] = (
         ("order", "of training batches: reshuffled every epoch, or frozen"),
         ("init_from", "name of the file of weights that training started from, and digits of its hash"),
         ("metrics", "metrics on request that were recorded, with commas"),
+        ("diagnostics", "diagnostics on request that were recorded, with commas"),
         ("class_counts", "training examples of each class, JSON"),
     ),
     Column("device", "string", "cpu, cuda, mps or fake", required=True),
@@ -193,9 +194,10 @@ _ALWAYS: tuple[Column, ...] = (
         ("first_step_s", "the first of them"),
         ("eval_s", "evaluation on val and test"),
         ("log_s", "fetching and recording the training loss"),
+        ("diagnostics_s", "recording diagnostics"),
         ("write_s", "writing the run's folder, but for the file that holds this number"),
         ("rest_s", "everything else within the run"),
-        ("total_s", "the run from start to end; the seven above but first_step_s add up to it"),
+        ("total_s", "the run from start to end; the eight above but first_step_s add up to it"),
         ("step_ms", "train_s without the first step, per step"),
         ("examples_per_s", "training examples per second of train_s"),
         ("baseline_rss_mib", "resident memory of the process before training (Linux)"),
@@ -370,6 +372,15 @@ SURFACES: tuple[Column, ...] = (
 )
 
 
+DIAGNOSTICS: tuple[Column, ...] = (
+    Column("run_id", "string", "the run", required=True),
+    Column("step", "int", "updates made", required=True),
+    Column("layer", "string", "path of a module with parameters of its own; empty: the whole model", required=True),
+    Column("name", "string", f"one of {', '.join(diagnostics.DIAGNOSTIC_NAMES)}", required=True),
+    Column("value", "float", "what it came to", required=True),
+)
+
+
 CLAIM_RUNS: tuple[Column, ...] = (
     Column("workload", "string", "a workload of a ledger", required=True),
     Column("side", "string", "an optimizer, and what is set for it", required=True),
@@ -398,6 +409,7 @@ SIDE: dict[str, tuple[Column, ...]] = {
     "memory": MEMORY,
     "trajectories": TRAJECTORIES,
     "surfaces": SURFACES,
+    "diagnostics": DIAGNOSTICS,
     "claim_runs": CLAIM_RUNS,
     "facts": FACTS,
 }

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.data.dataset import Dataset
-from bench.training.diagnostics import metric_classes
 from bench.training.learner import Learner
 from bench.training.plan import TrainingPlan
+from bench.training.stop_metrics import metric_classes
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from bench.data.dataset import Dataset
 from bench.measure.clock import Stopwatch
-from bench.training.diagnostics import TrainingDiagnostics
+from bench.training.diagnostics.recorder import Recorder
 from bench.training.evaluation import evaluate
 from bench.training.learner import Learner
 from bench.training.plan import TrainingPlan
 from bench.training.step import Update, trained
+from bench.training.stop_metrics import StopMetrics
 from bench.training.trace import Trace
 
 
@@ -36,6 +37,7 @@ def train(
     watch: Stopwatch,
     trace: Trace,
     on_progress: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+    recorder: Recorder | None = None,
 ) -> None:
     """Train for the budget, and leave points in `trace`. The clock runs only while steps are made.
 
@@ -43,9 +45,10 @@ def train(
         learner: The model and its optimizer.
         data: Where batches come from, and what is evaluated.
         plan: How to train.
-        watch: Books on its counters "train", "eval" and "log".
+        watch: Books on its counters "train", "eval", "log" and "diagnostics".
         trace: Where the points go, also when this raises.
         on_progress: Called with (step, steps in all, training loss) at every stop.
+        recorder: Looks at the last step before a stop; None: nobody does.
 
     Raises:
         Diverged: A loss left the finite numbers or the limit.
@@ -53,19 +56,32 @@ def train(
     """
     trace.steps_per_epoch = data.steps_per_epoch(plan.batch_size)
     steps = _Steps(learner, data, plan, watch, trace)
-    diagnostics = TrainingDiagnostics(plan.metrics, trained(learner.model))
+    metrics = StopMetrics(plan.metrics, trained(learner.model))
     _evaluate_all(learner, data, plan, watch, trace)
     _record_point(learner.model, trace)
     for stop in plan.stops():
-        losses = steps.advance(stop - 1) if diagnostics.look_before_step else []
-        diagnostics.before_last_step()
+        losses: list[float] = []
+        is_due = recorder is not None and recorder.is_due(stop)
+        if recorder is not None and is_due:
+            for back in range(recorder.num_notes, 0, -1):
+                if stop - back >= trace.num_steps:
+                    losses += steps.advance(stop - back)
+                    watch.switch("diagnostics")
+                    recorder.note()
+        if metrics.look_before_step:
+            losses += steps.advance(stop - 1)
+        metrics.before_last_step()
         losses += steps.advance(stop)
         trace.step, trace.train_s = stop, watch.seconds["train"]
         trace.first_step_s = trace.first_step_s or trace.train_s
         mean_loss = sum(losses) / len(losses)
-        for metric, value in {"loss": mean_loss, **diagnostics.values()}.items():
+        for metric, value in {"loss": mean_loss, **metrics.values()}.items():
             trace.record("train", metric, value, plan)
         _record_point(learner.model, trace)
+        if recorder is not None and is_due:
+            watch.switch("diagnostics")
+            recorder.record(stop, steps.last_batch)
+            watch.switch("log")
         on_progress(stop, plan.num_steps, mean_loss)
         if stop % plan.eval_every == 0 or stop == plan.num_steps:
             _evaluate_all(learner, data, plan, watch, trace)
@@ -83,6 +99,8 @@ class _Steps:
         # On a GPU losses stay there until they are logged; on the CPU there is nothing to wait for.
         self._on_cpu = parameters[0].device.type == "cpu"
         self._taken: Callable[[Tensor], Any] = Tensor.item if self._on_cpu else Tensor.detach
+        self.last_batch: tuple[Tensor, Tensor]
+        """What the last step went by."""
         self._batches = data.shuffled(plan.batch_size, plan.order_seed, plan.frozen_order)
 
     def advance(self, to: int) -> list[float]:
@@ -106,6 +124,8 @@ class _Steps:
                 losses.append(taken(update(batch, wanted)))
                 if time.perf_counter() > deadline:
                     break
+            if losses:
+                self.last_batch = batch, wanted
         finally:
             trace.num_steps, trace.num_evaluations = trace.num_steps + len(losses), update.num_evaluations
         watch.switch("log")

@@ -439,6 +439,14 @@ def metric_rows() -> list[list[str]]:
     return [[f"`{metric.name}`", metric.meaning] for metric in sources.METRICS]
 
 
+def diagnostic_rows() -> list[list[str]]:
+    """Return the diagnostics, each with what it is, its formula, its cost and its source."""
+    return [
+        [f"`{each.name}`", each.meaning, f"`{each.formula}`", each.cost, each.source or "—"]
+        for each in sources.DIAGNOSTICS
+    ]
+
+
 def _field_model(name: str) -> type[BaseModel]:
     annotation = sources.Config.model_fields[name].annotation
     assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
@@ -463,6 +471,7 @@ MADE: dict[str, tuple[Sequence[str], Callable[..., Sequence[Sequence[str]]]]] = 
     "workloads": (("option", "model", "data", "what it is"), workload_rows),
     "columns": (("column", "type", "unit", "meaning"), column_rows),
     "metrics": (("metric", "what it is"), metric_rows),
+    "diagnostics": (("diagnostic", "what it is", "formula", "cost", "source"), diagnostic_rows),
     "quantities": (("quantity", "what it is", "unit", "better", "needs"), quantity_rows),
     "verdicts": (("claim", "statement", "at the settings given", "with both sides tuned"), verdict_rows),
 }

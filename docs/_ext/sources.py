@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench import __version__
+from bench.base.diagnostics import DIAGNOSTICS
 from bench.base.metrics import METRICS
 from bench.base.paths import CONF_DIR
 from bench.claims.effects.registry import QUANTITIES, Quantity
@@ -22,6 +23,7 @@ TABLES: dict[str, tuple[Column, ...]] = {"runs": RUNS, "curves": CURVES, **SIDE}
 __all__ = [
     "CHOICES",
     "CONF_DIR",
+    "DIAGNOSTICS",
     "METADATA",
     "METRICS",
     "QUANTITIES",

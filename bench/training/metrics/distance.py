@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from bench.training.diagnostics import StopMetric, norm
+from bench.training.stop_metrics import StopMetric, norm
 
 
 class Distance(StopMetric):

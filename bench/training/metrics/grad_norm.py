@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.training.diagnostics import StopMetric, norm
+from bench.training.stop_metrics import StopMetric, norm
 
 
 class GradNorm(StopMetric):

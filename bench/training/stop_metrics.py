@@ -38,7 +38,7 @@ class StopMetric(ABC):
         return [p.detach().clone() for p in self.parameters]
 
 
-class TrainingDiagnostics:
+class StopMetrics:
     """The metrics of a run that are looked at at its stops.
 
     Args:

@@ -1,0 +1,15 @@
+"""Size of the update beside the weights: |u| / |w|."""
+
+from __future__ import annotations
+
+import math
+
+from bench.training.diagnostics.base import LayerDiagnostic, Look, ratio
+
+
+class UpdateToWeight(LayerDiagnostic):
+    """Size of the update beside the weights: |u| / |w|."""
+
+    def values(self, look: Look) -> dict[str, float]:
+        """Return it for each layer and for the whole model."""
+        return look.values(lambda of: math.sqrt(ratio(of.updates, of.weights)))
