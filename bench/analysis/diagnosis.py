@@ -143,8 +143,8 @@ training neural networks")."""
 def rate_too_low(case: Case) -> Iterator[Finding]:
     """Say of a run that ended while its loss still fell steadily, far from where it was going.
 
-    Its validation loss lost less than half, or a fifth of what it lost in logarithms fell in the last fifth of the steps: the loss
-    was still falling at its average rate. It went down nearly all the time, so that larger steps have room.
+    Its validation loss lost less than half, nearly all the way down, and in the last fifth of the steps at least a tenth of
+    what it lost in logarithms: half of the average rate. So larger steps have room. Or its updates are tiny beside the weights.
     """
     values = case.curve("val")
     if case.run["status"] != "ok" or len(values) < 6 or not (values > 0).all():
@@ -158,7 +158,7 @@ def rate_too_low(case: Case) -> Iterator[Finding]:
     late = (at - logs.iloc[-1]) / whole if whole > 0 else 0.0
     size = _second_half(case.of("update_to_weight")).median()
     crawls = not math.isnan(size) and size < SLOW_UPDATE
-    if not (late >= 0.2 and case.fall < 0.5) and not (crawls and case.fall < 0.5):
+    if case.fall >= 0.5 or (late < 0.1 and not crawls):
         return
     beside = f"; its updates are {size:.1g} of the weights" if not math.isnan(size) else ""
     yield Finding(
