@@ -40,7 +40,7 @@ def test_it_names_every_group_and_option_and_the_other_commands(cli: Callable[..
         assert f"  {group}=" in done.out
         for option in group_options(group):
             assert option in done.out
-    for command in ("report", "compare", "diagnose", "step_cost", "reproduce", "studies", "workloads"):
+    for command in ("report", "compare", "diagnose", "export", "step_cost", "reproduce", "studies", "workloads"):
         assert f"python -m bench.{command}" in done.out
     assert "a whole number from 1 to 10^12" in done.out
 

@@ -49,7 +49,7 @@ def explorer_data(found: SectionAnalysis, palette: dict[str, Color]) -> Markup:
         JSON that may stand in a `script` element; empty where there are no curves.
     """
     runs = found.section.runs
-    curves = found.curves.merge(runs[["run_id", "series", "seed"]], on="run_id")
+    curves = _with_diagnostics(found).merge(runs[["run_id", "series", "seed"]], on="run_id")
     if curves.empty or found.section.predicted:
         return Markup("")
     names = list(dict.fromkeys([*found.leaders, *runs["series"].astype(str)]))
@@ -71,6 +71,17 @@ def explorer_data(found: SectionAnalysis, palette: dict[str, Color]) -> Markup:
         if name in by_series
     ]
     return script_json({"title": found.section.title, "series": series, "epochs_per_step": epochs_per_step(curves)})
+
+
+def _with_diagnostics(found: SectionAnalysis) -> pd.DataFrame:
+    """Return curves, and beside them what was recorded of the whole model as curves of the training split."""
+    if not found.is_recorded:
+        return found.curves
+    whole = found.recorded[found.recorded["layer"].fillna("") == ""].drop(columns="layer")
+    logged = found.curves[(found.curves["split"] == "train") & (found.curves["metric"] == "loss")]
+    when = logged[["run_id", "step", "epoch", "train_time_s"]]
+    recorded = whole.rename(columns={"name": "metric"}).merge(when, on=["run_id", "step"]).assign(split="train")
+    return pd.concat([found.curves, recorded], ignore_index=True)
 
 
 def script_json(data: Any) -> Markup:

@@ -23,7 +23,7 @@ from bench.compose.composer import composed
 from bench.compose.nodes import config_of
 from bench.config.parse import group_options
 
-NUM_MUTATIONS = int(os.environ.get("BENCH_NUM_MUTATIONS", "500")) // 2
+NUM_MUTATIONS = int(os.environ.get("BENCH_NUM_MUTATIONS", "200")) // 2
 """Half of them of overrides, half of ledgers."""
 
 GROUPS = ["augment", "data", "device", "launcher", "model", "optimizer", "schedule", "sweep"]

@@ -1,0 +1,1 @@
+"""Studies as the trackers know them that people already use."""
