@@ -96,6 +96,15 @@ def comparisons(report):
     return pd.read_csv(report / "comparisons.csv")
 
 
+def test_where_there_are_no_tables_rejudging_says_where_they_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert reproduce.main(["articles", "rejudge=true"]) == 2
+    said = capsys.readouterr().err
+    assert "bench.reproduce: rejudge=true must be given where there are tables to judge, got results/articles" in said
+    assert "in the folder results/ of the source repository" in said
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_command_runs_judges_and_reports(done):
     folder, _ = done
     report = folder / "reports" / "mine-quick"

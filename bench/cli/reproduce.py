@@ -119,6 +119,11 @@ def _carry_out(options: Options, whole: Ledger) -> int:
             say(f"bench.reproduce: {name} is left out: {why}", sys.stderr)
         run_ledger(options, ledger, n_jobs)
     folder, report = options.study_dir, Path(options.reports_dir) / options.study
+    if options.rejudge and not folder.is_dir():
+        raise UserError(
+            f"rejudge=true must be given where there are tables to judge, got {folder}, which does not exist; the published ones"
+            " are in the folder results/ of the source repository, and without rejudge=true the runs are made here"
+        )
     if options.publish:
         folder, report = Path(options.results_dir) / options.name, Path(options.reports_dir) / options.name
         publish(folder, *tables_of(options.study_dir))

@@ -41,7 +41,8 @@ def diagnosis_block(view: SectionView) -> Iterator[Block]:
             "command": [group.command for group in groups],
         }
     )
-    notes = ["Of the settings shown; python -m bench.diagnose looks at all runs."]
+    said = "Seen in the settings shown." if groups else "Nothing stands out in the settings shown."
+    notes = [f"{said} python -m bench.diagnose looks at all runs."]
     if not found.is_recorded:
         notes.append(
             "By the curves alone: runs with diagnostics=light or diagnostics=full also say which layer, and why."
