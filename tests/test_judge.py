@@ -663,15 +663,26 @@ def test_what_is_not_random_costs_the_others_nothing() -> None:
 # --- seeds that decide ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("truth", "spread"), [(-0.5, 0.3), (-0.2, 0.15), (-0.15, 0.1), (0.4, 1.0)])
+@pytest.mark.parametrize(
+    ("truth", "spread", "direction"),
+    [
+        (-0.5, 0.3, "less"),
+        (-0.2, 0.15, "less"),
+        (-0.15, 0.1, "less"),
+        (0.4, 1.0, "less"),
+        (0.2, 0.15, "same"),
+        (0.05, 0.1, "same"),
+    ],
+)
 @pytest.mark.parametrize("num_looks", [1, 5])
-def test_so_many_pairs_decide_four_times_of_five(truth: float, spread: float, num_looks: int) -> None:
+def test_so_many_pairs_decide_four_times_of_five(truth: float, spread: float, direction: str, num_looks: int) -> None:
     random = np.random.default_rng(2)
     many = random.normal(size=400)
     pilot = truth + spread * (many - many.mean()) / many.std(ddof=1)
-    row = next(verdict.judge(ledger({"sample": known(pilot), "delta": 0.1, "num_looks": num_looks})).itertuples())
+    common = {"delta": 0.1, "num_looks": num_looks, "direction": direction}
+    row = next(verdict.judge(ledger({"sample": known(pilot), **common})).itertuples())
     n = math.ceil(outlook.pairs_to_decide(row))
-    rows = [{"sample": known(d), "delta": 0.1, "num_looks": num_looks, "claim": i} for i, d in
+    rows = [{"sample": known(d), **common, "claim": i} for i, d in
             enumerate(random.normal(truth, spread, size=(600, n)))]  # fmt: skip
     shown = verdict.judge(ledger(*rows))["holds"] != "unclear"
     assert 0.74 <= shown.mean() <= (0.95 if n > 4 else 1.0)

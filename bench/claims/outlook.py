@@ -41,7 +41,7 @@ def pairs_to_decide(row: Any) -> float:
     fixed = sum(error**2 for error, _ in sample.errors)
     least, most = float(sample.low.mean()), float(sample.high.mean())
     distances = [max(least - margin, margin - most, 0.0) for margin in margins]
-    needed = min(_pairs(variance, distance**2, fixed, tail) for distance in distances)
+    needed = max(_pairs(variance, distance**2, fixed, tail) for distance in distances)
     return 4.0 * n if len(known) == 1 and math.isinf(needed) else needed
 
 

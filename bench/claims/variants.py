@@ -50,9 +50,7 @@ def with_half_the_budget(ledger: Ledger, evidence: Evidence) -> Changed:
 
 def chosen_by_val_loss(ledger: Ledger, evidence: Evidence) -> Changed:
     """Return the tables without the runs of tuned sides whose learning rate was chosen by what is judged."""
-    by_what_is_judged = [TUNED_FOR[select] for select in (STEPS_TO_TARGET, TRAIN_LOSS)]
-    kept = ~evidence.claim_runs["at"].isin(by_what_is_judged)
-    return ledger, replace(evidence, claim_runs=evidence.claim_runs[kept].reset_index(drop=True))
+    return ledger, evidence.without([TUNED_FOR[select] for select in (STEPS_TO_TARGET, TRAIN_LOSS)])
 
 
 VARIANTS: dict[str, Callable[[Ledger, Evidence], Changed]] = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -143,11 +143,18 @@ class Evidence:
         return (workload, side, at) in self._sides
 
     def of(self, workload: str, side: str, at: str) -> pd.DataFrame:
-        """Return the runs of one side of a comparison, one row each.
+        """Return the runs of one side of a comparison, one row each, to be read only.
 
         Raises:
             NotMeasured: There are none.
         """
+        key = ("of", workload, side, at)
+        if key not in self.memo:
+            self.memo[key] = self._of(workload, side, at)
+        found: pd.DataFrame = self.memo[key]
+        return found
+
+    def _of(self, workload: str, side: str, at: str) -> pd.DataFrame:
         runs = self._sides.get((workload, side, at))
         if runs is None or runs.empty:
             raise NotMeasured("not_run", there=False, side=side)
@@ -155,6 +162,13 @@ class Evidence:
         if len(lost) and len(lost) == len(runs):
             raise NotMeasured("no_run_ended", side=side, reason=lost["reason"].iloc[0])
         return runs[runs["status"].isin(ENDED)].sort_values("seed", kind="stable")
+
+    def without(self, ats: Collection[str]) -> Evidence:
+        """Return these tables less the runs made for some reasons; what was computed is shared."""
+        kept = ~self.claim_runs["at"].isin(ats)
+        other = replace(self, claim_runs=self.claim_runs[kept].reset_index(drop=True))
+        other.memo.update({key: value for key, value in self.memo.items() if key[-1] not in ats})
+        return other
 
 
 @dataclass(frozen=True)
