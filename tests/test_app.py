@@ -47,7 +47,7 @@ def test_the_main_job(cli: Cli) -> None:
     assert runs["git_commit"].nunique(dropna=False) == 1
     filled = [c for c in runs if c not in MAY_BE_EMPTY and not c.startswith("hp_")]
     assert not runs[filled].isna().any().any(), runs[filled].isna().sum()[lambda s: s > 0]
-    counters = ["construct_s", "warmup_s", "train_s", "eval_s", "log_s", "write_s", "rest_s"]
+    counters = ["construct_s", "warmup_s", "train_s", "eval_s", "log_s", "diagnostics_s", "write_s", "rest_s"]
     assert (runs[counters].sum(axis=1) - runs["total_s"]).abs().max() < 1e-9
     assert set(curves["run_id"]) == set(runs["run_id"])
     assert {"mlp on digits", "adam", "sgd", "3 ok", "results/digits-mlp", "reports/digits-mlp/index.html"} <= {
@@ -69,6 +69,7 @@ MAY_BE_EMPTY = {
     "edge",
     "num_looks",
     "metrics",
+    "diagnostics",
     "init_from",
     "clip_norm",
     "latency_ms",

@@ -221,7 +221,10 @@ def test_interrupted_anywhere_it_goes_on_from_there(tmp_path, done):
         (["quantities", "articles"], "one ledger must be named, got quantities articles"),
         (["articles", "publish=true"], "publish must come with a budget"),
         (["list", "nothing"], "the ledger must be one of articles"),
-        (["articles", "rejudge=true", "results_dir=/no/such"], "the study must be a folder"),
+        (
+            ["articles", "rejudge=true", "results_dir=/no/such"],
+            "where there are tables to judge, got /no/such/articles",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, said, capsys):

@@ -250,6 +250,46 @@ def test_a_click_sorts_numbers_as_numbers_and_back(page: Page) -> None:
     assert column(page, table, 1) == sorted(column(page, table, 1))
 
 
+def test_rows_are_found_by_their_words_and_counted(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    table = page.locator("table.sortable", has=page.locator("caption", has_text="All runs")).first
+    rows = table.locator("tbody tr")
+    many = rows.count()
+    label = table.locator("xpath=../preceding-sibling::label")
+    assert many > 12
+    label.locator("input").fill("ADAM ok")
+    found = [row for row in rows.all() if row.is_visible()]
+    assert 0 < len(found) < many
+    assert all("adam" in row.inner_text() and "ok" in row.inner_text() for row in found)
+    assert label.locator("output").inner_text() == f"{len(found)} of {many}"
+    label.locator("input").fill("")
+    assert all(row.is_visible() for row in rows.all())
+    assert page.locator("table.board").locator("xpath=../preceding-sibling::label").count() == 0
+
+
+@pytest.mark.parametrize("width", [1100, 390])
+def test_claims_are_chosen_by_verdict_and_source(browser: Browser, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto((ROOT / "reports" / "articles" / "index.html").as_uri())
+    claims = page.locator("table.claims tbody tr:not(:has(.group))")
+    many = claims.count()
+    page.get_by_label("Verdict").select_option("refuted")
+    shown = [row for row in claims.all() if row.is_visible()]
+    assert 0 < len(shown) < many
+    assert all("refuted" in row.inner_text() for row in shown)
+    assert page.locator(".filter output").inner_text() == f"{len(shown)} of {many} claims"
+    page.get_by_label("Source").select_option(index=2)
+    fewer = [row for row in claims.all() if row.is_visible()]
+    assert len(fewer) < len(shown)
+    assert sum(body.is_visible() for body in page.locator("table.claims tbody").all()) <= 1
+    page.get_by_label("Source").select_option("")
+    page.get_by_label("Verdict").select_option("")
+    assert all(row.is_visible() for row in claims.all())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
 def test_what_is_missing_sorts_last_either_way(page: Page) -> None:
     page.evaluate(
         """() => { for (const [i, text] of ["3", "", "10", "not reached"].entries()) {
