@@ -156,7 +156,7 @@ def test_help_is_short_and_needs_no_torch(tmp_path: Path) -> None:
     code = "import sys; sys.argv = ['bench', '--help']\nfrom bench.__main__ import main\ntry: main()\nexcept SystemExit: pass"
     assert not {"torch", "pandas", "matplotlib", "sklearn"} & imported(code, tmp_path)
     out, _ = start("--help", cwd=tmp_path).communicate()
-    assert f"optimizer=adam {' '.join(group_options('optimizer'))[:8]}" in " ".join(out.replace(",", "").split())
+    assert all(option in out for option in group_options("optimizer"))
     assert "python -m bench optimizer=adam,sgd -m" in out
     assert len(out.splitlines()) < 125
 

@@ -167,6 +167,7 @@ class Evidence:
         """Return these tables less the runs made for some reasons; what was computed is shared."""
         kept = ~self.claim_runs["at"].isin(ats)
         other = replace(self, claim_runs=self.claim_runs[kept].reset_index(drop=True))
+        # keys of sides end in what their runs were made for, all others hold for any choice of runs
         other.memo.update({key: value for key, value in self.memo.items() if key[-1] not in ats})
         return other
 
