@@ -14,17 +14,9 @@ import pytest
 from labelled_runs import RUNS, Labelled
 
 from bench import tables
-from bench.analysis.diagnosis import (
-    NOTE,
-    PROBLEM,
-    RULES,
-    Case,
-    Finding,
-    diagnose,
-    gradient_flow,
-    grouped,
-    with_override,
-)
+from bench.analysis.diagnosis import diagnose, grouped, with_override
+from bench.analysis.finding_rules import RULES, gradient_flow
+from bench.analysis.findings import NOTE, PROBLEM, Case, Finding
 from bench.analysis.study import StudyAnalysis
 from bench.cli import diagnose as command
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from bench.analysis import targets, tuning
 from bench.analysis.comparisons import indistinguishable_groups, paired_ratios, summary
-from bench.analysis.diagnosis import Finding, diagnose
+from bench.analysis.diagnosis import diagnose
+from bench.analysis.findings import Finding
 from bench.analysis.goals import BY_RULE, Goal, Target, default_targets
 from bench.analysis.memory import memory_of
 from bench.analysis.sections import Section, leaders, num_looks, num_settings, sections

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from bench.analysis.diagnosis import NOTE, Group, grouped
+from bench.analysis.diagnosis import Group, grouped
+from bench.analysis.findings import NOTE
 from bench.analysis.section import SectionAnalysis
 from bench.base.diagnostics import DIAGNOSTICS
 from bench.plots.diagnostics import layers_figure, whole_figure
