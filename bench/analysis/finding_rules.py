@@ -72,7 +72,7 @@ def rate_too_low(case: Case) -> Iterator[Finding]:
     beside = f"; its updates are {size:.1g} of the weights" if not math.isnan(size) else ""
     yield Finding(
         str(case.run["run_id"]), "learning rate too low", PROBLEM,
-        f"the validation loss fell by {case.fall:.0%} only, steadily, and was still falling at the end{beside}",
+        f"the validation loss fell by {case.fall:.1%} only, steadily, and was still falling at the end{beside}",
         "raise the learning rate", override=case.with_lr(10),
     )  # fmt: skip
 

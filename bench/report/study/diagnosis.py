@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from bench.analysis.diagnosis import Group, grouped
-from bench.analysis.findings import NOTE
+from bench.analysis.findings import NOTE, Finding
 from bench.analysis.section import SectionAnalysis
 from bench.base.diagnostics import DIAGNOSTICS
 from bench.plots.diagnostics import layers_figure, whole_figure
@@ -15,14 +15,25 @@ from bench.report.document import Block, Picture
 from bench.report.study.view import SectionView
 
 
+def _found_where(found: Finding) -> str:
+    """Return a rule with the layer and the step from which on it holds."""
+    since = f", since step {found.since:,}" if found.since is not None else ""
+    where = f" in {found.layer}" if found.layer and found.layer not in found.seen else ""
+    return f"{found.rule}{where}{since}"
+
+
+def _why(group: Group) -> str:
+    """Return what was seen and what to try, with the command."""
+    command = f": {group.command}" if group.command else "."
+    return f"{group.first.seen}. Try: {group.first.advice}{command}"
+
+
 def finding_sentence(group: Group) -> str:
     """Return a finding as a sentence: which setting, in how many runs, what was seen, since which step."""
     found = group.first
     runs = f"{group.num} of {group.num_runs} runs" if group.num_runs > 1 else "its run"
-    since = f", since step {found.since:,}" if found.since is not None else ""
-    where = f" in {found.layer}" if found.layer and found.layer not in found.seen else ""
     note = " (to be known, not mended)" if found.kind == NOTE else ""
-    return f"{group.series}, {runs}: {found.rule}{where}{since}{note}: {found.seen}."
+    return f"{group.series}, {runs}: {_found_where(found)}{note}: {found.seen}."
 
 
 def diagnosis_block(view: SectionView) -> Iterator[Block]:
@@ -35,11 +46,8 @@ def diagnosis_block(view: SectionView) -> Iterator[Block]:
         {
             "optimizer": [group.series for group in groups],
             "runs": [f"{group.num} of {group.num_runs}" for group in groups],
-            "finding": [group.first.rule for group in groups],
-            "since step": ["—" if group.first.since is None else f"{group.first.since:,}" for group in groups],
-            "layer": [group.first.layer or "—" for group in groups],
-            "reason": [f"{group.first.seen}. Try: {group.first.advice}." for group in groups],
-            "command": [group.command for group in groups],
+            "finding": [_found_where(group.first) for group in groups],
+            "reason": [_why(group) for group in groups],
         }
     )
     said = "Seen in the settings shown." if groups else "Nothing stands out in the settings shown."
