@@ -201,11 +201,16 @@ def verdicts(ledger: Ledger, judged: pd.DataFrame, facts: pd.DataFrame) -> pd.Da
             continue
         own = judged[judged["claim"] == claim.id]
         for at in (DEFAULT, TUNED):
-            there = own[own["at"].replace([RATES, MIXED], TUNED) == at]
+            there = own[at_key(own) == at]
             if there.empty and not (at == DEFAULT and own.empty):
                 continue
             rows.append({"claim": claim.id, "at": at, **_whole(claim, there)})
     return pd.DataFrame(rows)
+
+
+def at_key(rows: pd.DataFrame) -> pd.Series:
+    """Return the setting of each comparison, with everything that was tuned under one name."""
+    return rows["at"].replace([RATES, MIXED], TUNED)
 
 
 def _whole(claim: Claim, there: pd.DataFrame) -> dict[str, Any]:

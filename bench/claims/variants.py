@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bench.claims.effects.evidence import STEPS_TO_TARGET, TRAIN_LOSS, TUNED, TUNED_FOR, VAL_LOSS, Evidence
+from bench.claims.effects.evidence import STEPS_TO_TARGET, TRAIN_LOSS, TUNED_FOR, VAL_LOSS, Evidence
 from bench.claims.effects.registry import QUANTITIES
-from bench.claims.evaluate import comparisons, verdicts
+from bench.claims.evaluate import at_key, comparisons, verdicts
 from bench.claims.ledger import Ledger
 
 TARGET_FACTOR = 1.25
@@ -53,13 +54,37 @@ def chosen_by_val_loss(ledger: Ledger, evidence: Evidence) -> Changed:
     return ledger, evidence.without([TUNED_FOR[select] for select in (STEPS_TO_TARGET, TRAIN_LOSS)])
 
 
-VARIANTS: dict[str, Callable[[Ledger, Evidence], Changed]] = {
-    "looser": functools.partial(with_targets, TARGET_FACTOR),
-    "tighter": functools.partial(with_targets, 1 / TARGET_FACTOR),
-    "half": with_half_the_budget,
-    "by loss": chosen_by_val_loss,
+class Variant(NamedTuple):
+    """A choice that could have been made otherwise.
+
+    Attributes:
+        change: Returns ledger and tables under the other choice.
+        touches: Tells which comparisons it may change, of what `comparisons` gave.
+    """
+
+    change: Callable[[Ledger, Evidence], Changed]
+    touches: Callable[[pd.DataFrame], pd.Series]
+
+
+def _of_speed(judged: pd.DataFrame) -> pd.Series:
+    return judged["quantity"].isin([name for name, each in QUANTITIES.items() if each.select == STEPS_TO_TARGET])
+
+
+def _of_training(judged: pd.DataFrame) -> pd.Series:
+    return judged["quantity"].isin([name for name, each in QUANTITIES.items() if each.tuned])
+
+
+def _chosen_by_what_is_judged(judged: pd.DataFrame) -> pd.Series:
+    return judged["tuned_for"].notna() & (judged["tuned_for"] != VAL_LOSS)
+
+
+VARIANTS: dict[str, Variant] = {
+    "looser": Variant(functools.partial(with_targets, TARGET_FACTOR), _of_speed),
+    "tighter": Variant(functools.partial(with_targets, 1 / TARGET_FACTOR), _of_speed),
+    "half": Variant(with_half_the_budget, _of_training),
+    "by loss": Variant(chosen_by_val_loss, _chosen_by_what_is_judged),
 }
-"""What is changed, by the key of its words in the catalogue."""
+"""By the key of their words in the catalogue."""
 
 
 def variants(ledger: Ledger, evidence: Evidence, judged: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
@@ -77,17 +102,17 @@ def variants(ledger: Ledger, evidence: Evidence, judged: pd.DataFrame, facts: pd
     """
     found = verdicts(ledger, judged, facts)
     rows = [found.iloc[:0].assign(variant="", same=False)]
-    for name, change in VARIANTS.items():
-        claims = {claim: ledger.claims[claim] for claim in judged.loc[_touched(name, judged), "claim"].unique()}
-        if not claims:
-            continue
-        changed = comparisons(*change(ledger._replace(claims=claims), evidence))
-        both = found.merge(
-            verdicts(ledger._replace(claims=claims), changed, facts), on=["claim", "at"], suffixes=("_as_judged", "")
+    for name, variant in VARIANTS.items():
+        own = ledger._replace(
+            claims={claim: ledger.claims[claim] for claim in judged.loc[variant.touches(judged), "claim"].unique()}
         )
-        before = judged[judged["claim"].isin(claims)].reset_index(drop=True)
+        if not own.claims:
+            continue
+        changed = comparisons(*variant.change(own, evidence))
+        both = found.merge(verdicts(own, changed, facts), on=["claim", "at"], suffixes=("_as_judged", ""))
+        before = judged[judged["claim"].isin(own.claims)].reset_index(drop=True)
         differs = ~np.isclose(before["estimate"], changed["estimate"], rtol=1e-9, equal_nan=True)
-        moved = changed.assign(at=changed["at"].replace(["rates", "mixed"], TUNED))[differs]
+        moved = changed.assign(at=at_key(changed))[differs]
         keys = pd.MultiIndex.from_frame(moved[["claim", "at"]].drop_duplicates())
         is_moved = pd.MultiIndex.from_frame(both[["claim", "at"]]).isin(keys)
         is_made = (both["num_not_run"] == both["num_not_run_as_judged"]) & both["holds"].notna()
@@ -95,16 +120,6 @@ def variants(ledger: Ledger, evidence: Evidence, judged: pd.DataFrame, facts: pd
         same = kept["holds"] == kept["holds_as_judged"]
         rows.append(kept[found.columns].assign(variant=name, same=same))
     return pd.concat(rows, ignore_index=True)
-
-
-def _touched(name: str, judged: pd.DataFrame) -> pd.Series:
-    """Return which comparisons a variant may change."""
-    of = judged["quantity"].map
-    if name in ("looser", "tighter"):
-        return of(lambda quantity: QUANTITIES[quantity].select == STEPS_TO_TARGET).astype(bool)
-    if name == "by loss":
-        return judged["tuned_for"].notna() & (judged["tuned_for"] != VAL_LOSS)
-    return of(lambda quantity: QUANTITIES[quantity].tuned).astype(bool)
 
 
 def halved(runs: pd.DataFrame, curves: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ import pandas as pd
 from bench.analysis.bounds import Sample
 from bench.analysis.quality import enough_undisturbed, is_cut_off, is_undisturbed
 from bench.claims.catalogue import catalogue
+
+T = TypeVar("T")
+
 
 DEFAULT, TUNED, RATES = "default", "tuned", "rates"
 """Why a run was made: at a side's settings, with the best learning rate of equally many trials, at every rate."""
@@ -102,9 +105,15 @@ class Evidence:
     claim_runs: pd.DataFrame
 
     @functools.cached_property
-    def memo(self) -> dict[tuple[Hashable, ...], Any]:
-        """What was computed from these tables once and is asked for again: a side stands against several others."""
+    def _memo(self) -> dict[tuple[Hashable, ...], Any]:
         return {}
+
+    def once(self, key: tuple[Hashable, ...], compute: Callable[[], T]) -> T:
+        """Return what was computed from these tables under a key, computing it first: a side stands against several others."""
+        if key not in self._memo:
+            self._memo[key] = compute()
+        found: T = self._memo[key]
+        return found
 
     @functools.cached_property
     def _sides(self) -> dict[tuple[str, str, str], pd.DataFrame]:
@@ -148,11 +157,7 @@ class Evidence:
         Raises:
             NotMeasured: There are none.
         """
-        key = ("of", workload, side, at)
-        if key not in self.memo:
-            self.memo[key] = self._of(workload, side, at)
-        found: pd.DataFrame = self.memo[key]
-        return found
+        return self.once(("of", workload, side, at), lambda: self._of(workload, side, at))
 
     def _of(self, workload: str, side: str, at: str) -> pd.DataFrame:
         runs = self._sides.get((workload, side, at))
@@ -168,7 +173,7 @@ class Evidence:
         kept = ~self.claim_runs["at"].isin(ats)
         other = replace(self, claim_runs=self.claim_runs[kept].reset_index(drop=True))
         # keys of sides end in what their runs were made for, all others hold for any choice of runs
-        other.memo.update({key: value for key, value in self.memo.items() if key[-1] not in ats})
+        other._memo.update({key: value for key, value in self._memo.items() if key[-1] not in ats})
         return other
 
 

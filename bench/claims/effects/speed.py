@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -68,11 +68,10 @@ def _reached(
 
 def _reached_by(pair: Pair, runs: pd.DataFrame, axis: str, target: float, counts_evaluations: bool) -> Bounds:
     """Return what `_reached_anew` gives of one side, kept for its other opponents."""
-    key: tuple[Hashable, ...] = ("reached", *runs["run_id"], axis, target, counts_evaluations)
-    if key not in pair.evidence.memo:
-        pair.evidence.memo[key] = _reached_anew(pair, runs, axis, target, counts_evaluations)
-    found: Bounds = pair.evidence.memo[key]
-    return found
+    return pair.evidence.once(
+        ("reached", *runs["run_id"], axis, target, counts_evaluations),
+        lambda: _reached_anew(pair, runs, axis, target, counts_evaluations),
+    )
 
 
 def _reached_anew(pair: Pair, runs: pd.DataFrame, axis: str, target: float, counts_evaluations: bool) -> Bounds:
@@ -123,11 +122,8 @@ def _gradients_computed(pair: Pair, runs: pd.DataFrame, each: pd.DataFrame) -> t
 def _sessions(pair: Pair, a: pd.DataFrame, b: pd.DataFrame, column: str) -> np.ndarray:
     """Return what `_measured_sessions` gives of two sides, kept for other claims about them."""
     wanted = [frozenset(runs["step_cost_id"].dropna()) for runs in (a, b)]
-    key: tuple[Hashable, ...] = ("sessions", *wanted, column)
-    if key not in pair.evidence.memo:
-        pair.evidence.memo[key] = _measured_sessions(pair.evidence.step_costs, wanted, column)
-    found: np.ndarray = pair.evidence.memo[key]
-    return found
+    costs = pair.evidence.step_costs
+    return pair.evidence.once(("sessions", *wanted, column), lambda: _measured_sessions(costs, wanted, column))
 
 
 def _measured_sessions(costs: pd.DataFrame, wanted: Sequence[frozenset[str]], column: str) -> np.ndarray:

@@ -16,11 +16,11 @@ import pandas as pd
 from bench.analysis.verdict import CANNOT_TELL
 from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED, Evidence
 from bench.claims.effects.registry import QUANTITIES
-from bench.claims.evaluate import FACT, UNTESTABLE, ats, numbers_of
+from bench.claims.evaluate import FACT, UNTESTABLE, at_key, ats, numbers_of
 from bench.claims.ledger import Claim, Ledger, Measure
 from bench.claims.report.forest import curves_figure, forest_figure
 from bench.claims.report.i18n import Words, number
-from bench.claims.report.table import TableCell, at_key, comparison_cells
+from bench.claims.report.table import TableCell, comparison_cells
 from bench.config.capabilities import shipped_optimizers
 from bench.report.document import Block, Picture, saved_figure
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from bench.claims.effects.evidence import DEFAULT, MIXED, RATES, TUNED
-from bench.claims.evaluate import FACT, UNTESTABLE
+from bench.claims.effects.evidence import DEFAULT, TUNED
+from bench.claims.evaluate import FACT, UNTESTABLE, at_key
 from bench.claims.ledger import Claim, Ledger
 from bench.claims.report.forest import reach, small_forest
 from bench.claims.report.i18n import Words
@@ -82,11 +82,6 @@ class TableCell:
     holds: str | None
     text: str
     plot: Markup
-
-
-def at_key(rows: pd.DataFrame) -> pd.Series:
-    """Return the setting of each comparison, with everything that was tuned under one name."""
-    return rows["at"].replace([RATES, MIXED], TUNED)
 
 
 def comparison_cells(
