@@ -700,3 +700,14 @@ def test_every_predicted_setting_is_shown(cli: Cli) -> None:
     assert "| sgd momentum=0 |" in text
     assert "| sgd momentum=0.9 |" in text
     assert "lowest mean final validation loss" not in text
+
+
+def test_json_is_all_that_is_printed_and_holds_what_was_concluded(cli: Cli) -> None:
+    done = cli("optimizer=adam,sgd", "train.steps=20", "seeds=2", "memory=false", "--json", "-m")
+    found = json.loads(done.out)
+    assert (done.status, found["exit_status"]) == (0, 0)
+    (one,) = found["studies"]
+    assert one["report"] == "reports/digits-mlp/index.html"
+    assert {row["optimizer"] for row in one["sections"][0]["leaderboard"]} == {"adam", "sgd"}
+    refused = cli("optimizer=adamm", "--json")
+    assert (refused.status, json.loads(refused.out)) == (2, {"studies": [], "exit_status": 2})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ from bench.base.console import say
 from bench.base.errors import INTERRUPTED, NOT_ALL_OK, OK, REFUSED, UserError
 from bench.base.text import show_warning
 from bench.base.version import __version__
-from bench.compose.command_line import MULTIRUN, run_command_line
+from bench.compose.command_line import JSON, MULTIRUN, run_command_line
 from bench.compose.help import HELP, say_help
 from bench.execution.launchers.forkserver import prepare_pool
 from bench.execution.session import Session, remove_empty, writing
 from bench.sweep.launch import hydra_job
 
-SHOW_ALL, JSON = "--all", "--json"
-"""Flags that show every setting, and that print the conclusions as JSON; beside Hydra's own."""
+SHOW_ALL = "--all"
+"""Flag that shows every setting, beside Hydra's own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,11 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if session.pool is not None:
             session.pool.close()
     status, studies = OK, list[dict[str, Any]]()
-    tell = _nothing if as_json else say
     try:
-        for finished in _finish(session, tell, show_all):
+        for finished in _finish(session, as_json, show_all):
             studies.append(finished)
-        status = _status(session, tell)
+        status = _status(session, as_json)
     except KeyboardInterrupt:
         session.interrupted = True
     except UserError as error:
@@ -74,27 +73,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _nothing(text: str) -> None:
-    """Print nothing."""
-
-
-def _finish(session: Session, tell: Callable[[str], None], show_all: bool) -> Iterator[dict[str, Any]]:
+def _finish(session: Session, as_json: bool, show_all: bool) -> Iterator[dict[str, Any]]:
     """Build the tables of every study touched, print what came out, and write the reports; yield what each study says.
 
     Args:
         session: What the command did.
-        tell: Prints on standard output.
+        as_json: Whether it is printed as JSON in the end, and nothing before.
         show_all: Whether every setting is printed.
     """
     if session.refusal and not session.rows:
         for study_dir in session.configs:
             remove_empty(study_dir)
         return
-    for study_dir, config in session.configs.items():
-        from bench import tables
-        from bench.analysis.study import StudyAnalysis
-        from bench.report.terminal import summary_text
+    if not session.configs:
+        return
+    from bench import tables
+    from bench.analysis.study import StudyAnalysis
+    from bench.report.as_json import sections_summary
+    from bench.report.terminal import summary_text
 
+    for study_dir, config in session.configs.items():
         with writing(study_dir):
             study = tables.build(study_dir)
         for problem in study.problems:
@@ -102,10 +100,10 @@ def _finish(session: Session, tell: Callable[[str], None], show_all: bool) -> It
         if study.runs.empty:
             continue
         found = StudyAnalysis(study, study_dir)
-        said: dict[str, Any] = {"study": str(study_dir), "report": None, "problems": study.problems}
-        if tell is say:
+        page = None
+        if not as_json:
             say(f"\n{summary_text(found.analyses, str(study_dir), session.rows, show_all)}\n")
-        tell(f"tables: {study_dir}{os.sep}")
+            say(f"tables: {study_dir}{os.sep}")
         if config.report and not (session.interrupted or session.refusal):
             from bench.report.study.render import write_report
 
@@ -114,16 +112,14 @@ def _finish(session: Session, tell: Callable[[str], None], show_all: bool) -> It
                 problems = write_report(found, report_dir)
             for problem in set(problems) - set(study.problems):
                 say(f"bench: {problem}", sys.stderr)
-            said["report"] = str(report_dir / "index.html")
-            tell(f"report: {said['report']}")
-        if tell is not say:
-            from bench.report.as_json import sections_summary
-
-            said["sections"] = sections_summary(found.analyses)
-        yield said
+            page = str(report_dir / "index.html")
+            if not as_json:
+                say(f"report: {page}")
+        sections = sections_summary(found.analyses) if as_json else []
+        yield {"study": str(study_dir), "report": page, "problems": study.problems, "sections": sections}
 
 
-def _status(session: Session, tell: Callable[[str], None]) -> int:
+def _status(session: Session, as_json: bool) -> int:
     """Say what else there is to say of the runs of this command, and return its exit status."""
     ran = {f"{row['cell_id']}-{row['environment_id']}": row for row in session.rows.values() if row["status"] == "ok"}
     for part, why in session.no_memory.items():
@@ -131,9 +127,9 @@ def _status(session: Session, tell: Callable[[str], None]) -> int:
             say(f"bench: peak memory of {ran[part]['optimizer']} was not measured: {why}", sys.stderr)
     for sentence in (*session.notes, *session.lost):
         say(f"bench: {sentence}", sys.stderr)
-    if session.num_found:
-        tell(f"{session.num_found} of these runs existed already and were not repeated (force=true repeats them).")
-    if session.num_elsewhere:
-        tell(f"{session.num_elsewhere} runs were left to another process that is working on them.")
+    if session.num_found and not as_json:
+        say(f"{session.num_found} of these runs existed already and were not repeated (force=true repeats them).")
+    if session.num_elsewhere and not as_json:
+        say(f"{session.num_elsewhere} runs were left to another process that is working on them.")
     fine = all(row["status"] in ("ok", "skipped", "pruned") for row in session.rows.values())
     return OK if fine and not session.lost else NOT_ALL_OK

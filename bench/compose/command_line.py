@@ -24,6 +24,10 @@ MULTIRUN = ("-m", "--multirun")
 """Flags of Hydra's command line that ask for a sweep."""
 
 
+JSON = "--json"
+"""Flag, of ours, that prints what a command concluded as JSON."""
+
+
 MAX_DEPTH = 50
 """Brackets inside each other that an argument may have: Hydra's parser calls itself for each."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -118,7 +119,7 @@ def _about(config_name: str, topic: str) -> Iterator[str]:
 
 
 def _about_key(config_name: str, key: str, default: Any) -> str:
-    meaning = comments(CONF_DIR / f"{config_name}.yaml").get(key, "")
+    meaning = _comments(config_name).get(key, "")
     takes = described(MODELS[config_name], key.split("."))
     if takes and takes != "true or false" and takes not in meaning:
         meaning = f"{meaning} ({takes})" if meaning else takes
@@ -129,27 +130,31 @@ def _about_key(config_name: str, key: str, default: Any) -> str:
 def _entry(name: str, meaning: str) -> str:
     """Return a name and what it means, in two columns."""
     first = f"  {name}"
-    lines = textwrap.wrap(meaning, COLUMNS - INDENT, break_on_hyphens=False) or [""]
-    if len(first) >= INDENT - 1:
-        lines = textwrap.wrap(
-            meaning,
-            COLUMNS,
-            initial_indent=" " * (len(first) + 2),
-            subsequent_indent=" " * INDENT,
-            break_on_hyphens=False,
-        )
-        return "\n".join([first + lines[0][len(first) :], *lines[1:]]) if lines else first
-    return "\n".join([first.ljust(INDENT) + lines[0], *(" " * INDENT + line for line in lines[1:])])
+    start, rest = first.ljust(max(INDENT, len(first) + 2)), " " * INDENT
+    filled = textwrap.fill(meaning, COLUMNS, initial_indent=start, subsequent_indent=rest, break_on_hyphens=False)
+    return filled or first
+
+
+@functools.cache
+def _node(config_name: str) -> dict[str, Any]:
+    """Return what the file of a command's configuration holds."""
+    node: dict[str, Any] = yaml.safe_load((CONF_DIR / f"{config_name}.yaml").read_text(encoding="utf-8"))
+    return node
+
+
+@functools.cache
+def _comments(config_name: str) -> dict[str, str]:
+    """Return what the file of a command's configuration says of each key."""
+    return comments(CONF_DIR / f"{config_name}.yaml")
 
 
 def _groups(config_name: str) -> dict[str, str | None]:
     """Return the groups of a command, each with the option that it has by default."""
-    entries = yaml.safe_load((CONF_DIR / f"{config_name}.yaml").read_text(encoding="utf-8"))["defaults"]
+    entries = _node(config_name)["defaults"]
     chosen = {key: value for entry in entries if isinstance(entry, dict) for key, value in entry.items()}
     return {key: value for key, value in chosen.items() if not key.startswith("override ")}
 
 
 def _keys(config_name: str) -> list[tuple[str, Any]]:
     """Return the keys of a command that belong to no option of a group, each with its default."""
-    node = yaml.safe_load((CONF_DIR / f"{config_name}.yaml").read_text(encoding="utf-8"))
-    return list(leaves({key: value for key, value in node.items() if key not in ("defaults", "hydra")}))
+    return list(leaves({key: value for key, value in _node(config_name).items() if key not in ("defaults", "hydra")}))

@@ -30,14 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         study = tables.load(given.study)
         from bench.analysis.goals import Goal
         from bench.analysis.study import StudyAnalysis
-        from bench.report.export import STYLES
         from bench.report.study.render import write_report
 
         if given.target is not None and not math.isfinite(given.target):
             raise UserError(f"--target must be a finite number, got {given.target}; give a loss")
         goal = Goal(given.target, given.baseline)
         found = StudyAnalysis(study, given.study, given.where, given.mix_environments, goal)
-        problems = write_report(found, report_dir, given.export, STYLES[given.style])
+        problems = write_report(found, report_dir, given.export, given.style)
     except (UserError, FileNotFoundError) as error:
         say(f"bench.report: {error}", sys.stderr)
         return REFUSED

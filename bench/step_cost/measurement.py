@@ -32,14 +32,10 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-JSON = "--json"
-"""Flag that prints the results as JSON."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit status (see `bench.base.errors`)."""
     from bench.base.errors import INTERRUPTED, OK, REFUSED
-    from bench.compose.command_line import MULTIRUN, run_command_line
+    from bench.compose.command_line import JSON, MULTIRUN, run_command_line
     from bench.compose.help import HELP, say_help
 
     typed = list(sys.argv[1:] if arguments is None else arguments)

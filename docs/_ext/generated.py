@@ -114,14 +114,6 @@ def default_words(value: Any) -> str:
     return f"`{text}`"
 
 
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def keys_of_file(path: Path, model: type[BaseModel], section: str = "") -> list[Key]:
     """Return the keys of a config file with what the model says of each.
 
@@ -133,7 +125,9 @@ def keys_of_file(path: Path, model: type[BaseModel], section: str = "") -> list[
     node = yaml.safe_load(path.read_text(encoding="utf-8"))
     said = sources.comments(path)
     rows = []
-    for dotted, value in _leaves({key: value for key, value in node.items() if key not in ("defaults", "hydra")}):
+    for dotted, value in sources.leaves(
+        {key: value for key, value in node.items() if key not in ("defaults", "hydra")}
+    ):
         if section != dotted.rpartition(".")[0]:
             continue
         words = field_words(model, dotted) or FieldWords("", "", "")

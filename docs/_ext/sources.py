@@ -11,7 +11,7 @@ from bench.claims.ledger import Claim, Measure, Workload, load
 from bench.config.capabilities import METADATA
 from bench.config.choices import CHOICES
 from bench.config.hyperparameters import Hyperparameters
-from bench.config.keys import comments, headline
+from bench.config.keys import comments, headline, leaves
 from bench.config.messages import allowed_words
 from bench.config.schema import Capabilities, Config, SearchConfig, StepCostConfig
 from bench.data.streaming import StreamingDataset as STREAMING
@@ -43,5 +43,6 @@ __all__ = [
     "allowed_words",
     "comments",
     "headline",
+    "leaves",
     "load",
 ]

@@ -21,7 +21,7 @@ from bench.base.version import __version__
 from bench.plots.palette import colors
 from bench.plots.style import style
 from bench.report.explorer import chart_library
-from bench.report.export import STYLES, Export, Style
+from bench.report.export import STYLES, Export
 from bench.report.folder import report_folder
 from bench.report.markdown import markdown_table, markdown_text
 from bench.report.sheet import Sheet
@@ -33,7 +33,7 @@ from bench.tables.frames import Study
 
 @style()
 def write_report(
-    found: StudyAnalysis, report_dir: Path, export_dir: Path | None = None, export_style: Style | None = None
+    found: StudyAnalysis, report_dir: Path, export_dir: Path | None = None, export_style: str = "paper"
 ) -> list[str]:
     """Write index.html, report.md, figures/ and tables/ of a study; the report that was there stays until all is written.
 
@@ -41,7 +41,7 @@ def write_report(
         found: The study.
         report_dir: Folder to write into.
         export_dir: Folder for figures and tables as a paper needs them; None: there are none.
-        export_style: What they are for; None: a paper.
+        export_style: What they are for, a key of `bench.report.export.STYLES`.
 
     Returns:
         What could not be read of the study, a sentence each.
@@ -56,7 +56,7 @@ def write_report(
     with report_folder(report_dir) as folder, ExitStack() as stack:
         export = None
         if export_dir is not None:
-            export = Export(stack.enter_context(report_folder(export_dir)), export_style or STYLES["paper"])
+            export = Export(stack.enter_context(report_folder(export_dir)), STYLES[export_style])
         names = [*shown.runs["study"], *sides.step_costs["study"], found.study_dir.name]
         sheet = Sheet(folder, "", palette, export=export)
         pages = _pages(analyses, sides, sheet)
