@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,5 +94,5 @@ def with_override(command: str, override: str) -> str:
     if not override or not command.startswith("python -m bench"):
         return ""
     key = re.escape(override.partition("=")[0])
-    kept = [word for word in command.split() if not re.match(rf"['\"]?\+*{key}=", word) and word != "force=true"]
-    return " ".join([*kept, override])
+    kept = [word for word in shlex.split(command) if not re.match(rf"\+*{key}=", word) and word != "force=true"]
+    return shlex.join([*kept, override])

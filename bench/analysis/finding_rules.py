@@ -13,13 +13,16 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.findings import NOTE, PROBLEM, Case, Finding
-
-LEARNT = 0.2
-"""Share of the loss that has to be taken away by a run that has learnt anything: as in the leaderboard."""
+from bench.analysis.learning import LEAST_FALL
 
 
 def _second_half(values: pd.Series) -> pd.Series:
     return values[values.index >= values.index[-1] / 2] if len(values) else values
+
+
+def _first_above(values: pd.Series, limit: float) -> int:
+    """Return the first step at which a value is above a limit; there must be one."""
+    return int(values.index[int(np.argmax(values.to_numpy() > limit))])
 
 
 def diverged(case: Case) -> Iterator[Finding]:
@@ -34,7 +37,7 @@ def diverged(case: Case) -> Iterator[Finding]:
     worst = max(growth, key=growth.__getitem__) if growth else ""
     grew = f"; the gradient of {worst} grew most, {growth[worst]:,.3g}-fold" if worst and growth[worst] > 2 else ""
     yield Finding(
-        str(case.run["run_id"]), "diverged", PROBLEM, f"{case.run['reason']}{grew}",
+        case.run_id, "diverged", PROBLEM, f"{case.run['reason']}{grew}",
         "lower the learning rate, or clip gradients (train.clip_norm=1)",
         since=int(case.run["num_steps"]), layer=worst, override=case.with_lr(0.1),
     )  # fmt: skip
@@ -71,7 +74,7 @@ def rate_too_low(case: Case) -> Iterator[Finding]:
         return
     beside = f"; its updates are {size:.1g} of the weights" if not math.isnan(size) else ""
     yield Finding(
-        str(case.run["run_id"]), "learning rate too low", PROBLEM,
+        case.run_id, "learning rate too low", PROBLEM,
         f"the validation loss fell by {case.fall:.1%} only, steadily, and was still falling at the end{beside}",
         "raise the learning rate", override=case.with_lr(10),
     )  # fmt: skip
@@ -95,8 +98,8 @@ def rate_too_high(case: Case) -> Iterator[Finding]:
     rebound = min(smooth.iloc[-1] / smooth.min(), val.iloc[-1] / val.min())
     turns = case.of("update_cosine")
     to_and_fro = len(turns) > 2 and _second_half(turns).median() < TO_AND_FRO
-    stuck = case.fall < LEARNT and down < 0.6 and blew_up
-    if not (rebound > REBOUND or stuck or (blew_up and case.fall < 0.5) or (to_and_fro and case.fall < LEARNT)):
+    stuck = case.fall < LEAST_FALL and down < 0.6 and blew_up
+    if not (rebound > REBOUND or stuck or (blew_up and case.fall < 0.5) or (to_and_fro and case.fall < LEAST_FALL)):
         return
     seen = (
         f"the loss ends {rebound:.2g} times as high as it was at best, in training and validation"
@@ -104,8 +107,8 @@ def rate_too_high(case: Case) -> Iterator[Finding]:
         else f"the training loss went up to {train.max():.3g} from {train.iloc[0]:.3g}, and the validation loss changed by {-case.fall:+.0%}"
     )
     yield Finding(
-        str(case.run["run_id"]), "learning rate too high", PROBLEM, seen, "lower the learning rate, or let it fall (schedule=cosine)",
-        since=int(train.index[int(np.argmax(train.to_numpy() > REBOUND * train.iloc[0]))]) if blew_up else int(val.idxmin()),
+        case.run_id, "learning rate too high", PROBLEM, seen, "lower the learning rate, or let it fall (schedule=cosine)",
+        since=_first_above(train, REBOUND * train.iloc[0]) if blew_up else int(val.idxmin()),
         override=case.with_lr(0.1),
     )  # fmt: skip
 
@@ -121,7 +124,7 @@ def stuck_at_chance(case: Case) -> Iterator[Finding]:
         return
     if abs(val.iloc[-1] / case.chance - 1) < 0.02 and val.min() > 0.95 * case.chance:
         yield Finding(
-            str(case.run["run_id"]), "stuck at chance", PROBLEM,
+            case.run_id, "stuck at chance", PROBLEM,
             f"the validation loss ends at {val.iloc[-1]:.3g}; guessing by frequency gives {case.chance:.3g}",
             "change the learning rate by factors of 10 in both directions; if nothing helps, look at data and initialization",
         )  # fmt: skip
@@ -137,8 +140,8 @@ def gradient_flow(case: Case) -> Iterator[Finding]:
     sizes = {}
     for layer in layers:
         gradients, weights = case.of("gradient_norm", layer), case.of("weight_norm", layer)
-        both = (gradients / weights.where(weights > 0)).dropna() if len(weights) else gradients
-        if len(both) and len(case.of("weight_norm", layer)):
+        both = (gradients / weights.where(weights > 0)).dropna()
+        if len(both):
             sizes[layer] = float(both.iloc[: max(1, len(both) // 2)].median())
     if len(sizes) < 3:
         return
@@ -157,7 +160,7 @@ def gradient_flow(case: Case) -> Iterator[Finding]:
         )
     )
     yield Finding(
-        str(case.run["run_id"]), word, PROBLEM,
+        case.run_id, word, PROBLEM,
         f"the gradient of {first} beside its weights is {reach:.1e} times that of {last}", advice, layer=first,
         override="train.clip_norm=1" if reach > 1 else "",
     )  # fmt: skip
@@ -172,9 +175,9 @@ def dead_units(case: Case) -> Iterator[Finding]:
         shares = case.of("dead_units", layer)
         late = _second_half(shares).median()
         if late > MOST_DEAD:
-            since = int(shares.index[int(np.argmax(shares.to_numpy() > MOST_DEAD))])
+            since = _first_above(shares, MOST_DEAD)
             yield Finding(
-                str(case.run["run_id"]), "dead units", PROBLEM,
+                case.run_id, "dead units", PROBLEM,
                 f"{late:.0%} of the units behind {layer} are idle for whole batches",
                 "lower the learning rate, or use a leaky activation or normalization", since=since, layer=layer,
                 override=case.with_lr(0.1),
@@ -189,9 +192,9 @@ def lost_in_rounding(case: Case) -> Iterator[Finding]:
     shares = case.of("unchanged")
     late = _second_half(shares).median()
     if late > MOST_UNCHANGED:
-        since = int(shares.index[int(np.argmax(shares.to_numpy() > MOST_UNCHANGED))])
+        since = _first_above(shares, MOST_UNCHANGED)
         yield Finding(
-            str(case.run["run_id"]), "updates lost in rounding", PROBLEM, f"{late:.0%} of the weights with a gradient do not move",
+            case.run_id, "updates lost in rounding", PROBLEM, f"{late:.0%} of the weights with a gradient do not move",
             "raise the learning rate, or keep weights in a higher precision (device.precision=fp32)", since=since,
             override=case.with_lr(10),
         )  # fmt: skip
@@ -202,7 +205,7 @@ def overshooting(case: Case) -> Iterator[Finding]:
     late = _second_half(case.of("decrease_ratio"))
     if len(late) >= 3 and (late < 0).mean() > 0.5:
         yield Finding(
-            str(case.run["run_id"]), "overshooting", PROBLEM,
+            case.run_id, "overshooting", PROBLEM,
             f"{(late < 0).mean():.0%} of the steps looked at raise the loss of their own batch", "lower the learning rate",
             since=int(late.index[0]), override=case.with_lr(0.3),
         )  # fmt: skip
@@ -217,7 +220,7 @@ def edge_of_stability(case: Case) -> Iterator[Finding]:
     limit = _stable_below(case, name)
     if limit is not None and len(values) >= 3 and 0.8 < values.median() / limit < 1.5:
         yield Finding(
-            str(case.run["run_id"]), "edge of stability", NOTE,
+            case.run_id, "edge of stability", NOTE,
             f"the {name.replace('_', ' ')} is {values.median():.3g}, where steps at this learning rate are stable below {limit:.3g}",
             "nothing: training commonly stays there", since=int(values.index[0]),
         )  # fmt: skip
@@ -255,7 +258,7 @@ def overfitting(case: Case) -> Iterator[Finding]:
         before = train[train.index <= best].iloc[-3:].median()
         if later.iloc[-3:].median() < 0.9 * before:
             yield Finding(
-                str(case.run["run_id"]), "overfitting", PROBLEM,
+                case.run_id, "overfitting", PROBLEM,
                 f"the validation loss was lowest at step {best:,} and ends {val.iloc[-1] / val.min():.2g} times as high, while the"
                 " training loss went on falling",
                 "keep the best weights (train.save_best=true), stop earlier, or add weight decay, dropout or augmentation",
@@ -276,7 +279,7 @@ def batch_size(case: Case) -> Iterator[Finding]:
     if batch > FAR * scale or scale > FAR * batch:
         above = batch > scale
         yield Finding(
-            str(case.run["run_id"]), "batch above the noise scale" if above else "batch below the noise scale", NOTE,
+            case.run_id, "batch above the noise scale" if above else "batch below the noise scale", NOTE,
             f"the gradient noise scale is about {scale:,.2g} examples, the batch {batch:,.0f}",
             "smaller batches would cost little in steps" if above else "larger batches would save steps, in proportion",
             since=int(values.index[0]),
@@ -288,7 +291,7 @@ def always_clipped(case: Case) -> Iterator[Finding]:
     values = case.of("clipped")
     if len(values) >= 5 and values.mean() > 0.95:
         yield Finding(
-            str(case.run["run_id"]), "always clipped", NOTE, f"{values.mean():.0%} of the gradients looked at are scaled down",
+            case.run_id, "always clipped", NOTE, f"{values.mean():.0%} of the gradients looked at are scaled down",
             "raise train.clip_norm if that is not intended",
         )  # fmt: skip
 

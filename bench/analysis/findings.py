@@ -57,6 +57,11 @@ class Case:
     losses: Mapping[str, pd.Series]
     diagnostics: Mapping[tuple[str, str], pd.Series]
 
+    @property
+    def run_id(self) -> str:
+        """Of the run."""
+        return str(self.run["run_id"])
+
     def curve(self, split: str) -> pd.Series:
         """Return the loss of a split by step; empty where there is none."""
         return self.losses.get(split, NOTHING)

@@ -100,7 +100,8 @@ def checked_outputs(config: Config | StepCostConfig, spec: DataSpec, model: nn.M
     is_flat = (
         wanted == (len(inputs), 1) and spec.task == "regression" and getattr(config, "loss", "default") == "default"
     )
-    if not isinstance(outputs, Tensor) or tuple(outputs.shape) not in (wanted, (len(inputs),) if is_flat else wanted):
+    fitting = [wanted, wanted[:1]] if is_flat else [wanted]
+    if not isinstance(outputs, Tensor) or tuple(outputs.shape) not in fitting:
         raise UserError(
             f"{fits}: its output for {len(inputs)} examples must be of shape {list(wanted)},"
             f" got {list(getattr(outputs, 'shape', ())) or type(outputs).__name__}; change one of the two"

@@ -6,7 +6,6 @@ from typing import Any
 
 from bench.base.hashing import content_of, short_hash, source_fingerprint, weights_hash
 from bench.config.capabilities import METADATA
-from bench.config.losses import is_own
 from bench.config.schema import Component, Config, DeviceConfig, OptimizerConfig
 
 NOT_IDENTITY = (
@@ -74,7 +73,7 @@ def identity(config: Config, device: str) -> dict[str, Any]:
     if config.train.init_from is not None:
         node["train"]["init_from"] = weights_hash(config.train.init_from)
     del node["train"]["time_limit_s"], node["train"]["save_best"]
-    if is_own(config.loss) and (source := source_fingerprint(config.loss)) is not None:
+    if (source := source_fingerprint(config.loss)) is not None:
         node["loss_source"] = source
     for key in METADATA:
         del node["optimizer"][key]

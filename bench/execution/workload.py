@@ -140,7 +140,7 @@ def workload_id(
         "model": [hashed_target(model.target), options["model"]],
         "data": [data.fingerprint, hashed_target(data_config.target), options["data"]],
         "loss": loss_name(loss, data.spec),
-        **({"loss_source": source} if is_own(loss) and (source := source_fingerprint(loss)) is not None else {}),
+        **({"loss_source": source} if (source := source_fingerprint(loss)) is not None else {}),
         "batch_size": batch_size,
     } | ({} if start is None else {"start": start.rpartition(" ")[2]})
     return short_hash(workload, 8)

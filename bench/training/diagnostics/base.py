@@ -121,8 +121,7 @@ class Look:
             else (torch.count_nonzero(g).item(), torch.count_nonzero(g * (u == 0)).item())
             for p, count, g, u in zip(after, changed, gradients, updates, strict=True)
         ]
-        counts = ([each[i] for each in unchanged] for i in range(2))
-        rows = zip(weights, graded, updated, downhill, along, squares, *counts, strict=True)
+        rows = zip(weights, graded, updated, downhill, along, squares, *zip(*unchanged, strict=True), strict=True)
         return [list(row) for row in rows]
 
     def values(self, of: Callable[[Sums], float]) -> dict[str, float]:

@@ -23,7 +23,8 @@ TOLERANCE = 1e-3
 """Relative, of the eigenvalue, in single precision; in double it is the square of that."""
 
 
-MOST_PRODUCTS = 100
+MOST_RESTARTS = 100
+"""Of Lanczos, each with some twenty products."""
 
 
 class Sharpness(LayerDiagnostic):
@@ -72,7 +73,7 @@ def _largest(look: Look, scales: Sequence[Tensor] | None) -> dict[str, float]:
     operator = LinearOperator((num, num), matvec=multiply, dtype=np.float64)
     try:
         found = eigsh(
-            operator, k=1, which="LA", v0=start, tol=TOLERANCE**2 if exact else TOLERANCE, maxiter=MOST_PRODUCTS,
+            operator, k=1, which="LA", v0=start, tol=TOLERANCE**2 if exact else TOLERANCE, maxiter=MOST_RESTARTS,
             return_eigenvectors=False,
         )  # fmt: skip
     except ArpackNoConvergence as error:
