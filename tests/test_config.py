@@ -107,6 +107,7 @@ BAD = {
     "diagnostics.name": [1, None, "a b"],
     "diagnostics.every": [0, -1, 1.5, None, "x"],
     "diagnostics.record": ["x", ["x"], [1], None, {}],
+    "diagnostics.landscape": ["yes", 1, None],
     "decide.delta": [0, -0.1, math.nan, 11, "x", None],
     "decide.max_seeds": [4, 0, 10**5, 5.5, None],
     "decide.max_minutes": [0, -1, math.inf, "x"],

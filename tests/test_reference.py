@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pages
 import pandas as pd
@@ -64,17 +64,24 @@ def keys_on(tables_of_page: list[tuple[list[str], list[Row]]]) -> dict[str, Row]
     return {row["key"].strip("`"): row for _, rows in tables_of_page for row in rows if "key" in row}
 
 
-def fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def fields(model: type[BaseModel]) -> Iterator[str]:
     """Dotted names of what can be set, but for the arguments of classes."""
     for name, field in model.model_fields.items():
         if name in SET_BY_THE_PROGRAM:
             continue
         annotation = field.annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            yield prefix + name
+        if not _is_model(annotation):
+            yield name
             continue
         skipped = {*Component.model_fields, "name", "options", "search", "capabilities"}
-        yield from (f"{prefix}{name}.{key}" for key in annotation.model_fields if key not in skipped)
+        below = {key: field for key, field in annotation.model_fields.items() if key not in skipped}
+        for key, field in below.items():
+            nested = next((kind for kind in get_args(field.annotation) if _is_model(kind)), None)
+            yield from [f"{name}.{key}"] if nested is None else (f"{name}.{key}.{each}" for each in nested.model_fields)
 
 
 def test_every_key_of_the_configuration_is_there_with_type_range_default_and_meaning(shown: Any) -> None:

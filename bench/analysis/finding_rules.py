@@ -26,8 +26,19 @@ def _first_above(values: pd.Series, limit: float) -> int:
 
 
 def diverged(case: Case) -> Iterator[Finding]:
-    """Say of a run whose loss left the finite numbers, or its limit, when it did so, and which layer's gradient grew most."""
+    """Say of a run whose loss left the finite numbers, or its limit, when and where: the first tensor that was not finite.
+
+    Where that is not known, the layer whose gradient grew most.
+    """
     if case.run["status"] != "diverged":
+        return
+    lower = "lower the learning rate, or clip gradients (train.clip_norm=1)"
+    if isinstance(what := case.run.get("non_finite"), str):
+        layer, step = case.run.get("non_finite_layer"), int(case.run["non_finite_step"])
+        yield Finding(
+            case.run_id, "diverged", PROBLEM, f"{case.run['reason']}; the first tensor that was not finite: {what}, at step {step:,}",
+            lower, since=step, layer=layer if isinstance(layer, str) else "", override=case.with_lr(0.1),
+        )  # fmt: skip
         return
     growth = {}
     for layer in case.layers("gradient_norm"):
@@ -38,7 +49,7 @@ def diverged(case: Case) -> Iterator[Finding]:
     grew = f"; the gradient of {worst} grew most, {growth[worst]:,.3g}-fold" if worst and growth[worst] > 2 else ""
     yield Finding(
         case.run_id, "diverged", PROBLEM, f"{case.run['reason']}{grew}",
-        "lower the learning rate, or clip gradients (train.clip_norm=1)",
+        lower,
         since=int(case.run["num_steps"]), layer=worst, override=case.with_lr(0.1),
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ ARGUMENTS = ("epochs", "steps", "batch_size")
 """Arguments of `compare` that are keys of `train`."""
 
 
-GROUPS = ("schedule", "augment", "diagnostics")
+GROUPS = ("schedule", "augment", "diagnostics", "logger")
 """Groups of `conf/` that `settings` may choose from; the others are arguments."""
 
 

@@ -97,3 +97,7 @@ DIAGNOSTICS: tuple[Diagnostic, ...] = (
 
 
 DIAGNOSTIC_NAMES = tuple(diagnostic.name for diagnostic in DIAGNOSTICS)
+
+
+LANDSCAPE = "landscape"
+"""Name, in the column `diagnostics`, of what `diagnostics.landscape` records."""

@@ -115,6 +115,12 @@ def _finish(session: Session, as_json: bool, show_all: bool) -> Iterator[dict[st
             page = str(report_dir / "index.html")
             if not as_json:
                 say(f"report: {page}")
+        if config.logger.chosen():
+            from bench.execution.live_log import send_figures
+
+            figures = sorted(report_dir.rglob("*.png")) if page else []
+            for sentence in send_figures(config.logger, config.study, figures):
+                say(sentence, sys.stderr if as_json else None)
         sections = sections_summary(found.analyses) if as_json else []
         yield {"study": str(study_dir), "report": page, "problems": study.problems, "sections": sections}
 

@@ -40,7 +40,7 @@ Train models with different optimizers and compare loss, time and memory.
 Further commands, each with its own --help:
   python -m bench.report results/STUDY       write the report of a study again, export its figures
   python -m bench.diagnose results/STUDY     say what is wrong with its runs, and what to try
-  python -m bench.export results/STUDY       write it for TensorBoard
+  python -m bench.export results/STUDY       write it for TensorBoard, MLflow, W&B or Trackio
   python -m bench.compare STUDY_A STUDY_B    compare two studies, with an exit status for CI
   python -m bench.step_cost                  measure what one step of each optimizer costs
   python -m bench.reproduce articles         judge published claims about Adam

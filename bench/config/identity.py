@@ -9,7 +9,7 @@ from bench.config.capabilities import METADATA
 from bench.config.schema import Component, Config, DeviceConfig, OptimizerConfig
 
 NOT_IDENTITY = (
-    "study", "seeds", "memory", "metrics", "diagnostics", "force", "report", "results_dir", "reports_dir", "overrides",
+    "study", "seeds", "memory", "metrics", "diagnostics", "logger", "force", "report", "results_dir", "reports_dir", "overrides",
     "launcher", "sweep", "decide", "looks", "trial", "plan",
 )  # fmt: skip
 """Keys that change where a result goes, not what it is. Beside them: `METADATA` of the optimizer, all of `trial` but its stage, `data.root`, `data.download` and

@@ -40,6 +40,7 @@ ABSENT: dict[str, Any] = {
     "sweep": {"name": "product"},
     "decide": {},
     "diagnostics": {"name": "none"},
+    "logger": {},
     "trial": {"stage": "single"},
 }
 """What a configuration without these keys has: a run by hand."""

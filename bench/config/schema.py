@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from bench.base.diagnostics import DIAGNOSTIC_NAMES
+from bench.base.diagnostics import DIAGNOSTIC_NAMES, LANDSCAPE
 from bench.base.metrics import METRICS
 from bench.config.augmentation import AUGMENTATIONS
 from bench.config.fields import (
@@ -29,6 +29,7 @@ from bench.config.fields import (
     one_of,
     one_of_or_own,
 )
+from bench.config.loggers import LoggerConfig
 from bench.config.losses import LOSS_NAMES
 from bench.config.schedules import SCHEDULES
 
@@ -279,6 +280,7 @@ class DiagnosticsConfig(Section):
     Attributes:
         every: Steps between records; a multiple of `train.log_every`.
         record: Names of diagnostics.
+        landscape: Whether the loss around the weights is recorded in the end, see `bench.training.diagnostics.landscape`.
     """
 
     name: Name = "none"
@@ -287,6 +289,12 @@ class DiagnosticsConfig(Section):
         list[Annotated[str, one_of(DIAGNOSTIC_NAMES), Field(description=listing(DIAGNOSTIC_NAMES))]],
         Field(description=listing(DIAGNOSTIC_NAMES, "a list of")),
     ] = []
+    landscape: Flag = False
+
+    @property
+    def asked(self) -> set[str]:
+        """Names of all that is recorded; "landscape" is one."""
+        return {*self.record, *([LANDSCAPE] if self.landscape else [])}
 
 
 class Command(Section):
@@ -344,6 +352,7 @@ class Config(Command):
     memory: Flag
     force: Flag
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
+    logger: LoggerConfig = LoggerConfig()
     launcher: LauncherConfig = LauncherConfig()
     sweep: SweepConfig = SweepConfig()
     decide: DecideConfig = DecideConfig()

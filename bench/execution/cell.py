@@ -228,6 +228,7 @@ def _make(
 ) -> dict[str, Any]:
     """Make a run, whatever becomes of it, and record it."""
     from bench import tables
+    from bench.execution.live_log import LiveLog
     from bench.execution.pruning import pruner
     from bench.execution.reuse import keep_what_exists
     from bench.execution.row import Result, lost, planned_row, predicted
@@ -239,6 +240,7 @@ def _make(
     with writing(config.study_dir):
         lock.describe(planned)
         num_concurrent = tables.num_in_flight(Path(config.results_dir), planned["run_id"])
+    live = None
     try:
         memory = None if unavailable_reason else _memory(config, planned, session)
         if memory is not None:
@@ -250,9 +252,12 @@ def _make(
             result = predicted(config, planned, memory)
         else:
             should_prune = pruner(config.trial.history) if config.trial.history else None
-            result = run(config, planned, on_progress, num_concurrent, should_prune)
+            live = LiveLog(config.logger, planned) if config.logger.chosen() else None
+            result = run(config, planned, on_progress, num_concurrent, should_prune, live)
     except (UserError, Unavailable) as error:
         if not session.is_sweep:
+            if live is not None:
+                live.end(planned)
             if not session.rows:
                 with writing(config.study_dir):
                     tables.remove_side(config.study_dir, "memory", session.measured)
@@ -261,6 +266,8 @@ def _make(
         result = Result(planned | {"status": status, "reason": str(error)}, [], {})
     except (Exception, KeyboardInterrupt) as error:
         result = lost(planned, error)
+    if live is not None:
+        live.end(result.row)
     with writing(config.study_dir):
         for table, rows in result.side.items():
             part = result.row["workload_id" if table == "surfaces" else "run_id"]

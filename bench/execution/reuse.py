@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench import tables
-from bench.base.diagnostics import DIAGNOSTIC_NAMES
+from bench.base.diagnostics import DIAGNOSTIC_NAMES, LANDSCAPE
 from bench.config.schema import Config
 
 
@@ -36,14 +36,15 @@ def keep_what_exists(config: Config, run_id: str) -> Config:
         return config
     train = config.train.model_copy(update={"save_best": config.train.save_best or _has_best_weights(config, run_id)})
     metrics = sorted({*config.metrics, *_names(row, "metrics")})
-    record = [name for name in DIAGNOSTIC_NAMES if name in {*config.diagnostics.record, *_names(row, "diagnostics")}]
-    diagnostics = config.diagnostics.model_copy(update={"record": record})
+    asked = config.diagnostics.asked | _names(row, "diagnostics")
+    record = [name for name in DIAGNOSTIC_NAMES if name in asked]
+    diagnostics = config.diagnostics.model_copy(update={"record": record, "landscape": LANDSCAPE in asked})
     return config.model_copy(update={"train": train, "metrics": metrics, "diagnostics": diagnostics})
 
 
 def _has_all(config: Config, row: Mapping[str, Any]) -> bool:
     wants_weights = config.train.save_best
-    has_records = set(config.metrics) <= _names(row, "metrics") and set(config.diagnostics.record) <= _names(
+    has_records = set(config.metrics) <= _names(row, "metrics") and config.diagnostics.asked <= _names(
         row, "diagnostics"
     )
     return has_records and (not wants_weights or _has_best_weights(config, row["run_id"]))

@@ -24,6 +24,7 @@ from bench.execution.workload import dataset, init_from, workload_id, workload_w
 from bench.measure.clock import Stopwatch
 from bench.measure.device import is_out_of_memory
 from bench.tables import run_id
+from bench.training.diagnostics.landscape import LandscapeRow
 from bench.training.losses import loss_name
 from bench.training.plan import TrainingPlan
 from bench.training.trace import Trace
@@ -87,7 +88,7 @@ def planned_row(config: Config, seed: int, cell_id: str, environment_id: str, en
         "compiled_model": config.train.compile,
         "init_from": weights,
         "metrics": ",".join(config.metrics) or None,
-        "diagnostics": ",".join(sorted(config.diagnostics.record)) or None,
+        "diagnostics": ",".join(sorted(config.diagnostics.asked)) or None,
         "device": device,
         "precision": config.device.precision,
         "seed": seed,
@@ -138,13 +139,23 @@ def lost(row: Row, error: BaseException) -> Result:
 
 
 def side_tables(
-    row: Row, trace: Trace, model: Any, recorded: Sequence[tuple[int, str, str, float]]
+    row: Row,
+    trace: Trace,
+    model: Any,
+    recorded: Sequence[tuple[int, str, str, float]],
+    landscape: Sequence[LandscapeRow],
 ) -> dict[str, list[Row]]:
-    """Return diagnostics, and of a model whose weights are a point in the plane its path, and the surface it went over."""
+    """Return diagnostics and the landscape of the loss, and of a model whose weights are a point in the plane its path, and the surface it went over."""
     found: dict[str, list[Row]] = {}
     if recorded:
         columns = ("step", "layer", "name", "value")
         found["diagnostics"] = [{"run_id": row["run_id"], **dict(zip(columns, each, strict=True))} for each in recorded]
+    if landscape:
+        found["landscapes"] = [
+            {"run_id": row["run_id"], "kind": kind, "step": step, "x": x, "y": y, "value": value}
+            for kind, step, x, y, value in landscape
+            if math.isfinite(value)
+        ]
     if not trace.path:
         return found
     (x_min, x_max), (y_min, y_max) = model.window

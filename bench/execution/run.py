@@ -7,57 +7,40 @@ import functools
 import gc
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from bench.base.errors import UserError
 from bench.build.loss import build_loss, checked_loss
-from bench.build.model import build_model, checked_outputs, compiled_model, load_weights
+from bench.build.model import checked_outputs, compiled_model
 from bench.build.optimizer import build_optimizer, needs_of, step_options
-from bench.config.capabilities import capabilities_of
 from bench.config.identity import cost_id
 from bench.config.schema import Config
 from bench.data.dataset import Dataset
+from bench.execution.construct import construct, new_model
+from bench.execution.live_log import LiveLog
 from bench.execution.row import Result, Row, data_columns, failure_reason, metric_columns, side_tables, time_columns
 from bench.execution.workload import learnable, num_steps_of
 from bench.measure import device as measure_device
 from bench.measure.clock import Noise, Stopwatch, synchronizer
 from bench.measure.memory_tracker import PeakMemory
 from bench.training.augmentation import build
+from bench.training.diagnostics.landscape import EXAMPLES, Landscape, LandscapeRow
 from bench.training.diagnostics.recorder import Recorder
 from bench.training.final_metrics import TrainedModel, final_metrics
 from bench.training.learner import Learner
 from bench.training.loop import OutOfTime, Pruned, train
 from bench.training.losses import check_log_probabilities
+from bench.training.non_finite import first_non_finite
 from bench.training.plan import TrainingPlan
-from bench.training.schedules import Schedule
 from bench.training.step import NOT_PLAIN, Update, trained
-from bench.training.trace import Diverged, Trace
+from bench.training.trace import Diverged, NotFinite, Trace
 
-
-def _schedule(config: Config, plan: TrainingPlan, optimizer: Optimizer) -> Schedule | None:
-    """Return the schedule of a run; None where the learning rate stays what it is.
-
-    Raises:
-        UserError: The optimizer has no learning rate.
-        Unavailable: Its step is compiled for one learning rate.
-    """
-    chosen = config.schedule
-    if chosen.name == "constant":
-        return None
-    if reason := capabilities_of(config.optimizer).fixed_lr:
-        raise UserError(
-            f"schedule must be constant for {type(optimizer).__name__}, got {chosen.name}: {reason}; leave it out"
-        )
-    if config.optimizer.implementation == "compiled":
-        raise measure_device.Unavailable(
-            f"schedule={chosen.name} is not available with optimizer.implementation=compiled: the step is compiled"
-            " for one learning rate; use forloop, foreach or fused"
-        )
-    return Schedule(chosen.name, chosen.options, plan.num_steps, optimizer)
+REPLAY_S = 10.0
+"""Seconds of training up to which a run that lost its finite numbers is repeated to find where."""
 
 
 def run(
@@ -66,6 +49,7 @@ def run(
     on_progress: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
     num_concurrent: int = 0,
     should_prune: Callable[[int, float], bool] | None = None,
+    live: LiveLog | None = None,
 ) -> Result:
     """Make one run on this machine, now.
 
@@ -75,6 +59,7 @@ def run(
         on_progress: Called with (step, steps in all, training loss) now and then.
         num_concurrent: Other runs known to be in flight on this machine.
         should_prune: As in `bench.training.plan.TrainingPlan`.
+        live: Shows the run in trackers; None: in none.
 
     Returns:
         The result, whatever became of it: divergence, lack of memory, the time limit, an error in
@@ -90,7 +75,7 @@ def run(
     )  # a loader may draw, the same always
     data = learnable(config, device)
     plan = _training_plan(config, data, device, row["seed"], should_prune)
-    attempt = _Attempt(config, row | data_columns(config, data, plan), data, plan, device)
+    attempt = _Attempt(config, row | data_columns(config, data, plan), data, plan, device, live)
     status, reason = attempt.outcome(on_progress, num_concurrent)
     return attempt.result(status, reason)
 
@@ -132,9 +117,13 @@ class _Attempt:
         data: On the device.
         plan: How to train.
         device: Where to.
+        live: Shows it in trackers.
     """
 
-    def __init__(self, config: Config, row: Row, data: Dataset, plan: TrainingPlan, device: torch.device) -> None:
+    def __init__(
+        self, config: Config, row: Row, data: Dataset, plan: TrainingPlan, device: torch.device, live: LiveLog | None
+    ) -> None:
+        self._live = live
         self._config, self._row, self._data, self._plan, self._device = config, row, data, plan, device
         self._trace, self._watch = Trace(), Stopwatch(device)
         self._details: dict[str, Any] = {"config": config.model_dump()}
@@ -142,6 +131,8 @@ class _Attempt:
         self._memory: PeakMemory | None = None
         self._model: nn.Module | None = None
         self._recorder: Recorder | None = None
+        self._landscape_rows: list[LandscapeRow] = []
+        self._is_finite = True
 
     def outcome(self, on_progress: Callable[[int, int, float], None], num_concurrent: int) -> tuple[str, str | None]:
         """Make the run, and return its status and the reason where it did not end ok.
@@ -157,6 +148,7 @@ class _Attempt:
                 raise
             return "failed", failure_reason(error, self._details)
         except Diverged as error:
+            self._is_finite = not isinstance(error, NotFinite)
             return "diverged", str(error)
         except OutOfTime as error:
             return "timeout", str(error)
@@ -181,12 +173,10 @@ class _Attempt:
         """Return the model as it is trained, and its optimizer."""
         config, row, plan, device = self._config, self._row, self._plan, self._device
         self._watch.switch("construct")
-        measure_device.reset(device, config.device.threads, config.device.precision, row["seed"])
-        self._model = model = network = _model(config, self._data, device)
-        optimizer, row["implementation"] = build_optimizer(config.optimizer, model, config.regularization.weights_only)
-        needs = needs_of(config.optimizer, optimizer)
+        learner, row["implementation"] = construct(config, self._data, plan, device, row["seed"])
+        self._model = model = learner.model
         row["num_parameters"] = sum(p.numel() for p in trained(model))
-        if config.has_plain_step and not needs & NOT_PLAIN:
+        if config.has_plain_step and not learner.needs & NOT_PLAIN:
             row["step_cost_id"] = cost_id(
                 row["workload_id"],
                 config.optimizer,
@@ -195,29 +185,79 @@ class _Attempt:
                 config.device,
                 row["environment_id"],
             )
-        schedule = _schedule(config, plan, optimizer)
         if config.train.compile:
             self._watch.switch("warmup")
             batches = _batches_of_each_size(self._data, plan)
-            network = compiled_model(model, batches, functools.partial(_loss_of, plan))
-        return Learner(network, optimizer, needs, schedule)
+            return replace(learner, model=compiled_model(model, batches, functools.partial(_loss_of, plan)))
+        return learner
 
     def _train(self, learner: Learner, on_progress: Callable[[int, int, float], None]) -> None:
         watch, data, plan = self._watch, self._data, self._plan
         watch.switch("rest")
         torch.manual_seed(self._row["seed"] + 2**32)
         self._memory = PeakMemory(self._device)
-        if record := self._config.diagnostics.record:
+        chosen = self._config.diagnostics
+        if chosen.record or chosen.landscape:
             self._recorder = Recorder(
-                record, self._config.diagnostics.every, learner.model, learner.optimizer, plan.loss, plan.autocast,
-                self._config.train.clip_norm,
+                chosen.record, chosen.every, learner.model, learner.optimizer, plan.loss, plan.autocast,
+                self._config.train.clip_norm, self._landscape(learner) if chosen.landscape else None,
             )  # fmt: skip
-        train(learner, data, plan, watch, self._trace, on_progress, self._recorder)
+        train(learner, data, plan, watch, self._trace, self._shown(on_progress), self._recorder)
+        if self._recorder is not None and self._recorder.landscape is not None:
+            watch.switch("diagnostics")
+            self._landscape_rows = list(self._recorder.landscape.rows(plan.num_steps))
         watch.switch("rest")
         trained_model = TrainedModel(learner, data, plan, synchronizer(self._device))
         for metric in final_metrics(self._config.metrics):
             watch.switch(metric.counter)
             self._row |= metric.columns(trained_model)
+
+    def _landscape(self, learner: Learner) -> Landscape:
+        plan, size = self._plan, min(EXAMPLES, self._data.size("train"))
+        return Landscape(learner.model, self._data.sample_batch(size), plan.loss, plan.autocast, self._row["seed"])
+
+    def _first_non_finite(self) -> Row:
+        """Return the columns that say which tensor was not finite first; none where that cannot be found."""
+        self._watch.switch("diagnostics")
+        # the loss of a stop is that of the weights before its last step, which may have spoilt them: hence the stop before
+        *_, after, _ = (
+            0,
+            0,
+            *sorted({step for step, _, split, *_ in self._trace.points if split == "train"} - {self._trace.step}),
+        )
+        try:
+            learner, _ = construct(self._config, self._data, self._plan, self._device, self._row["seed"])
+            torch.manual_seed(self._row["seed"] + 2**32)
+            found = first_non_finite(learner, self._data, self._plan, after, 2 * REPLAY_S)
+        except KeyboardInterrupt:
+            return {"status": "interrupted", "reason": "interrupted while the first tensor not finite was looked for"}
+        except Exception as error:
+            failure_reason(error, self._details)
+            return {}
+        finally:
+            self._watch.switch("rest")
+        if found is None:
+            return {}
+        return {"non_finite": found.what, "non_finite_layer": found.layer or None, "non_finite_step": found.step}
+
+    def _side_tables(self) -> dict[str, list[Row]]:
+        return side_tables(self._row, self._trace, self._model, self._recorded, self._landscape_rows)
+
+    def _shown(self, on_progress: Callable[[int, int, float], None]) -> Callable[[int, int, float], None]:
+        """Return what is called at every stop: it shows the step, and sends what is new to trackers."""
+        live = self._live
+        if live is None:
+            return on_progress
+
+        def also_live(step: int, num_steps: int, loss: float) -> None:
+            on_progress(step, num_steps, loss)
+            live.update(self._trace.points, self._recorded)
+
+        return also_live
+
+    @property
+    def _recorded(self) -> list[tuple[int, str, str, float]]:
+        return [] if self._recorder is None else self._recorder.rows
 
     def result(self, status: str, reason: str | None) -> Result:
         """Return what the run leaves, whatever became of it."""
@@ -228,13 +268,16 @@ class _Attempt:
             row |= self._noise.row()
         if self._memory is not None:
             row |= self._memory.row()
+        if not self._is_finite and watch.seconds["train"] <= REPLAY_S:
+            row |= self._first_non_finite()
         steps_per_epoch = self._data.steps_per_epoch(self._plan.batch_size)
         row |= metric_columns(trace, self._plan, steps_per_epoch) | time_columns(watch, trace, row, steps_per_epoch)
         if status == "oom" and self._device.type == "cuda":
             torch.cuda.empty_cache()
         files = {} if trace.best_state is None else {"best.pt": functools.partial(torch.save, trace.best_state)}
-        recorded = [] if self._recorder is None else self._recorder.rows
-        return Result(row, trace.points, self._details, side_tables(row, trace, self._model, recorded), files)
+        if self._live is not None:
+            self._live.update(trace.points, self._recorded, at_once=True)
+        return Result(row, trace.points, self._details, self._side_tables(), files)
 
 
 def _warm_up(config: Config, data: Dataset, plan: TrainingPlan, device: torch.device, seed: int) -> None:
@@ -244,7 +287,7 @@ def _warm_up(config: Config, data: Dataset, plan: TrainingPlan, device: torch.de
     otherwise be charged to whichever comes first. Here also shows whether model and data fit.
     """
     measure_device.reset(device, config.device.threads, config.device.precision, seed)
-    model = _model(config, data, device)
+    model = new_model(config, data, device)
     optimizer, _ = build_optimizer(config.optimizer, model, config.regularization.weights_only)
     needs = needs_of(config.optimizer, optimizer)
     inputs, targets = data.sample_batch(plan.batch_size)
@@ -259,14 +302,6 @@ def _warm_up(config: Config, data: Dataset, plan: TrainingPlan, device: torch.de
 
     loss = checked_loss(config.loss, plan.loss)
     Update(outputs_of, trained(model), optimizer, loss, plan.autocast, plan.step, needs)(inputs, targets)
-
-
-def _model(config: Config, data: Dataset, device: torch.device) -> nn.Module:
-    """Return the model of a run as it starts: fresh, or from a file of weights."""
-    model = build_model(config.model, data.spec)
-    if config.train.init_from is not None:
-        load_weights(model, config.train.init_from)
-    return model.to(device)
 
 
 def _loss_of(plan: TrainingPlan, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def open_study(config: Config, session: Session) -> None:
     """Create the study's folder and record what killed processes left there, once for each study of a command.
 
     Raises:
-        UserError: It cannot be written, or is of a newer version.
+        UserError: It cannot be written, is of a newer version, or a tracker is not installed.
     """
     from bench import tables
 
@@ -106,6 +106,10 @@ def open_study(config: Config, session: Session) -> None:
     if study_dir in session.configs:
         return
     session.configs[study_dir] = config
+    if config.logger.chosen():
+        from bench.execution.live_log import trackers_of
+
+        trackers_of(config.logger)
     with writing(study_dir):
         study_dir.mkdir(parents=True, exist_ok=True)
         tables.check_study(study_dir)

@@ -79,7 +79,8 @@ def layers_figure(table: pd.DataFrame, name: str, series: Sequence[str]) -> Figu
     axes = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
     values = own.loc[own["value"] > 0, "value"] if name in LOGARITHMIC else own["value"]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    norm = LogNorm(low, high if high > low else 2 * low) if name in LOGARITHMIC else Normalize(0.0, 1.0)
+    linear = Normalize(-1.0 if low < 0 else 0.0, max(1.0, high))
+    norm = LogNorm(low, high if high > low else 2 * low) if name in LOGARITHMIC else linear
     for axis, one in zip(axes, shown, strict=True):
         of = own[own["series"] == one]
         first = of[of["seed"] == of["seed"].min()]

@@ -57,11 +57,11 @@ def trajectory_figure(
     for number, axis in enumerate(axes[: 1 if single else len(series)]):
         axis.grid(visible=False)
         if grid is not None:
-            filled = _contours(axis, grid)
+            filled = draw_surface(axis, grid)
         here = series if single else series[number : number + 1]
         for under, name in zip(reversed(range(len(here))), here, strict=True):
             color, dash = styles[name]
-            _path(axis, paths[paths["series"] == name], color, dash if single else "-", name, under)
+            draw_path(axis, paths[paths["series"] == name], color, dash if single else "-", name, under)
         if not single:
             axis.set_title(series[number], fontsize=12)
         if single or number >= len(series) - columns:
@@ -115,7 +115,7 @@ def _legend_of_marks(figure: Figure, not_ok: bool, on_grid: bool) -> None:
     figure.legend(handles, list(marks), loc="outside lower center", ncols=len(marks), frameon=False)
 
 
-def _contours(axis: Axes, grid: pd.DataFrame) -> ContourSet:
+def draw_surface(axis: Axes, grid: pd.DataFrame) -> ContourSet:
     """Draw filled contours, logarithmic above the lowest value, light enough to see a path on; the lowest point."""
     x, y, lowest = lowest_point(grid)
     above = np.ma.masked_invalid(grid.to_numpy(float) - lowest)
@@ -135,7 +135,7 @@ def _contours(axis: Axes, grid: pd.DataFrame) -> ContourSet:
     return filled
 
 
-def _path(axis: Axes, path: pd.DataFrame, color: Color, dash: LineStyle, name: str, under: int) -> None:
+def draw_path(axis: Axes, path: pd.DataFrame, color: Color, dash: LineStyle, name: str, under: int) -> None:
     """Draw one path; the more lie over it, the wider, so that it shows beside them."""
     points = _apart(path[["x", "y"]].to_numpy(float), MIN_PATH_MOVE * float(np.ptp(axis.get_xlim())))
     width = 2.0 + 1.2 * under

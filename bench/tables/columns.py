@@ -128,6 +128,11 @@ _ALWAYS: tuple[Column, ...] = (
         ("metrics", "metrics on request that were recorded, with commas"),
         ("diagnostics", "diagnostics on request that were recorded, with commas"),
         ("class_counts", "training examples of each class, JSON"),
+        (
+            "non_finite",
+            "of a diverged run, the first tensor that held a NaN or an infinity, such as the output of layers.1",
+        ),
+        ("non_finite_layer", "path of the module that it belongs to"),
     ),
     Column("device", "string", "cpu, cuda, mps or fake", required=True),
     Column("precision", "string", "fp32, tf32 or bf16", required=True),
@@ -170,6 +175,7 @@ _ALWAYS: tuple[Column, ...] = (
         ("num_steps_budget", "steps the budget allows"),
         ("num_steps", "optimizer updates made"),
         ("num_evaluations", "times that loss and gradients of a batch were computed for them"),
+        ("non_finite_step", "step in which, or after which, a tensor was not finite first"),
     ),
     *_columns(
         "float",
@@ -381,6 +387,22 @@ DIAGNOSTICS: tuple[Column, ...] = (
 )
 
 
+LANDSCAPES: tuple[Column, ...] = (
+    Column("run_id", "string", "the run", required=True),
+    Column(
+        "kind", "string",
+        "update: the loss along the last recorded update, x from 0 before it to 1 after; random: along a filter-normalized random"
+        " direction; plane: over two of them; path_plane: over the plane of the two main directions of the path of the weights;"
+        " path: the path in it; explained: share of the path's variance along direction x",
+        ("update", "random", "plane", "path_plane", "path", "explained"), required=True,
+    ),
+    Column("step", "int", "updates made, of a point of the path"),
+    Column("x", "float", "first coordinate", required=True),
+    Column("y", "float", "second coordinate", required=True),
+    Column("value", "float", "mean loss there of at most 256 training examples, or the share", required=True),
+)  # fmt: skip
+
+
 CLAIM_RUNS: tuple[Column, ...] = (
     Column("workload", "string", "a workload of a ledger", required=True),
     Column("side", "string", "an optimizer, and what is set for it", required=True),
@@ -410,6 +432,7 @@ SIDE: dict[str, tuple[Column, ...]] = {
     "trajectories": TRAJECTORIES,
     "surfaces": SURFACES,
     "diagnostics": DIAGNOSTICS,
+    "landscapes": LANDSCAPES,
     "claim_runs": CLAIM_RUNS,
     "facts": FACTS,
 }

@@ -17,6 +17,10 @@ class Diverged(Exception):
     """A loss is NaN or infinite, or stays above the limit."""
 
 
+class NotFinite(Diverged):
+    """A loss is NaN or infinite."""
+
+
 @dataclass
 class Trace:
     """What a run leaves behind.
@@ -55,7 +59,7 @@ class Trace:
                 the last.
         """
         if metric == "loss" and not math.isfinite(value):
-            raise Diverged(f"{split} loss {value} at step {self.step}")
+            raise NotFinite(f"{split} loss {value} at step {self.step}")
         if (split, metric) == ("train", "loss"):
             self.num_above = self.num_above + 1 if value > plan.loss_limit else 0
             if self.num_above == LIMIT_STOPS or (self.num_above and self.step == plan.num_steps):

@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import sources
 import yaml
@@ -150,12 +150,12 @@ def keys_of_group(
     for path in _options(group):
         node = yaml.safe_load(path.read_text(encoding="utf-8"))
         node = node.get(group, node)
-        for key, value in node.items():
+        of_option = model[path.stem] if isinstance(model, Mapping) else model
+        for key, value, checks in _checked(node, of_option):
             if key in ("_target_", "name", "defaults", "hydra", *skip):
                 continue
             said = sources.comments(path)
-            checks = model[path.stem] if isinstance(model, Mapping) else model
-            words = (field_words(checks, key) if checks else None) or FieldWords("", "", "")
+            words = (field_words(checks, key.rpartition(".")[2]) if checks else None) or FieldWords("", "", "")
             meaning = said.get(key) or said.get(f"{group}.{key}") or words.meaning
             row = Key(f"{group}.{key}", words.type, words.allowed, default_words(value), meaning)
             rows.setdefault((key, row.default), row)
@@ -167,6 +167,19 @@ def keys_of_group(
         else row
         for place, row in rows.items()
     ]
+
+
+def _checked(
+    node: Mapping[str, Any], model: type[BaseModel] | None, prefix: str = ""
+) -> Iterator[tuple[str, Any, type[BaseModel] | None]]:
+    """Yield the dotted keys of an option with their values, and the model that each is a field of."""
+    for key, value in node.items():
+        kinds = get_args(model.model_fields[key].annotation) if model and key in model.model_fields else ()
+        below = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if below is not None and isinstance(value, Mapping):
+            yield from _checked(value, below, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value, model
 
 
 def keys_of_target(group: str, option: str) -> list[Key]:

@@ -15,17 +15,17 @@ from bench.report.document import Block, Picture
 from bench.report.study.view import SectionView
 
 
-def _found_where(found: Finding) -> str:
+def found_where(found: Finding) -> str:
     """Return a rule with the layer and the step from which on it holds."""
     since = f", since step {found.since:,}" if found.since is not None else ""
     where = f" in {found.layer}" if found.layer and found.layer not in found.seen else ""
     return f"{found.rule}{where}{since}"
 
 
-def _why(group: Group) -> str:
-    """Return what was seen and what to try, with the command."""
-    command = f": {group.command}" if group.command else "."
-    return f"{group.first.seen}. Try: {group.first.advice}{command}"
+def why(found: Finding, command: str) -> str:
+    """Return what was seen and what to try, with the command that tries it where there is one."""
+    note = " (To be known, not mended.)" if found.kind == NOTE else ""
+    return f"{found.seen}. Try: {found.advice}{f': {command}' if command else '.'}{note}"
 
 
 def finding_sentence(group: Group) -> str:
@@ -33,7 +33,7 @@ def finding_sentence(group: Group) -> str:
     found = group.first
     runs = f"{group.num} of {group.num_runs} runs" if group.num_runs > 1 else "its run"
     note = " (to be known, not mended)" if found.kind == NOTE else ""
-    return f"{group.series}, {runs}: {_found_where(found)}{note}: {found.seen}."
+    return f"{group.series}, {runs}: {found_where(found)}{note}: {found.seen}."
 
 
 def diagnosis_block(view: SectionView) -> Iterator[Block]:
@@ -46,8 +46,8 @@ def diagnosis_block(view: SectionView) -> Iterator[Block]:
         {
             "optimizer": [group.series for group in groups],
             "runs": [f"{group.num} of {group.num_runs}" for group in groups],
-            "finding": [_found_where(group.first) for group in groups],
-            "reason": [_why(group) for group in groups],
+            "finding": [found_where(group.first) for group in groups],
+            "reason": [why(group.first, group.command) for group in groups],
         }
     )
     said = "Seen in the settings shown." if groups else "Nothing stands out in the settings shown."

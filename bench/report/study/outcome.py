@@ -231,10 +231,12 @@ def list_blocks(view: SectionView) -> Iterator[Block]:
             "status": runs["status"].astype(str),
             "steps": ["—" if pd.isna(n) else f"{n:,}" for n in runs["num_steps"]],
             "reason": runs["reason"].fillna("").astype(str),
+            "run": runs["run_id"].astype(str),
             "command": runs["command"].fillna("").astype(str),
         }
     )
-    yield Block("runs", "All runs", listed, folded=f"{len(listed)} runs, with the command that repeats each")
+    note = "A page of one run, or of two side by side: python -m bench.diagnose STUDY --run RUN --page."
+    yield Block("runs", "All runs", listed, [note], folded=f"{len(listed)} runs, with the command that repeats each")
 
 
 def _trajectory(

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from bench.base.diagnostics import DIAGNOSTICS
 from bench.training.diagnostics.base import LayerDiagnostic, Look
+from bench.training.diagnostics.landscape import Landscape
 from bench.training.losses import Loss
 
 
@@ -39,6 +40,7 @@ class Recorder:
         loss: What is minimised.
         autocast: Context of forward passes.
         clip_norm: Largest norm of the gradient, or None.
+        landscape: Takes note of the path of the weights, or None.
 
     Attributes:
         rows: What was recorded: step, layer, name, value.
@@ -53,7 +55,9 @@ class Recorder:
         loss: Loss,
         autocast: AbstractContextManager[Any],
         clip_norm: float | None = None,
+        landscape: Landscape | None = None,
     ) -> None:
+        self.landscape = landscape
         self._diagnostics = diagnostics_named(names)
         self._every, self._model, self._optimizer = every, model, optimizer
         self._loss, self._autocast, self._clip_norm = loss, autocast, clip_norm
@@ -84,6 +88,8 @@ class Recorder:
         """
         before, before_that = self._noted[-1], self._noted[-2] if len(self._noted) > 1 else None
         self._noted.clear()
+        if self.landscape is not None:
+            self.landscape.keep(step, before)
         look = Look(
             self._model, self._optimizer, self._parameters, before, before_that, batch, self._loss, self._autocast, self._clip_norm
         )  # fmt: skip

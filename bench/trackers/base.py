@@ -1,0 +1,72 @@
+"""What every tracker does, and which there are."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench.base.errors import UserError
+from bench.config.loggers import LoggerConfig
+from bench.trackers.mapping import Point, TrackedRun
+
+
+class RunLog(Protocol):
+    """A run in a tracker, from its beginning to its end."""
+
+    def add(self, points: Sequence[Point]) -> None:
+        """Add points, in the order of their steps."""
+
+    def end(self, status: str, results: Mapping[str, float]) -> None:
+        """Record how the run ended and what it came to, and close it."""
+
+
+class Tracker(Protocol):
+    """A place where people follow their runs."""
+
+    where: str
+    """How to look at it: a sentence's end, such as "tensorboard --logdir tensorboard shows them"."""
+
+    def begin(self, run: TrackedRun) -> RunLog:
+        """Begin a run, without its points, in place of an earlier one of the same name."""
+
+    def add_figures(self, study: str, figures: Sequence[Path]) -> None:
+        """Keep the figures of a study's report, PNG files, in place of those kept before."""
+
+
+def open_tracker(name: str, options: Mapping[str, Any]) -> Tracker:
+    """Return a tracker: the class `Tracker` of `bench/trackers/<name>.py`.
+
+    Args:
+        name: Of it, a field of `LoggerConfig`.
+        options: Its settings.
+
+    Raises:
+        UserError: Its package is not installed.
+        Exception: What its package raises where it cannot be reached or written.
+    """
+    try:
+        module = importlib.import_module(f"bench.trackers.{name}")
+    except ImportError as error:
+        raise UserError(
+            f"logger must be a tracker that is installed, got {name} ({error}); pip install 'optbench[{name}]'"
+        ) from None
+    tracker: Tracker = module.Tracker(**options)
+    return tracker
+
+
+def open_trackers(config: LoggerConfig) -> dict[str, Tracker]:
+    """Return the trackers that a configuration chooses, by name; errors as of `open_tracker`."""
+    return {name: open_tracker(name, options) for name, options in config.chosen().items()}
+
+
+def send(tracker: Tracker, runs: Iterable[TrackedRun]) -> int:
+    """Give a tracker whole runs; return how many."""
+    num = 0
+    for run in runs:
+        log = tracker.begin(run)
+        log.add(run.points)
+        log.end(run.status, run.results)
+        num += 1
+    return num
