@@ -182,6 +182,28 @@ def test_dead_and_saturated_units_are_counted_behind_their_layer() -> None:
     }
 
 
+def test_quantiles_and_reach_are_those_of_the_sorted_entries() -> None:
+    model = nn.Sequential(nn.Linear(3, 50), nn.Tanh(), nn.Linear(50, 2))
+    batch = (torch.randn(40, 3), torch.randn(40, 2))
+    names = ["gradient_median", "gradient_tail", "gradient_reach", "activation_median", "activation_tail"]
+    found = recorded(model, torch.optim.SGD(model.parameters(), lr=0.0), squared, names, batch)
+
+    def at(values: Tensor, share: float) -> float:
+        return values.abs().float().flatten().sort().values[math.ceil(share * values.numel()) - 1].item()
+
+    gradients = [torch.cat([p.grad.flatten() for p in layer.parameters()]) for layer in (model[0], model[2])]  # type: ignore[union-attr]
+    with torch.no_grad():
+        outputs = [model[0](batch[0]), model(batch[0])]
+    for kind, parts in (("gradient", gradients), ("activation", outputs)):
+        for name, share in (("median", 0.5), ("tail", 0.99)):
+            for layer, part in zip(("0", "2"), parts, strict=True):
+                assert found[f"{kind}_{name}", layer] == pytest.approx(at(part, share), rel=1e-6)
+            whole = torch.cat([part.flatten() for part in parts])
+            assert found[f"{kind}_{name}", WHOLE] == pytest.approx(at(whole, share), rel=1e-6)
+    first, last = (sum(p.grad.square().sum() for p in model[i].parameters()).sqrt() for i in (0, 2))  # type: ignore[union-attr]
+    assert found["gradient_reach", WHOLE] == pytest.approx((first / last).item(), rel=1e-9)
+
+
 def test_the_noise_scale_of_a_known_noise_is_found() -> None:
     signal = torch.full((50,), 0.3)
     sigma, size, parts = 2.0, 16, 8

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -20,6 +21,7 @@ from bench import tables
 from bench.base.paths import CONF_DIR
 from bench.config.parse import parse_step_cost
 from bench.execution.workload import dataset
+from bench.report.study.sentences import quick_words
 from bench.step_cost import measurement, worker
 
 FEW = [
@@ -262,3 +264,14 @@ def test_a_step_that_needs_a_closure_is_skipped_with_the_reason() -> None:
     assert statuses == {"sgd": "ok", "lbfgs": "skipped"}
     (skipped,) = (row for row in rows if row["optimizer"] == "lbfgs")
     assert skipped["reason"] == "a step of lbfgs cannot be timed alone: its gradients come from a closure"
+
+
+def test_quick_makes_fewer_builds_unless_set_by_hand_and_says_what_it_cannot_tell(folder: Path) -> None:
+    quick = parse_step_cost(composed("quick=true"), ["quick=true"])
+    assert (quick.replicates, quick.builds, quick.rounds) == (5, 1, 3)
+    by_hand = parse_step_cost(composed("quick=true", "builds=2"), ["quick=true", "builds=2"])
+    assert (by_hand.builds, by_hand.rounds) == (2, 3)
+    costs = pd.DataFrame({"num_processes": [5, 5], "num_replicates": [5, 5]})
+    for builds, said in ((1, True), (5, False)):
+        words = quick_words(costs.assign(num_replicates=5 * builds))
+        assert ("it cannot tell smaller differences" in words) == said

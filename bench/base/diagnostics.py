@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LIGHT, PASSES = "no further pass", "further passes over a batch"
+LIGHT, SELECTION, PASSES = "no further pass", "no further pass, a partial sort", "further passes over a batch"
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Diagnostic:
         meaning: For the reference.
         formula: In terms of w (weights before the step), g (the gradient that the step used), u (what the step changed).
         source: Who proposed or explains it; empty where it speaks for itself.
-        cost: LIGHT or PASSES.
+        cost: LIGHT, SELECTION or PASSES.
         computed_by: Dotted path of a class derived from `bench.training.diagnostics.base.LayerDiagnostic`.
     """
 
@@ -69,6 +69,18 @@ DIAGNOSTICS: tuple[Diagnostic, ...] = (
         _path("clipped", "Clipped"),
     ),
     Diagnostic(
+        "gradient_reach", "norm of the gradient of the first layer over that of the last", "|g_1| / |g_n|",
+        "Glorot and Bengio 2010", LIGHT, _path("gradient_reach", "GradientReach"),
+    ),
+    Diagnostic(
+        "gradient_median", "median of the absolute entries of the gradient", "median |g_i|", "", SELECTION,
+        _path("quantiles", "GradientMedian"),
+    ),
+    Diagnostic(
+        "gradient_tail", "what 99 % of the absolute entries of the gradient are below", "q99 |g_i|", "", SELECTION,
+        _path("quantiles", "GradientTail"),
+    ),
+    Diagnostic(
         "decrease_ratio",
         "actual over predicted decrease of the batch's loss: 1 where it is linear, 1/2 at the minimum of a parabola, below 0 where"
         " the step overshoots",
@@ -77,6 +89,14 @@ DIAGNOSTICS: tuple[Diagnostic, ...] = (
     Diagnostic(
         "dead_units", "share of the ReLU units that are 0 for the whole batch, or of sigmoid and tanh units at their ends",
         "#(a = 0 for all examples) / #a", "Lu et al. 2019, arXiv:1903.06733", PASSES, _path("dead_units", "DeadUnits"),
+    ),
+    Diagnostic(
+        "activation_median", "median of the absolute outputs of layers on this batch", "median |a_i|", "", PASSES,
+        _path("quantiles", "ActivationMedian"),
+    ),
+    Diagnostic(
+        "activation_tail", "what 99 % of the absolute outputs of layers are below", "q99 |a_i|", "", PASSES,
+        _path("quantiles", "ActivationTail"),
     ),
     Diagnostic(
         "noise_scale", "batch size at which noise and signal of the gradient are alike", "tr(Sigma) / |G|^2",

@@ -34,7 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--fail-on", default="loss,memory", help="what makes the exit status 1: loss,time,memory (loss,memory)"
     )
-    parser.add_argument("--out", type=Path, help="write the comparison as Markdown into this file")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="write the comparison into this file: a page where its name ends with .html, else Markdown",
+    )
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON, for scripts")
     given = parser.parse_args(arguments)
     try:
@@ -47,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return REFUSED
     try:
         if given.out is not None:
-            _write(given.out, markdown(found, names, tolerance, fail_on))
+            write = markdown
+            if given.out.suffix == ".html":
+                from bench.report.study_diff_page import html as write
+            _write(given.out, write(found, names, tolerance, fail_on))
     except OSError as error:
         say(
             f"bench.compare: --out must be a file that can be written, got {given.out} ({error.strerror}); choose another",

@@ -46,6 +46,10 @@ ABSENT: dict[str, Any] = {
 """What a configuration without these keys has: a run by hand."""
 
 
+QUICK = {"builds": 1, "rounds": 3}
+"""What `quick=true` makes of the keys of `bench.step_cost` that were not set by hand."""
+
+
 def parse(node: dict[str, Any], overrides: list[str] | None = None) -> Config:
     """Turn a composed configuration into a `Config`.
 
@@ -189,6 +193,9 @@ def parse_step_cost(node: dict[str, Any], overrides: list[str] | None = None) ->
         )
     if node.get("study") is None:
         node["study"] = f"{node['data']['name']}-{node['model']['name']}"
+    if node.get("quick") is True:
+        typed = {override.partition("=")[0] for override in overrides or []}
+        node |= {key: value for key, value in QUICK.items() if key not in typed}
     try:
         config = StepCostConfig(**node, overrides=overrides or [])
     except ValidationError as error:

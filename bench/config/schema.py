@@ -391,5 +391,6 @@ class StepCostConfig(Command):
     baseline: Annotated[str, Field(description="one of the optimizers, or null")]
     replicates: Annotated[int, Field(ge=5, le=1000, description="a whole number from 5 to 1000 of fresh processes")]
     builds: Annotated[int, Field(ge=1, le=1000, description="a whole number from 1 to 1000")]
+    quick: Flag = False
     rounds: Annotated[int, Field(ge=1, le=100_000, description="a whole number from 1 to 100000")]
     train: BatchConfig

@@ -15,7 +15,7 @@ from bench.plots.palette import Color, line_styles
 from bench.plots.style import log_scale, one_legend
 
 LOGARITHMIC = ("weight_norm", "gradient_norm", "update_norm", "update_to_weight", "effective_lr", "noise_scale", "sharpness",
-               "preconditioned_sharpness")  # fmt: skip
+               "preconditioned_sharpness", "gradient_reach", "gradient_median", "gradient_tail", "activation_median", "activation_tail")  # fmt: skip
 """Those that are positive and span decades."""
 
 

@@ -34,6 +34,10 @@ def course_figure(
     whole = recorded[recorded["layer"].fillna("") == ""] if len(recorded) else recorded
     panels = [(f"{split} {metric}", curves[(curves["split"] == split) & (curves["metric"] == metric)], metric == "loss")
               for metric in ("loss", "accuracy") for split in ("train", "val")]  # fmt: skip
+    losses = curves[curves["metric"] == "loss"].pivot_table(index=["series", "step"], columns="split", values="value")
+    if {"train", "val"} <= set(losses):
+        gap = (losses["val"] - losses["train"]).dropna().rename("value").reset_index()
+        panels.insert(2, ("val minus train loss", gap, False))
     if len(whole):
         panels += [
             (name.replace("_", " "), whole[whole["name"] == name], name in LOGARITHMIC) for name in DIAGNOSTIC_NAMES

@@ -7,7 +7,6 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -26,9 +25,16 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 PIXELS_PER_INCH = 96
 
 
+SVG_URI = "data:image/svg+xml;base64,"
+
+
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report, its SVG as a data URI; a wide one takes the whole width of the page."""
+    """A figure of the report, its SVG as a data URI; a wide one takes the whole width of the page.
+
+    Attributes:
+        chart: JSON of the interactive chart that takes its place on a screen, see `bench.report.charts`; empty: none does.
+    """
 
     name: str
     alt: str
@@ -37,27 +43,35 @@ class Picture:
     width: int
     height: int
     wide: bool
+    chart: str = ""
+
+    @property
+    def svg(self) -> bytes:
+        """Return it as the bytes of an SVG file."""
+        return base64.b64decode(self.uri.removeprefix(SVG_URI))
 
 
-def saved_figure(figure: Figure, path: Path) -> Picture:
-    """Save a figure as SVG, and return it without words.
+def picture_of(figure: Figure, name: str, caption: str, chart: str = "") -> Picture:
+    """Return a figure as SVG; what it shows is the caption up to its first full stop or colon.
 
     Args:
-        figure: What to save.
-        path: Of the file, without suffix.
+        figure: What to show.
+        name: Of it, in the page and of its files.
+        caption: In words.
+        chart: As in `Picture`.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    path.with_name(f"{path.name}.svg").write_bytes(buffer.getvalue())
     width, height = figure.get_size_inches()
     return Picture(
-        name=path.name,
-        alt="",
-        caption="",
-        uri="data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode(),
+        name=name,
+        alt=re.split(r"[.:](?:\s|$)", caption, maxsplit=1)[0],
+        caption=caption,
+        uri=SVG_URI + base64.b64encode(buffer.getvalue()).decode(),
         width=round(PIXELS_PER_INCH * width),
         height=round(PIXELS_PER_INCH * height),
         wide=bool(width > MAX_NARROW_INCHES),
+        chart=chart,
     )
 
 

@@ -64,7 +64,7 @@ def explorer_data(found: SectionAnalysis, palette: dict[str, Color]) -> Markup:
             "best": name in found.leaders,
             "seeds": int(num_seeds[name]),
             "colour": to_hex(styles[name][0]),
-            "dash": _dash(styles[name][1]),
+            "dash": vega_dash(styles[name][1]),
             "curves": by_series[name],
         }
         for name in names
@@ -115,7 +115,7 @@ def _curves(curves: pd.DataFrame, leaders: Collection[str]) -> dict[str, dict[st
     return found
 
 
-def _dash(style: LineStyle) -> list[float]:
+def vega_dash(style: LineStyle) -> list[float]:
     """Return a line style as lengths of dashes and gaps in pixels."""
     return list(style[1]) if isinstance(style, tuple) else DASHES[style]
 

@@ -70,15 +70,16 @@ def write_run_page(study: Study, study_dir: Path, run_ids: Sequence[str], page_d
         curves = explorer_data(view.section, sheet.palette)
         context = {
             "title": " beside ".join(runs["series"]),
-            "outcomes": [outcome(row) for _, row in runs.iterrows()],
-            "study": study_dir.resolve().name,
+            "subject": f"{'A run' if len(runs) == 1 else 'Two runs'} of the study {study_dir.resolve().name}",
+            "lines": [outcome(row) for _, row in runs.iterrows()],
+            "files": "Figures are in figures/, tables in tables/.",
             "blocks": sheet.anchored(list(view.blocks())),
             "curves": curves,
             "library": chart_library() if curves else "",
             "command": command,
             "version": __version__,
         }
-        (folder / "index.html").write_text(templates().get_template("run.html.j2").render(context), encoding="utf-8")
+        (folder / "index.html").write_text(templates().get_template("plain.html.j2").render(context), encoding="utf-8")
     return page_dir / "index.html"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.plots.palette import Color
-from bench.report.document import Block, Picture, saved_figure
+from bench.report.document import Block, Picture, picture_of
 from bench.report.export import Export
 from bench.tables.csv import write_csv
 
@@ -36,16 +37,24 @@ class Sheet:
     setting: str = ""
     export: Export | None = None
 
-    def pictures(self, *figures: tuple[str, str, Figure | None]) -> list[Picture]:
-        """Save figures, each with its name and caption; leave out those that are None."""
+    def pictures(
+        self, *figures: tuple[str, str, Figure | None], charts: Mapping[str, str] | None = None
+    ) -> list[Picture]:
+        """Save figures, and return those there are.
+
+        Args:
+            figures: Each with its name and caption; those that are None are left out.
+            charts: Interactive ones by the name of the figure whose place they take, see `bench.report.charts`.
+        """
         made = []
         for name, caption, figure in figures:
             if figure is None:
                 continue
             path = self.folder / "figures" / f"{self.prefix}{name}"
-            alt = re.split(r"[.:](?:\s|$)", caption, maxsplit=1)[0]
             whole = " ".join(text for text in (caption, self.setting) if text)
-            made.append(replace(saved_figure(figure, path), alt=alt, caption=whole))
+            picture = picture_of(figure, path.name, whole, (charts or {}).get(name, ""))
+            made.append(picture)
+            path.with_name(f"{path.name}.svg").write_bytes(picture.svg)
             figure.set_layout_engine(None)  # it has been laid out
             figure.savefig(path.with_name(f"{path.name}.png"), dpi=110)
             if self.export is not None:

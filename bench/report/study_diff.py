@@ -96,7 +96,7 @@ def text(found: TwoStudies, names: tuple[str, str], tolerance: float, fail_on: S
         tolerance: As it was given.
         fail_on: Quantities that decide the exit status.
     """
-    lines = [*_head(found, names), ""]
+    lines = [*head(found, names), ""]
     for workload, group in found.comparisons.groupby("workload", sort=False):
         lines += [str(workload), *aligned_table(readable_comparisons(group)), ""]
     for name, cells in zip("AB", found.only, strict=True):
@@ -113,7 +113,7 @@ def markdown(found: TwoStudies, names: tuple[str, str], tolerance: float, fail_o
     def listed(sentences: Sequence[str]) -> str:
         return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)
 
-    parts = ["# Two studies", markdown_text(conclusion(found, tolerance, fail_on)), listed(_head(found, names))]
+    parts = ["# Two studies", markdown_text(conclusion(found, tolerance, fail_on)), listed(head(found, names))]
     for workload, group in found.comparisons.groupby("workload", sort=False):
         parts += [f"## {markdown_text(workload)}", markdown_table(readable_comparisons(group))]
     for name, cells in zip("AB", found.only, strict=True):
@@ -122,7 +122,8 @@ def markdown(found: TwoStudies, names: tuple[str, str], tolerance: float, fail_o
     return "\n\n".join([*parts, "## Method", listed(method(found, tolerance))]) + "\n"
 
 
-def _head(found: TwoStudies, names: tuple[str, str]) -> list[str]:
+def head(found: TwoStudies, names: tuple[str, str]) -> list[str]:
+    """Return what was compared, a sentence each."""
     where = [
         f"{letter}: {name} ({'; '.join(told)})"
         for letter, name, told in zip("AB", names, found.environments, strict=True)

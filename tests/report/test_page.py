@@ -117,7 +117,7 @@ def test_the_leaderboard_stands_first_and_fits_every_width(page: Page, width: in
 def test_axe_would_find_one(page: Page) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    page.evaluate("document.querySelector('figure:not(.replaced) img').removeAttribute('alt')")
+    page.evaluate("document.querySelector('figure:not(.replaced) .scroll:not(.replaced) img').removeAttribute('alt')")
     assert [v["id"] for v in Axe().run(page).response["violations"]] == ["image-alt"]
 
 
@@ -304,12 +304,107 @@ def test_what_is_missing_sorts_last_either_way(page: Page) -> None:
     assert column(page, "#first", 2)[:4] == ["not reached", "10", "3", ""]
 
 
-def test_a_phone_scrolls_tables_not_the_page(page: Page) -> None:
-    page.set_viewport_size(PHONE)
+def open_all(page: Page) -> None:
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+
+
+def too_wide(page: Page) -> list[str]:
+    """The tables and figures that scroll sideways."""
+    found = page.locator(".scroll:visible").evaluate_all(
+        "all => all.filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.ariaLabel)"
+    )
+    return list(found)
+
+
+@pytest.mark.parametrize("width", [1000, 1200, 1600])
+def test_no_table_scrolls_sideways_and_columns_are_chosen(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    open_all(page)
+    page.wait_for_timeout(100)
+    assert too_wide(page) == []
+    if width > 1000:
+        return
+    box = page.locator("[aria-label^='Table Final results']").first
+    menu = box.locator("xpath=following-sibling::details[@class='columns'][1]")
+    hidden = box.locator("thead th.off")
+    num = hidden.count()
+    assert num > 0 and menu.locator("summary").inner_text() == f"Columns: {num} more"
+    name = hidden.first.text_content() or ""
+    menu.get_by_label(name).check()
+    assert hidden.count() == num - 1 and box.locator("thead th", has_text=name).is_visible()
+    page.emulate_media(media="print")
+    assert hidden.first.is_visible(), "on paper every column stands"
+
+
+def test_a_phone_shows_the_columns_that_decide(page: Page) -> None:
+    page.set_viewport_size(PHONE)
+    open_all(page)
+    page.wait_for_timeout(100)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    wide = page.locator(".scroll").evaluate_all("all => all.filter((e) => e.scrollWidth > e.clientWidth).length")
-    assert wide > 0, "something is wider than a phone, and scrolls in its own box"
+    heads = page.locator("[aria-label^='Table Final results'] >> nth=0 >> thead th:visible").all_inner_texts()
+    assert heads[0].startswith("optimizer") and len(heads) >= 2
+
+
+FIGURES_WITH_CHARTS = (
+    "targets",
+    "memory",
+    "pareto",
+    "defaults",
+    "best-of-k",
+    "sensitivity",
+    "step-cost",
+    "training-step",
+)
+
+
+def figure_chart(page: Page, name: str) -> Locator:
+    """The chart in the place of a figure, drawn."""
+    figure = page.locator(f"figure[id='{name}']")
+    figure.scroll_into_view_if_needed()
+    figure.locator(".canvas svg").wait_for()
+    return figure
+
+
+@pytest.mark.parametrize("name", FIGURES_WITH_CHARTS)
+def test_a_chart_takes_the_place_of_its_figure_tells_numbers_and_leaves_paper_alone(page: Page, name: str) -> None:
+    troubles: list[str] = []
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    figure = figure_chart(page, name)
+    image = figure.locator("img")
+    assert not image.is_visible() and figure.locator(".said").is_visible()
+    assert "NaN" not in figure.locator(".canvas").inner_html() and troubles == []
+    mark = figure.locator("svg .mark-symbol path, svg .mark-rect path").first
+    mark.hover(force=True)
+    page.locator("#vg-tooltip-element").wait_for()
+    text = page.locator("#vg-tooltip-element").inner_text()
+    assert text and "undefined" not in text and "NaN" not in text
+    page.emulate_media(media="print")
+    assert image.is_visible() and not figure.locator(".canvas").is_visible()
+
+
+def test_an_optimizer_that_is_switched_off_leaves_the_charts_of_figures_too(page: Page) -> None:
+    figure = figure_chart(page, "defaults")
+    assert "adam" in (figure.locator("svg").text_content() or "")
+    box = chart(page)
+    name = box.locator(".legend label").first.inner_text()
+    box.locator(".legend input").first.uncheck()
+    page.wait_for_function(
+        "gone => ![...document.querySelectorAll('figure[id=defaults] svg text')].some((t) => t.textContent === gone)",
+        arg=name,
+    )
+
+
+def test_both_axes_of_what_is_gained_against_what_it_costs_are_chosen(page: Page) -> None:
+    figure = figure_chart(page, "pareto")
+    across, up = (figure.locator("select").nth(i) for i in (0, 1))
+    across.select_option("peak_mib")
+    up.select_option("final_val_loss")
+    page.wait_for_function(
+        "document.querySelector('figure[id=pareto] svg').textContent.includes('final validation loss')"
+    )
+    names = set(figure.locator("svg .mark-text.role-mark text").all_text_contents())
+    assert names == {"adam", "nadam", "rmsprop", "sgd"}
 
 
 def test_opens_without_any_request(browser: Browser, report: Path) -> None:

@@ -319,3 +319,14 @@ def test_the_command_imports_no_torch_and_works_where_a_folder_shadows_a_package
     assert done.returncode == 0, done.stderr
     assert "all with bit-identical curves" in done.stdout
     assert "heavy: set()" in done.stdout
+
+
+def test_a_page_stands_alone_with_its_figure_chart_and_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study(Path("A"), runs())
+    study(Path("B"), runs())
+    assert main(["A", "B", "--out", "changes.html"]) == 0
+    text = Path("changes.html").read_text()
+    assert "Nothing is significantly worse by more than 5 %." in text and "B relative to A" in text
+    assert text.count("<figure id=") == 1 and "data-chart=" in text and 'src="data:image/svg+xml' in text
+    assert "http://" not in text.replace("http://www.w3.org", "") and 'rel="stylesheet"' not in text

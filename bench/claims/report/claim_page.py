@@ -22,7 +22,7 @@ from bench.claims.report.forest import curves_figure, forest_figure
 from bench.claims.report.i18n import Words, number
 from bench.claims.report.table import TableCell, comparison_cells
 from bench.config.capabilities import shipped_optimizers
-from bench.report.document import Block, Picture, saved_figure
+from bench.report.document import Block, Picture, picture_of
 
 CURVES_OF = ("steps_to_target", "time_to_target", "loss_at_equal_time")
 """Quantities that curves of the validation loss show."""
@@ -383,7 +383,9 @@ def claim_pictures(
     for key, file, figure in made:
         if figure is not None:
             with mpl.rc_context({"svg.fonttype": "none"}):  # letters as letters: fewer bytes, and a search finds them
-                saved.append((key, replace(saved_figure(figure, folder / file), wide=True)))
+                picture = picture_of(figure, file, "")
+            (folder / f"{file}.svg").write_bytes(picture.svg)
+            saved.append((key, replace(picture, wide=True)))
     return saved
 
 

@@ -10,6 +10,7 @@ from bench.analysis.profiles import pareto_front
 from bench.plots.comparisons import bars_figure, pareto_figure
 from bench.plots.costs import memory_figure
 from bench.plots.style import MAX_FAINT_RUNS
+from bench.report.charts import memory_chart, pareto_chart
 from bench.report.document import Block
 from bench.report.study.speed import is_timed
 from bench.report.study.tables import readable_memory
@@ -59,7 +60,39 @@ def memory_block(view: SectionView) -> Iterator[Block]:
         ]
     if found.target is not None:
         figures.append(_pareto(view))
-    yield Block("memory", "Memory and time", table, table_notes, sheet.pictures(*figures))
+    interactive: dict[str, str] = {} if by_part.empty else {"memory": memory_chart(by_part, _optimizers(view))}
+    if found.target is not None:
+        interactive["pareto"] = _tradeoffs(view)
+    yield Block("memory", "Memory and time", table, table_notes, sheet.pictures(*figures, charts=interactive))
+
+
+def _optimizers(view: SectionView) -> dict[str, str]:
+    """Return the optimizer of each series."""
+    runs = view.section.runs.drop_duplicates("series")
+    return dict(zip(runs["series"].astype(str), runs["optimizer"].astype(str), strict=True))
+
+
+def _tradeoffs(view: SectionView) -> str:
+    """Return the chart of final loss, steps and time to the target, time of a step and memory of each leader against each other."""
+    found, (peaks, kind) = view.found, view.peaks
+    runs = view.section.runs
+    ok = runs[(runs["status"] == "ok") & runs["series"].isin(found.leaders)]
+    means = ok.groupby("series")[["final_val_loss", "step_ms", "train_s"]].median().astype(float).reset_index()
+    table = found.time_to_target[["series", "steps_to_target", "time_to_target_s"]].merge(
+        peaks, on="series", how="outer"
+    )
+    table = table.merge(means, on="series", how="outer")
+    table = table[table["series"].isin(found.leaders)].assign(optimizer=lambda t: t["series"].map(_optimizers(view)))
+    axes = {
+        "time_to_target_s": "steps × measured step time to the target (s)",
+        "steps_to_target": "steps to the target",
+        "peak_mib": f"{kind[0].lower()}{kind[1:]} (MiB)",
+        "final_val_loss": "final validation loss, median",
+        "step_ms": "time per step (ms), median",
+        "train_s": "training time (s), median",
+    }
+    x = "time_to_target_s" if is_timed(found.time_to_target) else "steps_to_target"
+    return pareto_chart(table, axes, view.sheet.palette, (x, "peak_mib"))
 
 
 def _pareto(view: SectionView) -> tuple[str, str, Figure | None]:

@@ -12,6 +12,7 @@ from bench.analysis.leaderboard import board_of
 from bench.analysis.section import SectionAnalysis
 from bench.analysis.sections import Section, is_same_for_every_seed
 from bench.plots.costs import stacked_figure, step_cost_figure
+from bench.report.charts import phases_chart, step_cost_chart
 from bench.report.document import Block, Picture
 from bench.report.explorer import explorer_data
 from bench.report.sheet import Sheet
@@ -216,6 +217,10 @@ def _cost_pictures(costs: pd.DataFrame, sheet: Sheet) -> list[Picture]:
             "A whole training step by its phases: medians.",
             stacked_figure(ok, bars, phases, "one training step (µs)"),
         ),
+        charts={
+            "step-cost": step_cost_chart(costs, sheet.palette),
+            "training-step": phases_chart(ok, bars, phases, "one training step (µs)"),
+        },
     )
 
 

@@ -60,12 +60,13 @@ def write_report(
         names = [*shown.runs["study"], *sides.step_costs["study"], found.study_dir.name]
         sheet = Sheet(folder, "", palette, export=export)
         pages = _pages(analyses, sides, sheet)
+        costs = _cost_pages(sides.step_costs, sheet)
         context = {
             "study": str(names[0]),
             "pages": pages,
-            "library": chart_library() if any(page.curves for page in pages) else "",
+            "library": chart_library() if _has_charts(pages, costs) else "",
             "overall": overall_page(analyses, sheet),
-            "cost_pages": _cost_pages(sides.step_costs, sheet),
+            "cost_pages": costs,
             "problems": problems,
             "where": found.where,
             "num_runs": len(shown.runs),
@@ -106,6 +107,13 @@ def _cost_pages(rows: pd.DataFrame, sheet: Sheet) -> list[CostPage]:
         cost_page(rows[rows["session_id"] == session], num_older, replace(sheet, prefix=_prefix(number)))
         for number, (session, _) in enumerate(newest.groupby("session_id", sort=False), 1)
     ]
+
+
+def _has_charts(pages: Sequence[Page], costs: Sequence[CostPage]) -> bool:
+    """Return whether anything on the page is drawn by the library."""
+    blocks = [block for page in pages for block in page.blocks] + [block for page in costs for block in page.blocks]
+    pictures = (picture for block in blocks for picture in block.pictures)
+    return any(page.curves for page in pages) or any(picture.chart for picture in pictures)
 
 
 def _prefix(number: int) -> str:

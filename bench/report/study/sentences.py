@@ -67,13 +67,23 @@ def path_words(table: pd.DataFrame) -> str:
 
 
 def smallest_difference_words(costs: pd.DataFrame) -> str:
-    """Return the smallest difference that a session of step costs detects, in a sentence; empty if there is none."""
+    """Return the smallest difference that a session of step costs detects, in a sentence or two; empty if there is none."""
     smallest = smallest_difference(costs)
     if math.isnan(smallest):
         return ""
     return (
         "The smallest difference between two step times that this measurement detects with 80 % power in a single comparison is"
-        f" {100 * smallest:.1f} %."
+        f" {100 * smallest:.1f} %.{quick_words(costs)}"
+    )
+
+
+def quick_words(costs: pd.DataFrame) -> str:
+    """Return what a session with one build in each process cannot tell, led by a space; empty where there were more."""
+    if costs["num_replicates"].max() > costs["num_processes"].max():
+        return ""
+    return (
+        " It was a quick one, with one build in each process: it cannot tell smaller differences, nor what changes from build to build,"
+        " such as where tensors lie in memory."
     )
 
 

@@ -11,6 +11,7 @@ from bench.analysis.goals import Target
 from bench.analysis.section import SectionAnalysis
 from bench.plots.comparisons import targets_figure
 from bench.plots.style import MAX_FAINT_RUNS
+from bench.report.charts import targets_chart
 from bench.report.document import Block
 from bench.report.formatting import interval_text, p_text
 from bench.report.study.tables import readable_targets
@@ -27,7 +28,9 @@ def target_blocks(view: SectionView) -> Iterator[Block]:
     timed = is_timed(table)
     figure = targets_figure(found.steps_to_target, table, view.sheet.palette, timed)
     notes = [_target_notes(f"{found.target.value:.4g}, {found.target.words}", timed)]
-    pictures = view.sheet.pictures(("targets", _caption(found.target, table, len(found.steps_to_target)), figure))
+    caption = _caption(found.target, table, len(found.steps_to_target))
+    chart = targets_chart(found.steps_to_target, list(table["series"].astype(str)), view.sheet.palette)
+    pictures = view.sheet.pictures(("targets", caption, figure), charts={"targets": chart})
     yield Block("targets", "Steps and time to target", readable_targets(table), notes, pictures)
     if len(found.target_levels) > 1:
         yield _levels_block(found)
@@ -83,7 +86,7 @@ def _pairs_block(pairs: pd.DataFrame) -> Block:
 
 def _reached(row: pd.Series) -> str:
     steps = f"{row['steps_to_target']:,.0f}" if math.isfinite(row["steps_to_target"]) else "not reached"
-    return f"{steps} ({row['num_reached']} of {row['num_runs']})"
+    return f"{steps} ({int(row['num_reached'])} of {int(row['num_runs'])})"
 
 
 def readable_target_pairs(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from bench.analysis.tuning import (
     sensitivity_score,
 )
 from bench.plots import tuning as plots_tuning
+from bench.report import charts
 from bench.report.document import Block
 from bench.report.sheet import Sheet
 from bench.report.study.outcome import BEST, FINAL
@@ -73,7 +74,10 @@ def _sensitivity_block(runs: pd.DataFrame, metric: tuple[str, str, str], sheet: 
         "Sensitivity to the learning rate",
         readable if len(readable) else None,
         [note] if len(readable) else (),
-        sheet.pictures(("sensitivity", caption, plots_tuning.sensitivity_figure(table, basin, label, sheet.palette))),
+        sheet.pictures(
+            ("sensitivity", caption, plots_tuning.sensitivity_figure(table, basin, label, sheet.palette)),
+            charts={"sensitivity": charts.sensitivity_chart(table, basin, label, sheet.palette)},
+        ),
     )
 
 
@@ -86,12 +90,14 @@ def _tuned_blocks(found: SectionAnalysis, sheet: Sheet) -> list[Block]:
     sheet.write("tuning", found.budget)
     sheet.write("defaults", against)
     if len(curves):
-        budget_figure = plots_tuning.budget_figure(curves, f"{metric[1]}, lowest of k trials", sheet.palette)
+        label = f"{metric[1]}, lowest of k trials"
+        budget_figure = plots_tuning.budget_figure(curves, label, sheet.palette)
         caption = (
             f"{metric[2]}, lowest of k trials: expected value and middle 95 % over all choices of k trials"
             " (Dodge et al. 2019, without replacement). Cross: all k may be trials that did not end ok."
         )
-        pictures = sheet.pictures(("best-of-k", caption, budget_figure))
+        chart = charts.curves_chart(curves, label, sheet.palette)
+        pictures = sheet.pictures(("best-of-k", caption, budget_figure), charts={"best-of-k": chart})
     else:
         pictures = []
     dumbbell = (
@@ -108,7 +114,10 @@ def _tuned_blocks(found: SectionAnalysis, sheet: Sheet) -> list[Block]:
             ]
             if len(against)
             else (),
-            sheet.pictures(("defaults", dumbbell, plots_tuning.defaults_figure(against, sheet.palette))),
+            sheet.pictures(
+                ("defaults", dumbbell, plots_tuning.defaults_figure(against, sheet.palette)),
+                charts={"defaults": charts.defaults_chart(against, sheet.palette)},
+            ),
         ),
         Block("tuning", "Tuning", readable_budget(found.budget), budget_words(found), pictures),
     ]

@@ -1,9 +1,9 @@
 "use strict";
-// The chart of curves. Its numbers lie in the page as JSON, one element a section; Vega-Lite draws them.
+// The chart of curves, and charts in the place of figures. Their numbers lie in the page as JSON; Vega-Lite draws them.
 (() => {
   const AXES = { step: "step", epoch: "epoch", time: "training time (s)" };
   const hidden = new Set(); // optimizers that are switched off, in every chart
-  const charts = [];
+  const drawn = new Set(); // those that have been near the window
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const make = (tag, properties = {}, ...children) => {
@@ -18,6 +18,13 @@
     return control;
   };
   const checkbox = (checked = false) => make("input", { type: "checkbox", checked });
+
+  const schema = "https://vega.github.io/schema/vega-lite/v6.json";
+  const theme = () => ({ background: null, view: { stroke: null }, font: "system-ui, sans-serif",
+    axis: { labelColor: colour("--soft"), titleColor: colour("--ink"), gridColor: colour("--line"), domainColor: colour("--axis"),
+      tickColor: colour("--axis"), labelFontSize: 12, titleFontSize: 13, labelLimit: 260 },
+    legend: { labelColor: colour("--ink"), titleColor: colour("--ink"), labelFontSize: 12 },
+    text: { color: colour("--ink") } });
 
   const told = (row, sanitized) => `<table>${Object.entries(row.told)
     .map(([name, value]) => `<tr><th>${sanitized(name)}</th><td>${sanitized(value)}</td></tr>`).join("")}</table>`;
@@ -85,7 +92,7 @@
       const strokeDash = { field: "name", type: "nominal", legend: null, scale: { domain, range: series.map((each) => each.dash) } };
       const detail = { field: "line", type: "nominal" };
       return {
-        $schema: "https://vega.github.io/schema/vega-lite/v6.json",
+        $schema: schema,
         data: { values: rows }, width: "container", height: 380, autosize: { type: "fit", contains: "padding" },
         layer: [
           { transform: [{ filter: "isValid(datum.low)" }], mark: { type: "area", opacity: 0.14 },
@@ -97,9 +104,7 @@
             opacity: { condition: { param: "near", empty: false, value: 1 }, value: 0 } },
             params: [{ name: "near", select: { type: "point", nearest: true, on: "pointerover", clear: "pointerout" } }] },
         ],
-        config: { background: null, view: { stroke: null }, font: "system-ui, sans-serif",
-          axis: { labelColor: colour("--soft"), titleColor: colour("--ink"), gridColor: colour("--line"), domainColor: colour("--axis"),
-            tickColor: colour("--axis"), labelFontSize: 12, titleFontSize: 13 } },
+        config: theme(),
       };
     }
 
@@ -120,7 +125,7 @@
         const box = checkbox(!hidden.has(name));
         box.addEventListener("change", () => {
           if (box.checked) hidden.delete(name); else hidden.add(name);
-          for (const chart of charts) chart.update();
+          for (const chart of drawn) chart.update();
         });
         const swatch = make("span", { className: "swatch" });
         swatch.style.background = hue;
@@ -133,19 +138,70 @@
     return { draw, update: () => { list(); draw(); } };
   }
 
+  // drawn once it is near the window: a page may hold many
+  const whenNear = (element, act) => new IntersectionObserver((entries, observer) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    observer.disconnect();
+    act();
+  }, { rootMargin: "400px" }).observe(element);
+
+  function figureChart(figure, data) {
+    const place = make("div", { className: "canvas" }), parts = [place];
+    place.style.minHeight = `${data.height}px`;
+    let axes = null;
+    if (data.choices) {
+      axes = Object.fromEntries(["x", "y"].map((side) => [side, select(Object.entries(data.choices.axes), data.choices[side])]));
+      parts.unshift(make("div", { className: "controls" }, labelled("across", axes.x), labelled("up", axes.y)));
+    }
+    const keys = data.legend.map(([name, hue]) => {
+      const swatch = make("span", { className: "swatch" });
+      swatch.style.background = hue;
+      return make("li", {}, swatch, name);
+    });
+    if (keys.length) parts.push(make("ul", { className: "legend" }, ...keys));
+    parts.push(make("p", { className: "soft said", textContent: data.caption }));
+    figure.prepend(...parts);
+    for (const still of figure.querySelectorAll(".scroll, figcaption")) still.classList.add("replaced");
+
+    function along(encoding) {
+      if (!axes) return encoding;
+      const chosen = { ...encoding };
+      for (const side of ["x", "y"]) {
+        const field = axes[side].value, positive = data.rows.every((row) => row[field] === null || row[field] > 0);
+        const scale = positive ? { type: "log", nice: false, padding: 12 } : { zero: false, nice: false, padding: 12 };
+        chosen[side] = { ...encoding[side], field, title: data.choices.axes[field], scale };
+      }
+      return chosen;
+    }
+
+    let view = null;
+    async function draw() {
+      const values = data.rows.filter((row) => !hidden.has(row.optimizer));
+      const layer = data.layer.map((each) => ({ ...each, encoding: along(each.encoding) }));
+      const spec = { $schema: schema, data: { values }, width: "container", height: data.height,
+        autosize: { type: "fit", contains: "padding" }, layer, config: theme() };
+      const drawn = await vegaEmbed(place, spec, { actions: false, renderer: "svg", tooltip: { formatTooltip: told } });
+      view?.finalize();
+      view = drawn.view;
+      const image = place.querySelector("svg");
+      image.setAttribute("role", "img");
+      image.setAttribute("aria-label", figure.querySelector("img").alt);
+    }
+    for (const control of axes ? Object.values(axes) : []) control.addEventListener("change", draw);
+    return { draw, update: draw };
+  }
+
   for (const box of document.querySelectorAll(".explorer")) {
     const chart = chartOf(box, JSON.parse(document.getElementById(box.dataset.curves).textContent));
-    charts.push(chart);
     box.hidden = false;
     for (const figure of box.closest("section").querySelectorAll("figure")) {
       if (/(^|-)(loss-step|loss-time|accuracy)$/.test(figure.id)) figure.classList.add("replaced");
     }
-    // drawn once it is near the window: a page may hold many
-    new IntersectionObserver((entries, observer) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      observer.disconnect();
-      chart.update();
-    }, { rootMargin: "400px" }).observe(box);
+    whenNear(box, () => { drawn.add(chart); chart.update(); });
   }
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { for (const chart of charts) chart.draw(); });
+  for (const figure of document.querySelectorAll("figure[data-chart]")) {
+    const chart = figureChart(figure, JSON.parse(document.getElementById(figure.dataset.chart).textContent));
+    whenNear(figure, () => { drawn.add(chart); chart.draw(); });
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { for (const chart of drawn) chart.draw(); });
 })();
