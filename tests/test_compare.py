@@ -463,3 +463,27 @@ def test_code_without_source_is_new_each_time() -> None:
 def test_a_class_of_a_package_is_itself() -> None:
     assert inline_targets.target_of(torch.optim.AdamW) == ("torch.optim.AdamW", {})
     assert inline_targets.target_of(functools.partial(MLP, hidden=[3])) == ("models.mlp.MLP", {"hidden": [3]})
+
+
+def test_a_chart_has_the_medians_of_the_curves_and_is_saved(folder: Path) -> None:
+    found = compare("mlp", "digits", ["adam", "sgd"], seeds=2, steps=20)
+    spec = found.chart().to_dict()
+    assert {row["series"] for row in spec["data"]["values"]} == {"adam", "sgd"}
+    own = found.curves[(found.curves["split"] == "val") & (found.curves["metric"] == "loss")]
+    own = own.merge(found.runs[["run_id", "optimizer"]], on="run_id")
+    medians = own.groupby(["optimizer", "step"])["value"].median()
+    for row in spec["data"]["values"]:
+        assert row["median"] == pytest.approx(medians[row["series"], row["step"]], rel=1e-6)
+    for name, begins in (("a.svg", "<svg"), ("a.json", "{"), ("a.html", "<!DOCTYPE html>")):
+        found.chart("accuracy", "epoch").save(name)
+        assert Path(name).read_text().lstrip().startswith(begins)
+    shown = found.chart()._repr_mimebundle_()
+    assert shown["image/svg+xml"].startswith("<svg") and set(shown) > {"text/plain"}
+    for bad, said in (
+        ({"metric": "speed"}, "metric must be one that was recorded"),
+        ({"x": "hours"}, "x must be one of"),
+    ):
+        with pytest.raises(UserError, match=said):
+            found.chart(**bad)
+    with pytest.raises(ValueError, match="path must end with one of"):
+        found.chart().save("a.gif")

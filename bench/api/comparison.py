@@ -29,6 +29,7 @@ from bench.analysis.section import SectionAnalysis, analyses
 from bench.analysis.sections import leaders, sections
 from bench.analysis.study import StudyAnalysis
 from bench.api.arguments import OptimizerLike, configs_of, in_arguments
+from bench.api.chart import Chart, curves_spec
 from bench.api.inline_targets import resolvable
 from bench.base.console import say
 from bench.base.errors import UserError
@@ -81,9 +82,7 @@ class Comparison:
         Raises:
             UserError: There is no such metric or axis.
         """
-        axes = ("step", "epoch", "train_time_s")
-        if x not in axes:
-            raise UserError(f"x must be one of {', '.join(axes)}, got {x!r}; choose one of these")
+        _check_axis(x)
         section = next(sections(self.runs))
         with suppress(ImportError):
             plt.switch_backend(mpl.get_backend())  # a notebook's shows figures only once it has been loaded
@@ -96,10 +95,33 @@ class Comparison:
                 drawn = draw_curves(ax, section.runs, self.curves, shown, metric, x, palette, split)
                 figure = ax.get_figure(root=True) if drawn else None
         if figure is None:
-            known = ", ".join(sorted(set(self.curves["metric"]))) or "none"
-            of = f" of {split}" if ax is not None else ""
-            raise UserError(f"metric must be one that was recorded ({known}), got {metric!r}{of}; choose one of these")
+            raise self._unknown(metric, f" of {split}" if ax is not None else "")
         return figure
+
+    def chart(self, metric: str = "loss", x: str = "step", split: str = "val") -> Chart:
+        """Return an interactive chart of a metric of the best setting of each optimizer: median and range over seeds.
+
+        Args:
+            metric: A metric of `curves`: "loss", "accuracy", or one on request.
+            x: "step", "epoch" or "train_time_s" (of the run, end to end).
+            split: "train", "val" or "test".
+
+        Returns:
+            What a notebook shows; see `Chart` for files and Altair.
+
+        Raises:
+            UserError: There is no such metric or axis.
+        """
+        _check_axis(x)
+        if not ((self.curves["metric"] == metric) & (self.curves["split"] == split)).any():
+            raise self._unknown(metric, f" of {split}")
+        section = next(sections(self.runs))
+        palette = colors(self.runs["optimizer"])
+        return Chart(curves_spec(section.runs, self.curves, leaders(section.runs), metric, x, split, palette))
+
+    def _unknown(self, metric: str, where: str) -> UserError:
+        known = ", ".join(sorted(set(self.curves["metric"]))) or "none"
+        return UserError(f"metric must be one that was recorded ({known}), got {metric!r}{where}; choose one of these")
 
     def report(self, path: str | Path) -> Path:
         """Write the report: index.html, report.md, figures and tables.
@@ -130,6 +152,12 @@ class Comparison:
 
     def _analyses(self) -> Iterator[SectionAnalysis]:
         return analyses(self.runs, self.curves, memory=tables.load_side(self.path, "memory"))
+
+
+def _check_axis(x: str) -> None:
+    axes = ("step", "epoch", "train_time_s")
+    if x not in axes:
+        raise UserError(f"x must be one of {', '.join(axes)}, got {x!r}; choose one of these")
 
 
 def compare(

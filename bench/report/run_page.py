@@ -34,7 +34,7 @@ from bench.tables.frames import Study
 FACTS = (
     "run_id", "optimizer", "lr", "model", "data", "batch_size", "schedule", "seed", "status", "reason", "num_steps",
     "first_train_loss", "final_train_loss", "final_val_loss", "best_val_loss", "best_val_step", "final_test_loss",
-    "final_test_accuracy", "train_s", "step_ms", "peak_tensors_mib", "num_parameters",
+    "final_test_accuracy", "train_s", "step_ms", "peak_tensors_mib", "num_parameters", "timing_quality", "load_1min", "cpu_share", "num_involuntary_switches", "cpu",
 )  # fmt: skip
 """Columns of `runs` that the page shows."""
 
