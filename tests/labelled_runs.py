@@ -117,6 +117,7 @@ def make(labelled: Labelled, folder: Path) -> Any:
         "memory": False,
         "diagnostics": "full",
         "diagnostics.every": 20,
+        "diagnostics.landscape": False,
         "train.eval_every": 20,
         **labelled.settings,
     }

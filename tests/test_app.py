@@ -63,6 +63,9 @@ def test_the_main_job(cli: Cli) -> None:
 
 
 MAY_BE_EMPTY = {
+    "non_finite",
+    "non_finite_layer",
+    "non_finite_step",
     "trial",
     "tuning",
     "search",

@@ -180,7 +180,7 @@ def test_plateau_falls_in_training() -> None:
     assert optimizer.param_groups[1]["lr"] == 0.25, "evaluations at 10, 20, 30; what the last one says comes too late"
 
 
-def test_what_has_no_learning_rate_and_what_is_compiled(cli: Cli, folder: Path) -> None:
+def test_what_has_no_learning_rate(cli: Cli, folder: Path) -> None:
     (folder / "rateless.py").write_text(
         "import torch\n"
         "class Rateless(torch.optim.SGD):\n"
@@ -191,14 +191,30 @@ def test_what_has_no_learning_rate_and_what_is_compiled(cli: Cli, folder: Path) 
     )
     done = cli("schedule=cosine", "optimizer=custom", "optimizer._target_=rateless.Rateless", *SHORT, "memory=false")
     assert done.status != 0
-    done = cli("schedule=cosine", "optimizer.implementation=compiled,forloop", *SHORT, "study=s", "-m")
-    rows = tables.load("results/s").runs.set_index("status")
-    assert "schedule=cosine is not available with optimizer.implementation=compiled" in rows.loc["skipped", "reason"]
-    assert "ok" in rows.index
     optimizer = sgd()
     optimizer.param_groups[0]["lr"] = None
     with pytest.raises(UserError, match="schedule must be constant for SGD, got cosine: it has no learning rate"):
         Schedule("cosine", {}, 10, optimizer)
+
+
+def test_a_compiled_step_takes_a_schedule_and_is_not_compiled_again(cli: Cli) -> None:
+    from torch._dynamo.utils import counters
+
+    counters.clear()
+    done = cli("schedule=warmup_cosine", "optimizer=adam,sgd", "optimizer.implementation=compiled,forloop", "train.steps=60",
+               "seeds=[0]", "memory=false", "report=false", "study=s", "-m")  # fmt: skip
+    runs = tables.load("results/s").runs
+    if (runs["status"] == "skipped").any():
+        pytest.skip("there is no compiler")
+    assert done.status == 0
+    found = runs.pivot_table(index="optimizer", columns="implementation", values="final_val_loss")
+    assert found["compiled"].tolist() == pytest.approx(found["forloop"].tolist(), rel=1e-4)
+    constant = cli("optimizer=adam,sgd", "train.steps=60", "seeds=[0]", "memory=false", "report=false", "study=c", "-m")
+    assert constant.status == 0
+    others = tables.load("results/c").runs.set_index("optimizer")["final_val_loss"]
+    assert abs(found.loc["adam", "compiled"] / others["adam"] - 1) > 0.1, "the schedule did something"
+    compiled = runs[runs["implementation"] == "compiled"]
+    assert (compiled["train_s"] < compiled["warmup_s"]).all(), "60 rates, and nothing was compiled while the clock ran"
 
 
 def test_settings_tell_series_apart(cli: Cli) -> None:

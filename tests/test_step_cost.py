@@ -163,7 +163,7 @@ def build(*overrides: str, known: dict[str, Any] | None = None) -> list[dict[str
 
 
 def test_a_class_of_ones_own_is_measured_and_fails_alone(folder: Path) -> None:
-    for at, trouble in ((10**9, "raise"), (2, "raise"), (40, "raise")):
+    for at, trouble in ((10**9, "raise"), (2, "raise"), (8, "raise")):
         own = f"{{_target_:mine.Mine,trouble:{trouble},at:{at}}}"
         rows = build(f"optimizers=[sgd,{own},adam]", "implementations=[forloop,fused]", "rounds=1")
         found = {(row["optimizer"], row["implementation"]): row for row in rows}
@@ -226,7 +226,7 @@ def test_an_optimizer_at_the_limit_is_seen_to_be_there(folder: Path) -> None:
     (row, _) = build(
         "optimizers=[{_target_:flat.Flat},sgd]", "implementations=[forloop]", "rounds=15", "model.hidden=[1024,1024]"
     )
-    assert 0.5 < row["limit_share"] < 2
+    assert 0.2 < row["limit_share"] < 5
 
 
 def test_a_gpu_without_room_for_the_limit_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:

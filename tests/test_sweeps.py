@@ -25,7 +25,7 @@ SWEEP = [
     "study=s", "-m",
 ]  # fmt: skip
 KEYS = ["stage", "optimizer", "lr", "seed", "trial", "edge", "split", "metric", "step"]
-NUM_KILLS = int(os.environ.get("BENCH_NUM_KILLS", "2"))
+NUM_KILLS = int(os.environ.get("BENCH_NUM_KILLS", "1"))
 """Random moments at which each kind of sweep is killed."""
 
 two_cores = pytest.mark.skipif(

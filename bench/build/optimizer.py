@@ -61,13 +61,16 @@ def step_options(config: Config) -> StepOptions:
     )
 
 
-def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: bool = False) -> tuple[Optimizer, str]:
+def build_optimizer(
+    config: OptimizerConfig, model: nn.Module, weights_only: bool = False, has_schedule: bool = False
+) -> tuple[Optimizer, str]:
     """Build an optimizer over the trained parameters of a model.
 
     Args:
         config: The optimizer.
         model: Whose parameters.
         weights_only: Whether its weight decay leaves out biases and norms (parameters of one axis).
+        has_schedule: Whether its learning rate changes: of a compiled step it is then a tensor, so that nothing is compiled again.
 
     Returns:
         The optimizer, and which implementation of its step runs: forloop, foreach, fused, compiled
@@ -93,6 +96,9 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: boo
     for name in ("foreach", "fused"):
         if name in config.options:
             raise UserError(f"optimizer.{name} must be left to optimizer.implementation, got {config.options[name]}")
+    has_tensor_lr = wanted == "compiled" and has_schedule
+    if has_tensor_lr and "capturable" in target_arguments(factory):
+        switches = {**switches, "capturable": True}
     groups = _groups(params, weights_only and "weight_decay" in target_arguments(factory))
     try:
         optimizer = call_target("optimizer", config, factory, groups, **switches)
@@ -109,6 +115,9 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, weights_only: boo
         )
     if callable(switch := getattr(optimizer, "train", None)):
         switch()
+    if has_tensor_lr:
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(float(group["lr"]), device=params[0].device)
     if wanted == "compiled":
         optimizer.step = _compiled(optimizer.step)  # type: ignore[method-assign]
     if wanted == "default":

@@ -80,8 +80,11 @@ def run_command_line(config_name: str, job: Callable[[DictConfig], Any], argumen
     ordered = [argument for argument in arguments if argument not in MULTIRUN] + ["-m"] * is_sweep
     try:
         version.setbase("1.3")
-        with _claims_are_no_group():
-            _run_hydra(parser.parse_args(ordered), parser, guarded, str(CONF_DIR), config_name)
+        parsed = parser.parse_args(ordered)
+        with _adapted(
+            composes_twice=parsed.config_dir is not None or any("hydra" in each for each in parsed.overrides)
+        ):
+            _run_hydra(parsed, parser, guarded, str(CONF_DIR), config_name)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if full_error == "1":
             raise
@@ -104,20 +107,27 @@ def run_command_line(config_name: str, job: Callable[[DictConfig], Any], argumen
 
 
 @contextmanager
-def _claims_are_no_group() -> Iterator[None]:
-    """Hide `conf/claims`, which is data, from the groups that --help lists."""
+def _adapted(composes_twice: bool) -> Iterator[None]:
+    """Hide `conf/claims`, which is data, from the groups that --help lists, and have Hydra compose once.
+
+    Args:
+        composes_twice: Compose everything once before, as Hydra does, to see whether `hydra.mode` is set; `conf/` does not set it.
+    """
     from hydra._internal.hydra import Hydra
 
-    listed = Hydra.list_all_config_groups
+    listed, found_mode = Hydra.list_all_config_groups, Hydra.get_mode
 
     def groups(self: Hydra, parent: str = "") -> list[str]:
         return [group for group in listed(self, parent) if group.partition("/")[0] != "claims"]
 
-    Hydra.list_all_config_groups = groups  # type: ignore[method-assign]
+    def mode(self: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+        return found_mode(self, config_name, overrides) if composes_twice else None
+
+    Hydra.list_all_config_groups, Hydra.get_mode = groups, mode  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Hydra.list_all_config_groups = listed  # type: ignore[method-assign]
+        Hydra.list_all_config_groups, Hydra.get_mode = listed, found_mode  # type: ignore[method-assign]
 
 
 def typed_overrides() -> list[str]:

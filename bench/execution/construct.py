@@ -37,7 +37,7 @@ def construct(
     """
     measure_device.reset(device, config.device.threads, config.device.precision, seed)
     model = new_model(config, data, device)
-    optimizer, implementation = build_optimizer(config.optimizer, model, config.regularization.weights_only)
+    optimizer, implementation = new_optimizer(config, model)
     needs = needs_of(config.optimizer, optimizer)
     return Learner(model, optimizer, needs, _schedule(config, plan, optimizer)), implementation
 
@@ -50,12 +50,18 @@ def new_model(config: Config, data: Dataset, device: torch.device) -> nn.Module:
     return model.to(device)
 
 
+def new_optimizer(config: Config, model: nn.Module) -> tuple[Optimizer, str]:
+    """Return the optimizer of a run over the parameters of its model, and its implementation; see `build_optimizer`."""
+    return build_optimizer(
+        config.optimizer, model, config.regularization.weights_only, has_schedule=config.schedule.name != "constant"
+    )
+
+
 def _schedule(config: Config, plan: TrainingPlan, optimizer: Optimizer) -> Schedule | None:
     """Return the schedule of a run; None where the learning rate stays what it is.
 
     Raises:
         UserError: The optimizer has no learning rate.
-        Unavailable: Its step is compiled for one learning rate.
     """
     chosen = config.schedule
     if chosen.name == "constant":
@@ -63,10 +69,5 @@ def _schedule(config: Config, plan: TrainingPlan, optimizer: Optimizer) -> Sched
     if reason := capabilities_of(config.optimizer).fixed_lr:
         raise UserError(
             f"schedule must be constant for {type(optimizer).__name__}, got {chosen.name}: {reason}; leave it out"
-        )
-    if config.optimizer.implementation == "compiled":
-        raise measure_device.Unavailable(
-            f"schedule={chosen.name} is not available with optimizer.implementation=compiled: the step is compiled"
-            " for one learning rate; use forloop, foreach or fused"
         )
     return Schedule(chosen.name, chosen.options, plan.num_steps, optimizer)

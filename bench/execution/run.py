@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from bench.base.errors import UserError
 from bench.build.loss import build_loss, checked_loss
 from bench.build.model import checked_outputs, compiled_model
-from bench.build.optimizer import build_optimizer, needs_of, step_options
+from bench.build.optimizer import needs_of, step_options
 from bench.config.identity import cost_id
 from bench.config.schema import Config
 from bench.data.dataset import Dataset
-from bench.execution.construct import construct, new_model
+from bench.execution.construct import construct, new_model, new_optimizer
 from bench.execution.live_log import LiveLog
 from bench.execution.row import Result, Row, data_columns, failure_reason, metric_columns, side_tables, time_columns
 from bench.execution.workload import learnable, num_steps_of
@@ -288,7 +288,7 @@ def _warm_up(config: Config, data: Dataset, plan: TrainingPlan, device: torch.de
     """
     measure_device.reset(device, config.device.threads, config.device.precision, seed)
     model = new_model(config, data, device)
-    optimizer, _ = build_optimizer(config.optimizer, model, config.regularization.weights_only)
+    optimizer, _ = new_optimizer(config, model)
     needs = needs_of(config.optimizer, optimizer)
     inputs, targets = data.sample_batch(plan.batch_size)
     if plan.augment is not None:

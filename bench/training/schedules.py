@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from bench.base.errors import UserError
@@ -24,7 +25,10 @@ class Schedule:
     """
 
     def __init__(self, name: str, options: dict[str, Any], num_steps: int, optimizer: Optimizer) -> None:
-        self._groups: list[tuple[dict[str, Any], Any]] = [(g, g.get("lr")) for g in optimizer.param_groups]
+        rates = [(group, group.get("lr")) for group in optimizer.param_groups]
+        self._groups: list[tuple[dict[str, Any], Any]] = [
+            (group, lr.item() if isinstance(lr, Tensor) else lr) for group, lr in rates
+        ]
         self._factor = SCHEDULES[name](num_steps, **options)
         if any(isinstance(lr, bool) or not isinstance(lr, int | float) for _, lr in self._groups):
             raise UserError(
@@ -39,7 +43,10 @@ class Schedule:
         """
         factor = self._factor(step)
         for group, lr in self._groups:
-            group["lr"] = lr * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr * factor)
+            else:
+                group["lr"] = lr * factor
 
     def observe(self, val_loss: float) -> None:
         """Take in the validation loss of an evaluation."""

@@ -78,12 +78,14 @@ def test_a_cache_that_cannot_be_written_costs_nothing(tmp_path: Path, monkeypatc
     explorer.chart_library.cache_clear()
 
 
-def test_a_report_without_curves_carries_no_library(study: StudyAnalysis, tmp_path: Path) -> None:
+def test_a_report_without_charts_carries_no_library(study: StudyAnalysis, tmp_path: Path) -> None:
     write_report(study, tmp_path / "with")
     with_it = (tmp_path / "with" / "index.html").read_text(encoding="utf-8")
     assert "vegaEmbed" in with_it and "'unsafe-eval'" in with_it
-    bare = study.study._replace(curves=study.study.curves.head(0))
-    write_report(StudyAnalysis(bare, study.study_dir), tmp_path / "without")
+    bare = study.study._replace(curves=study.study.curves.head(0), runs=study.study.runs.head(1))
+    lone = tmp_path / "lone"  # without side tables, of which charts are made
+    lone.mkdir()
+    write_report(StudyAnalysis(bare, lone), tmp_path / "without")
     without = (tmp_path / "without" / "index.html").read_text(encoding="utf-8")
     assert "vegaEmbed" not in without and "unsafe-eval" not in without
     assert len(with_it) < 3_000_000

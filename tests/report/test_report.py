@@ -237,7 +237,7 @@ def test_markdown_pipes_do_not_break_tables(tmp_path: Path) -> None:
     runs = [{"optimizer": "a|b", "run_id": "piped-0-e", "status": "failed", "reason": "x|y"}]
     text = (report(make_study(tmp_path, runs)) / "report.md").read_text()
     row = next(line for line in text.splitlines() if "x\\|y" in line)
-    assert len(re.split(r"(?<!\\)\|", row)) == 8
+    assert len(re.split(r"(?<!\\)\|", row)) == 9
 
 
 def add_side_tables(study: Path) -> None:
