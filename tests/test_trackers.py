@@ -408,4 +408,9 @@ def test_what_cannot_be_exported_is_one_sentence(study: Path, capsys: pytest.Cap
     assert export.main([str(study), "--to", "tensorboard", "--out", "file"]) == 2
     err = capsys.readouterr().err
     assert "bench.export: --out must be a place that can be written, got file" in err
+    if importlib.util.find_spec("mlflow"):
+        assert export.main([str(study), "--to", "mlflow", "--out", "nothing://here"]) == 2
+        assert (
+            "bench.export: --out must be a place that mlflow can write, got nothing://here (" in capsys.readouterr().err
+        )
     assert Path("file").read_text() == "mine"

@@ -9,7 +9,11 @@ from pathlib import Path
 
 from bench.base.console import say
 from bench.base.errors import OK, REFUSED, UserError
+from bench.base.text import first_line
 from bench.config.loggers import TRACKERS
+
+BENEATH = ("alembic", "requests", "sqlalchemy", "sqlite3", "urllib3")
+"""Packages beneath the trackers, whose errors say that a place cannot be reached or written."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         say(
             f"bench.export: --out must be a place that can be written, got {given.out or given.to} ({error.strerror})",
+            sys.stderr,
+        )
+        return REFUSED
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in (given.to, *BENEATH):
+            raise
+        where = given.out or given.to
+        say(
+            f"bench.export: --out must be a place that {given.to} can write, got {where} ({first_line(error)})",
             sys.stderr,
         )
         return REFUSED

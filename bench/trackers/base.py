@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.base.errors import UserError
-from bench.config.loggers import LoggerConfig
 from bench.trackers.mapping import Point, TrackedRun
 
 
@@ -39,7 +38,7 @@ def open_tracker(name: str, options: Mapping[str, Any]) -> Tracker:
     """Return a tracker: the class `Tracker` of `bench/trackers/<name>.py`.
 
     Args:
-        name: Of it, a field of `LoggerConfig`.
+        name: Of it, a field of `bench.config.loggers.LoggerConfig`.
         options: Its settings.
 
     Raises:
@@ -54,11 +53,6 @@ def open_tracker(name: str, options: Mapping[str, Any]) -> Tracker:
         ) from None
     tracker: Tracker = module.Tracker(**options)
     return tracker
-
-
-def open_trackers(config: LoggerConfig) -> dict[str, Tracker]:
-    """Return the trackers that a configuration chooses, by name; errors as of `open_tracker`."""
-    return {name: open_tracker(name, options) for name, options in config.chosen().items()}
 
 
 def send(tracker: Tracker, runs: Iterable[TrackedRun]) -> int:

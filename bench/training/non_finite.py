@@ -78,7 +78,7 @@ def first_non_finite(
             train(learner, data, again, watch, trace, on_progress)
         except _Found as found:
             return NonFinite(found.what, found.layer, trace.num_steps + found.is_in_step)
-        except (Diverged, OutOfTime, RuntimeError):
+        except (Diverged, OutOfTime):
             return None
     return None
 
