@@ -26,7 +26,7 @@ from bench.base.errors import UserError
 from bench.report.study.render import write_report
 from bench.report.terminal import step_cost_text, summary_text
 
-NUM_MUTATIONS = int(os.environ.get("BENCH_NUM_MUTATIONS", "200"))
+NUM_MUTATIONS = int(os.environ.get("BENCH_NUM_MUTATIONS", "100"))
 NUM_EACH = 3
 """Mutations of a study on average, see `try_damage`."""
 
