@@ -252,7 +252,12 @@ def surface(surfaces: pd.DataFrame, workload_id: object) -> pd.DataFrame | None:
         workload_id: Which.
     """
     rows = surfaces[surfaces["workload_id"] == workload_id] if pd.notna(workload_id) else surfaces.iloc[:0]
-    grid = rows.drop_duplicates(["x", "y"]).pivot(index="y", columns="x", values="value").sort_index(axis=1)
+    return grid_of(rows)
+
+
+def grid_of(points: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the values of points of a grid, columns x, y and value, as `surface` does."""
+    grid = points.drop_duplicates(["x", "y"]).pivot(index="y", columns="x", values="value").sort_index(axis=1)
     return grid if min(grid.shape) > 1 and grid.notna().any(axis=None) else None
 
 

@@ -8,8 +8,6 @@ from pydantic import Field
 
 from bench.config.fields import Folder, Section
 
-Text = Annotated[str, Field(min_length=1, description="a text")]
-
 
 class TensorBoardConfig(Section):
     """Event files of TensorBoard, in `<folder>/<study>/<run_id>`."""

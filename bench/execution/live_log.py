@@ -14,7 +14,7 @@ from bench.base.console import say
 from bench.base.errors import UserError
 from bench.base.text import first_line
 from bench.config.loggers import LoggerConfig
-from bench.trackers.base import RunLog, Tracker, open_tracker
+from bench.trackers.base import RunLog, Tracker, import_tracker, open_tracker
 from bench.trackers.mapping import tag_of_curve, tag_of_diagnostic, tracked
 
 EVERY_S = 1.0
@@ -41,6 +41,7 @@ def trackers_of(logger: LoggerConfig) -> dict[str, Tracker]:
     for name, options in logger.chosen().items():
         key = name, json.dumps(options, sort_keys=True)
         if name not in _lost and key not in _opened:
+            import_tracker(name)  # takes seconds, of which the tracker's own limit does not count any
             for tracker in _within_limit(name, open_tracker, name, options):
                 _opened[key] = tracker
         if name not in _lost:
@@ -94,7 +95,7 @@ class LiveLog:
             return
         new, new_recorded = points[self._num_points :], recorded[self._num_recorded :]
         self._num_points, self._num_recorded = len(points), len(recorded)
-        started, seconds = self._run.started, {step: at for step, *_, at in points}
+        started, seconds = self._run.started, {step: at for step, *_, at in new}  # diagnostics are taken at stops
         sent = [(step, started + at, tag_of_curve(split, metric), value) for step, _, split, metric, value, at in new]
         sent += [
             (step, started + seconds.get(step, 0.0), tag_of_diagnostic(name, layer), value)

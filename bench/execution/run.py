@@ -220,11 +220,8 @@ class _Attempt:
         """Return the columns that say which tensor was not finite first; none where that cannot be found."""
         self._watch.switch("diagnostics")
         # the loss of a stop is that of the weights before its last step, which may have spoilt them: hence the stop before
-        *_, after, _ = (
-            0,
-            0,
-            *sorted({step for step, _, split, *_ in self._trace.points if split == "train"} - {self._trace.step}),
-        )
+        good = {step for step, _, split, *_ in self._trace.points if split == "train"} - {self._trace.step}
+        after = sorted(good)[-2] if len(good) > 1 else 0
         try:
             learner, _ = construct(self._config, self._data, self._plan, self._device, self._row["seed"])
             torch.manual_seed(self._row["seed"] + 2**32)
@@ -239,9 +236,6 @@ class _Attempt:
         if found is None:
             return {}
         return {"non_finite": found.what, "non_finite_layer": found.layer or None, "non_finite_step": found.step}
-
-    def _side_tables(self) -> dict[str, list[Row]]:
-        return side_tables(self._row, self._trace, self._model, self._recorded, self._landscape_rows)
 
     def _shown(self, on_progress: Callable[[int, int, float], None]) -> Callable[[int, int, float], None]:
         """Return what is called at every stop: it shows the step, and sends what is new to trackers."""
@@ -277,7 +271,8 @@ class _Attempt:
         files = {} if trace.best_state is None else {"best.pt": functools.partial(torch.save, trace.best_state)}
         if self._live is not None:
             self._live.update(trace.points, self._recorded, at_once=True)
-        return Result(row, trace.points, self._details, self._side_tables(), files)
+        side = side_tables(row, trace, self._model, self._recorded, self._landscape_rows)
+        return Result(row, trace.points, self._details, side, files)
 
 
 def _warm_up(config: Config, data: Dataset, plan: TrainingPlan, device: torch.device, seed: int) -> None:

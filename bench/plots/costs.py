@@ -16,6 +16,10 @@ from bench.plots.style import log_scale, one_legend, panel_grid
 MARKERS = {"forloop": "o", "foreach": "s", "fused": "D", "compiled": "^", "reference": "v", "own": "P"}
 
 
+PART_SHADES = tuple(sns.color_palette("Set2", 8))
+"""Colours of the parts of a sum."""
+
+
 def step_cost_figure(costs: pd.DataFrame, palette: dict[str, Color]) -> Figure | None:
     """Draw what a step costs, a row an optimizer, a marker an implementation; and its ratio to the baseline.
 
@@ -68,7 +72,7 @@ def stacked_figure(table: pd.DataFrame, rows: Sequence[str], parts: Sequence[tup
     figure, (axis,) = panel_grid(1)
     figure.set_size_inches(8, 1.7 + 0.36 * len(rows))
     left = np.zeros(len(table))
-    shades = iter(sns.color_palette("Set2", 8))
+    shades = iter(PART_SHADES)
     for column, name in parts:
         widths = table[column].to_numpy(float)
         if not (widths > 0).any():

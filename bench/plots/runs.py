@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.analysis.comparisons import surface
+from bench.analysis.comparisons import grid_of
 from bench.base.diagnostics import DIAGNOSTIC_NAMES
 from bench.plots.diagnostics import LOGARITHMIC
 from bench.plots.palette import Color, LineStyle
@@ -106,10 +106,7 @@ def planes_figure(
         kind: plane: of two random directions; path_plane: of the main directions of the path, with the path.
         styles: Of each series.
     """
-    grids = {
-        name: surface(rows[(rows["kind"] == kind) & (rows["series"] == name)].assign(workload_id=name), name)
-        for name in names
-    }
+    grids = {name: grid_of(rows[(rows["kind"] == kind) & (rows["series"] == name)]) for name in names}
     shown = {name: grid for name, grid in grids.items() if grid is not None}
     if not shown:
         return None

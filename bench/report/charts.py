@@ -15,15 +15,12 @@ from matplotlib.colors import to_hex
 
 from bench.analysis.memory import MEMORY_PARTS, memory_unit
 from bench.analysis.study_diff import QUANTITIES
+from bench.plots.costs import PART_SHADES
 from bench.plots.palette import Color, styles_of
 from bench.report.explorer import script_json, vega_dash
 
 ROW = 34
 """Pixels of a row of a chart with one row a setting."""
-
-
-SHADES = ("#66c2a5", "#fc8d62", "#8da0cb", "#e78ac3", "#a6d854", "#ffd92f", "#e5c494", "#b3b3b3")
-"""Colours of parts of a sum: Set2 of ColorBrewer, as in the figures."""
 
 
 IMPLEMENTATIONS = {"forloop": "circle", "foreach": "square", "fused": "diamond", "compiled": "triangle-up",
@@ -120,7 +117,7 @@ def defaults_chart(table: pd.DataFrame, palette: dict[str, Color]) -> Markup:
     ]  # fmt: skip
     by_name = _by_name({str(name): (palette[str(name)], "-") for name in known["optimizer"]})
     y = _names("name", list(known["optimizer"]))
-    x = {**_y("value", "final val loss, mean over seeds", [row["value"] for row in rows])}
+    x = _y("value", "final val loss, mean over seeds", [row["value"] for row in rows])
     return _chart(
         rows,
         {"transform": [{"filter": "datum.at == 'tuned'"}], "mark": {"type": "rule", "strokeWidth": 2},
@@ -155,7 +152,7 @@ def pareto_chart(
     names = {str(row["series"]): (palette[str(row["optimizer"])], "-") for _, row in points.iterrows()}
     by_name = _by_name(names)
     shown = [column if column in known else next(iter(known)) for column in first]
-    x, y = ({**_y(column, known[column], list(points[column]))} for column in shown)
+    x, y = (_y(column, known[column], points[column]) for column in shown)
     marks: dict[str, Any] = {"x": x, "y": y, "color": by_name["color"]}
     return _chart(
         rows,
@@ -189,8 +186,7 @@ def targets_chart(runs: pd.DataFrame, order: Sequence[str], palette: dict[str, C
     y = _names("name", [name for name in order if name in optimizers])
     x = _y("steps", "steps to the target", [row["steps"] for row in rows])
     marks = {"x": x, "y": y, "color": by_name["color"]}
-    shape = {"field": "reached", "title": None, "legend": {"orient": "top", "symbolFillColor": "gray", "symbolStrokeColor": "gray"},
-             "scale": {"domain": ["reached", "not reached"], "range": ["circle", "triangle-right"]}}  # fmt: skip
+    shape = _shapes("reached", {"reached": "circle", "not reached": "triangle-right"})
     return _chart(
         rows,
         {"mark": {"type": "point", "filled": True, "size": 70, "opacity": 0.65, "tooltip": {"content": "data"}},
@@ -258,8 +254,7 @@ def step_cost_chart(costs: pd.DataFrame, palette: dict[str, Color]) -> Markup:
     offset = {"field": "implementation", "scale": {"domain": kinds}}
     x = _y("value", "one optimizer step (µs)", [row["value"] for row in rows])
     marks = {"x": x, "y": _names("name", names), "yOffset": offset, "color": by_name["color"]}
-    shape = {"field": "implementation", "title": None, "legend": {"orient": "top", "symbolFillColor": "gray", "symbolStrokeColor": "gray"},
-             "scale": {"domain": kinds, "range": [IMPLEMENTATIONS[kind] for kind in kinds]}}  # fmt: skip
+    shape = _shapes("implementation", {kind: IMPLEMENTATIONS[kind] for kind in kinds})
     return _chart(
         rows,
         {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {**marks, "x": {**x, "field": "low"}, "x2": {"field": "high"}}},
@@ -288,8 +283,7 @@ def differences_chart(table: pd.DataFrame, tolerance: float, palette: dict[str, 
     x = _y("ratio", "B relative to A", [row["ratio"] for row in rows])
     y = _names("name", list(names))
     marks = {"x": x, "y": y, "yOffset": {"field": "quantity", "scale": {"domain": kinds}}, "color": by_name["color"]}
-    shape = {"field": "quantity", "title": None, "legend": {"orient": "top", "symbolFillColor": "gray", "symbolStrokeColor": "gray"},
-             "scale": {"domain": kinds, "range": ["circle", "square", "diamond"][: len(kinds)]}}  # fmt: skip
+    shape = _shapes("quantity", dict(zip(kinds, ["circle", "square", "diamond"][: len(kinds)], strict=False)))
     return _chart(
         rows,
         {"mark": {"type": "rect", "opacity": 0.08, "color": "gray"},
@@ -308,7 +302,7 @@ def _stacked(rows: list[dict[str, Any]], names: list[str], label: str, caption: 
         "field": "part",
         "title": None,
         "legend": {"orient": "top"},
-        "scale": {"domain": parts, "range": list(SHADES[: len(parts)])},
+        "scale": {"domain": parts, "range": [to_hex(shade) for shade in PART_SHADES[: len(parts)]]},
     }
     return _chart(
         rows,
@@ -379,6 +373,17 @@ def _by_name(styles: Mapping[str, tuple[Color, Any]]) -> dict[str, Any]:
         "strokeDash": {"field": "name", "type": "nominal", "legend": None,
                        "scale": {"domain": domain, "range": [vega_dash(styles[name][1]) for name in domain]}},
     }  # fmt: skip
+
+
+def _shapes(field: str, shapes: Mapping[str, str]) -> dict[str, Any]:
+    """Return the encoding of a field by shapes, with a legend above the chart."""
+    legend = {"orient": "top", "symbolFillColor": "gray", "symbolStrokeColor": "gray"}
+    return {
+        "field": field,
+        "title": None,
+        "legend": legend,
+        "scale": {"domain": list(shapes), "range": list(shapes.values())},
+    }
 
 
 def _y(field: str, title: str, values: Iterable[Any]) -> dict[str, Any]:

@@ -89,6 +89,7 @@ class _RunView:
     def __init__(self, study: Study, study_dir: Path, runs: pd.DataFrame, sheet: Sheet) -> None:
         self._study_dir, self._runs, self._sheet = study_dir, runs, sheet
         self._names = list(runs["series"])
+        self._series = dict(zip(runs["run_id"], self._names, strict=True))
         self._styles = line_styles(runs, self._names, sheet.palette)
         self._curves = self._of_runs(study.curves)
         self._recorded = self._of_runs(tables.load_side(study_dir, "diagnostics"))
@@ -136,12 +137,11 @@ class _RunView:
         found = self._findings
         if not found:
             return Block("findings", "What stands out", pd.DataFrame({"finding": ["Nothing stands out."]}))
-        series = dict(zip(self._runs["run_id"], self._names, strict=True))
         commands = dict(zip(self._runs["run_id"], self._runs["command"].fillna("").astype(str), strict=True))
         table = pd.DataFrame(
             {
                 "mark": [str(i) for i in range(1, len(found) + 1)],
-                "run": [series[each.run_id] for each in found],
+                "run": [self._series[each.run_id] for each in found],
                 "finding": [found_where(each) for each in found],
                 "reason": [why(each, with_override(commands[each.run_id], each.override)) for each in found],
             }
@@ -151,9 +151,8 @@ class _RunView:
         return Block("findings", "What stands out", table, note)
 
     def _course(self) -> Block:
-        series = dict(zip(self._runs["run_id"], self._names, strict=True))
         marks = [
-            (series[each.run_id], each.since, str(i))
+            (self._series[each.run_id], each.since, str(i))
             for i, each in enumerate(self._findings, 1)
             if each.since is not None
         ]

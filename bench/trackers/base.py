@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,8 +34,24 @@ class Tracker(Protocol):
         """Keep the figures of a study's report, PNG files, in place of those kept before."""
 
 
+def import_tracker(name: str) -> Callable[..., Tracker]:
+    """Return the class `Tracker` of `bench/trackers/<name>.py`.
+
+    Raises:
+        UserError: Its package is not installed.
+    """
+    try:
+        module = importlib.import_module(f"bench.trackers.{name}")
+    except ImportError as error:
+        raise UserError(
+            f"logger must be a tracker that is installed, got {name} ({error}); pip install 'optbench[{name}]'"
+        ) from None
+    made: Callable[..., Tracker] = module.Tracker
+    return made
+
+
 def open_tracker(name: str, options: Mapping[str, Any]) -> Tracker:
-    """Return a tracker: the class `Tracker` of `bench/trackers/<name>.py`.
+    """Return a tracker.
 
     Args:
         name: Of it, a field of `bench.config.loggers.LoggerConfig`.
@@ -45,14 +61,7 @@ def open_tracker(name: str, options: Mapping[str, Any]) -> Tracker:
         UserError: Its package is not installed.
         Exception: What its package raises where it cannot be reached or written.
     """
-    try:
-        module = importlib.import_module(f"bench.trackers.{name}")
-    except ImportError as error:
-        raise UserError(
-            f"logger must be a tracker that is installed, got {name} ({error}); pip install 'optbench[{name}]'"
-        ) from None
-    tracker: Tracker = module.Tracker(**options)
-    return tracker
+    return import_tracker(name)(**options)
 
 
 def send(tracker: Tracker, runs: Iterable[TrackedRun]) -> int:

@@ -83,7 +83,7 @@ class Look:
         found: dict[str, Sums] = {}
         whole = Sums()
         for name, numbers in zip(self.parameters, self._sums(), strict=True):
-            found.setdefault(name.rpartition(".")[0] or name, Sums()).add(numbers)
+            found.setdefault(layer_of(name), Sums()).add(numbers)
             whole.add(numbers)
         return {WHOLE: whole, **found}
 
@@ -91,8 +91,9 @@ class Look:
     def _sums(self) -> list[list[float]]:
         """Return the sums of each parameter, in the order of `Sums`."""
         after = [p.detach() for p in self.parameters.values()]
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad.detach() for p in self.parameters.values()]
-        gradients = [g.to_dense() if g.is_sparse else g for g in gradients]
+        gradients = [
+            torch.zeros_like(p) if p.grad is None else dense(p.grad.detach()) for p in self.parameters.values()
+        ]
         updates = torch._foreach_sub(after, list(self.before))
         norms = [
             *torch._foreach_norm(list(self.before)),
@@ -135,13 +136,28 @@ class Look:
             weights: In the order of `parameters`.
             batch: Inputs and targets; None: that of the step.
         """
-        inputs, targets = self.batch if batch is None else batch
         network = getattr(self.model, "_orig_mod", self.model)
-        buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        devices = [inputs.device] if inputs.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), self.autocast:
-            state = {**dict(zip(self.parameters, weights, strict=True)), **buffers}
-            return self.loss(functional_call(network, state, (inputs,)), targets)
+        state = dict(zip(self.parameters, weights, strict=True))
+        return loss_at(network, state, self.batch if batch is None else batch, self.loss, self.autocast)
+
+    def watched_pass(self, hook_of: Callable[[str], Callable[..., None]]) -> None:
+        """Make a forward pass of the batch of the step, and call a hook after each module with parameters of its own.
+
+        Args:
+            hook_of: Gives the forward hook of a module by its path; of the model itself the path is "model".
+        """
+        network = getattr(self.model, "_orig_mod", self.model)
+        handles = [
+            module.register_forward_hook(hook_of(name or "model"))
+            for name, module in network.named_modules()
+            if any(True for _ in module.parameters(recurse=False))
+        ]
+        try:
+            with torch.no_grad():
+                self.loss_at([p.detach() for p in self.parameters.values()])
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def gradient_at(
         self, weights: Sequence[Tensor], batch: tuple[Tensor, Tensor] | None = None
@@ -152,6 +168,43 @@ class Look:
             loss = self.loss_at(leaves, batch)
             found = torch.autograd.grad(loss, leaves, allow_unused=True)
         return loss.item(), tuple(torch.zeros_like(w) if g is None else g for g, w in zip(found, leaves, strict=True))
+
+
+def loss_at(
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    batch: tuple[Tensor, Tensor],
+    loss: Loss,
+    autocast: AbstractContextManager[Any],
+) -> Tensor:
+    """Return the loss of a batch at given weights, the same random numbers each time; the network and generators stay as they are.
+
+    Args:
+        network: Not compiled, in the mode wanted.
+        weights: Of its trained parameters, by name.
+        batch: Inputs and targets.
+        loss: What is minimised.
+        autocast: Context of forward passes.
+    """
+    inputs, targets = batch
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    devices = [inputs.device] if inputs.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), autocast:
+        return loss(functional_call(network, {**weights, **buffers}, (inputs,)), targets)
+
+
+def layer_of(parameter: str) -> str:
+    """Return the path of the module that a parameter belongs to; its own name where that is the model.
+
+    >>> layer_of("layers.1.weight"), layer_of("w")
+    ('layers.1', 'w')
+    """
+    return parameter.rpartition(".")[0] or parameter
+
+
+def dense(gradient: Tensor) -> Tensor:
+    """Return a gradient as a dense tensor."""
+    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def _products(a: Sequence[Tensor], b: Sequence[Tensor]) -> list[Tensor]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -27,19 +26,9 @@ class DeadUnits(LayerDiagnostic):
 
     def values(self, look: Look) -> dict[str, float]:
         """Return it by the layer whose outputs go into the activation, and for all of them together."""
-        network = getattr(look.model, "_orig_mod", look.model)
         watcher = _Watcher()
-        handles = [
-            module.register_forward_hook(watcher.leave(name))
-            for name, module in network.named_modules()
-            if any(True for _ in module.parameters(recurse=False))
-        ]
-        try:
-            with torch.no_grad(), watcher:
-                look.loss_at([p.detach() for p in look.parameters.values()])
-        finally:
-            for handle in handles:
-                handle.remove()
+        with watcher:
+            look.watched_pass(watcher.leave)
         num, num_dead = sum(watcher.num.values()), sum(watcher.dead.values())
         shares = {layer: watcher.dead[layer] / count for layer, count in watcher.num.items()}
         return {WHOLE: num_dead / num, **shares} if num else {}
@@ -58,7 +47,7 @@ class _Watcher(TorchFunctionMode):
         """Return the hook that takes note of the layer whose outputs come next."""
 
         def hook(module: nn.Module, inputs: Any, outputs: Any) -> None:
-            self._layer = name or "model"
+            self._layer = name
 
         return hook
 

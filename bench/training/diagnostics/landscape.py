@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from bench.training.diagnostics.base import loss_at
 from bench.training.losses import Loss
 
 LandscapeRow = tuple[str, int | None, float, float, float]
@@ -128,17 +128,13 @@ class Landscape:
 
     def _height(self, weights: list[Tensor]) -> float:
         """Return the mean loss of the examples at given weights."""
-        network, was_training = self._network, self._network.training
-        buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        inputs, targets = self._batch
-        devices = [inputs.device] if inputs.device.type == "cuda" else []
-        network.eval()
+        was_training, (inputs, targets) = self._network.training, self._batch
+        self._network.eval()
         try:
-            with torch.random.fork_rng(devices), self._autocast:
-                state = {**dict(zip(self._parameters, weights, strict=True)), **buffers}
-                return float(self._loss(functional_call(network, state, (inputs.clone(),)), targets))
+            state = dict(zip(self._parameters, weights, strict=True))
+            return loss_at(self._network, state, (inputs.clone(), targets), self._loss, self._autocast).item()
         finally:
-            network.train(was_training)
+            self._network.train(was_training)
 
     def _random_direction(self, number: int, weights: Sequence[Tensor]) -> list[Tensor]:
         """Return a direction whose filters have the norms of those of the weights; biases and norms stay."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.training.diagnostics.base import WHOLE, LayerDiagnostic, Look
+from bench.training.diagnostics.base import WHOLE, LayerDiagnostic, Look, dense, layer_of
 
 
 class _Quantile(LayerDiagnostic):
@@ -36,8 +36,7 @@ class GradientMedian(_Quantile):
         parts: dict[str, list[Tensor]] = {}
         for name, parameter in look.parameters.items():
             if parameter.grad is not None:
-                gradient = parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
-                parts.setdefault(name.rpartition(".")[0] or name, []).append(gradient)
+                parts.setdefault(layer_of(name), []).append(dense(parameter.grad))
         return self._of(parts)
 
 
@@ -52,27 +51,16 @@ class ActivationMedian(_Quantile):
 
     def values(self, look: Look) -> dict[str, float]:
         """Return it for each layer and for all of them together."""
-        network = getattr(look.model, "_orig_mod", look.model)
         parts: dict[str, list[Tensor]] = {}
 
         def take(name: str) -> Any:
             def hook(module: nn.Module, inputs: Any, outputs: Any) -> None:
                 if isinstance(outputs, Tensor) and outputs.is_floating_point():
-                    parts.setdefault(name or "model", []).append(outputs.detach())
+                    parts.setdefault(name, []).append(outputs.detach())
 
             return hook
 
-        handles = [
-            module.register_forward_hook(take(name))
-            for name, module in network.named_modules()
-            if any(True for _ in module.parameters(recurse=False))
-        ]
-        try:
-            with torch.no_grad():
-                look.loss_at([p.detach() for p in look.parameters.values()])
-        finally:
-            for handle in handles:
-                handle.remove()
+        look.watched_pass(take)
         return self._of(parts)
 
 
