@@ -3,7 +3,7 @@
 Light ones together, at every 10th step; those that need further passes one at a time, at every 50th. Time is that of training,
 logging and recording; evaluation is outside.
 
-    python benchmarks/diagnostics_cost.py [--pairs 20] [--resnet18] [--passes]
+    python benchmarks/diagnostics_cost.py [--pairs 20] [--workloads mlp mnist_cnn resnet18] [--passes]
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from __future__ import annotations
 import argparse
 import gc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from loop_overhead import BATCH, DEVICE, Build, build
+from scipy.stats import quantile_test
 from torch.nn import functional
 
-from bench.analysis.inference import mean_interval
 from bench.base.diagnostics import DIAGNOSTICS, LIGHT
 from bench.data import digits
 from bench.data.dataset import Dataset, as_dataset
@@ -33,6 +34,13 @@ from bench.training.trace import Trace
 from models import torchvision
 from models.cnn import MnistCNN
 from models.mlp import MLP
+
+WORKLOADS: dict[str, tuple[Build, Callable[[], Any], int]] = {
+    "mlp": (MLP, digits.load, 1000),
+    "mnist_cnn": (MnistCNN, partial(digits.load, 28), 50),
+    "resnet18": (partial(torchvision.build, "resnet18", small_images=True), partial(digits.load, 32, channels=3), 20),
+}
+"""Model, data, and steps of each side of a pair."""
 
 
 def seconds(make: Build, data: Dataset, num_steps: int, names: Sequence[str], every: int) -> float:
@@ -50,7 +58,7 @@ def seconds(make: Build, data: Dataset, num_steps: int, names: Sequence[str], ev
 def compare(
     workload: str, make: Build, data: Dataset, num_steps: int, pairs: int, names: Sequence[str], every: int
 ) -> None:
-    """Print one line: the ratio of the time with diagnostics to that without, and its interval over pairs."""
+    """Print one line: the median ratio of the time with diagnostics to that without, and its interval, of any distribution, over pairs."""
     for chosen in (names, ()):
         seconds(make, data, max(every, num_steps // 5), chosen, every)
     logs = []
@@ -58,11 +66,12 @@ def compare(
         order = (names, ()) if pair % 2 == 0 else ((), names)
         found = {bool(chosen): seconds(make, data, num_steps, chosen, every) for chosen in order}
         logs.append(math.log(found[True] / found[False]))
-    mean, low, high = (math.exp(value) for value in mean_interval(logs))
+    middle = math.exp(float(np.median(logs)))
+    low, high = (math.exp(value) for value in quantile_test(logs, p=0.5).confidence_interval())
     what = "all light ones" if len(names) > 1 else names[0]
     print(
-        f"{workload}, batch {BATCH}: {what} at every {every}th step: {mean:.3f} [{low:.3f}, {high:.3f}],"
-        f" median {math.exp(float(np.median(logs))):.3f} ({pairs} pairs of {num_steps} steps)",
+        f"{workload}, batch {BATCH}: {what} at every {every}th step: {middle:.3f} [{low:.3f}, {high:.3f}]"
+        f" ({pairs} pairs of {num_steps} steps)",
         flush=True,
     )
 
@@ -70,17 +79,14 @@ def compare(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--resnet18", action="store_true", help="on digits of 32 pixels and 3 channels, as well")
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=["mlp", "mnist_cnn"])
     parser.add_argument("--passes", action="store_true", help="those that need further passes, as well")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    workloads = [("mlp", MLP, as_dataset(digits.load()), 300), ("mnist_cnn", MnistCNN, as_dataset(digits.load(28)), 50)]
-    if arguments.resnet18:
-        resnet18 = partial(torchvision.build, "resnet18", small_images=True)
-        workloads.append(("resnet18", resnet18, as_dataset(digits.load(32, channels=3)), 20))
     light = [each.name for each in DIAGNOSTICS if each.cost == LIGHT]
-    for workload, make, data, num_steps in workloads:
-        pairs = arguments.pairs if workload != "resnet18" else max(4, arguments.pairs // 4)
+    for workload in arguments.workloads:
+        make, load, num_steps = WORKLOADS[workload]
+        data, pairs = as_dataset(load()), arguments.pairs
         compare(workload, make, data, num_steps, pairs, light, 10)
         for each in DIAGNOSTICS:
             if arguments.passes and each.cost != LIGHT:

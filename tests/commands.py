@@ -20,7 +20,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
-PRELOADED = ("torch", "torch._dynamo", "pandas", "sklearn.datasets", "bench.execution.cell", "bench.cli.main")
+PRELOADED = (
+    "torch",
+    "torch._dynamo",
+    "pandas",
+    "sklearn.datasets",
+    "seaborn",
+    "hydra.main",
+    "jinja2",
+    "pyarrow.parquet",
+)
+OURS = ("bench.execution.cell", "bench.cli.main")
 MESSAGE_BYTES = 2**20
 
 
@@ -32,17 +42,20 @@ class Command:
         cwd: The current folder of the process.
         stderr: File descriptor that takes standard error; by default a pipe.
         file_size: Limit in bytes on files that the process writes.
+        root: The checkout whose code runs.
     """
 
-    def __init__(self, *arguments: str, cwd: Path, stderr: int | None = None, file_size: int | None = None) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    def __init__(
+        self, *arguments: str, cwd: Path, stderr: int | None = None, file_size: int | None = None, root: Path = ROOT
+    ) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(root)}
         request = {"arguments": arguments, "cwd": str(cwd), "environment": environment, "file_size": file_size}
         self._line, theirs = socket.socketpair()
         out, out_write = os.pipe()
         error, error_write = (None, stderr) if stderr is not None else os.pipe()
         with theirs, Path(os.devnull).open() as nothing:
             handed = [nothing.fileno(), out_write, error_write, theirs.fileno()]
-            socket.send_fds(_server(), [json.dumps(request).encode()], handed)
+            socket.send_fds(_server(root), [json.dumps(request).encode()], handed)
         os.close(out_write)
         if stderr is None:
             os.close(error_write)
@@ -98,15 +111,22 @@ class Command:
         return read["out"], read["err"]
 
 
+def run(*arguments: str, cwd: Path, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Carry out `python -m MODULE ARGUMENTS` to its end, as `subprocess.run` would."""
+    process = Command(*arguments, cwd=cwd, root=root)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(arguments, process.wait(), out, err)
+
+
 @functools.cache
-def _server() -> socket.socket:
-    """Start the process that commands are forked from; it ends when this one does."""
+def _server(root: Path) -> socket.socket:
+    """Start the process that commands of a checkout are forked from; it ends when this one does."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve()), str(theirs.fileno())],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            [sys.executable, str(Path(__file__).resolve()), str(theirs.fileno()), str(root)],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root)},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
         )
@@ -203,8 +223,9 @@ def _status(call: Callable[[], object]) -> int:
 if __name__ == "__main__":
     from importlib import import_module
 
-    sys.path[0] = str(ROOT)  # not the folder of the tests
-    for preloaded in PRELOADED:
+    root = sys.argv[2]
+    sys.path[0] = root  # not the folder of the tests
+    for preloaded in (*PRELOADED, *(OURS if Path(root) == ROOT else ())):  # what a copy holds may change before it runs
         import_module(preloaded)
     _serve(socket.socket(fileno=int(sys.argv[1])))
     os._exit(0)

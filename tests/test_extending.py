@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import pages
 import pandas as pd
 import pytest
@@ -32,15 +30,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def python(checkout: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(checkout)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def python(checkout: Path, module: str, *arguments: str) -> str:
+    done = commands.run(module, *arguments, cwd=checkout, root=checkout)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -49,7 +40,7 @@ def sweep(checkout: Path, adds: str) -> pd.DataFrame:
     """Carry out the command of the page that names what is added, and return its runs."""
     (command,) = [c for c in pages.commands(PAGE) if adds in c]
     study = re.sub(r"\W+", "-", adds).strip("-")
-    python(checkout, *shlex.split(command)[1:], *SMALL, f"study={study}")
+    python(checkout, *shlex.split(command)[2:], *SMALL, f"study={study}")
     runs = tables.load(checkout / "results" / study).runs
     assert set(runs["status"]) == {"ok"}
     assert len(runs) == 2
@@ -72,7 +63,8 @@ def test_data(checkout: Path) -> None:
 def test_a_schedule(checkout: Path) -> None:
     runs = sweep(checkout, "schedule=linear")
     assert set(runs["schedule"]) == {"linear"}
-    found = python(checkout, "-c", "from bench.config.schedules import linear; print(linear(10, final=0.5)(5))")
+    (checkout / "half.py").write_text("from bench.config.schedules import linear; print(linear(10, final=0.5)(5))")
+    found = python(checkout, "half")
     assert float(found) == 0.75
 
 
@@ -99,9 +91,9 @@ def test_a_launcher(checkout: Path) -> None:
 def test_a_claim_and_a_quantity(checkout: Path) -> None:
     for ledger in ("my-claims", "my-rises"):
         assert f"python -m bench.reproduce {ledger}" in pages.commands(PAGE)
-    assert "largest_rise" in python(checkout, "-m", "bench.reproduce", "quantities")
-    assert "nesterov" in python(checkout, "-m", "bench.reproduce", "list", "my-claims")
-    assert " runs, about" in python(checkout, "-m", "bench.reproduce", "my-claims", "plan=true")
-    out = python(checkout, "-m", "bench.reproduce", "my-rises", "budget=quick")
+    assert "largest_rise" in python(checkout, "bench.reproduce", "quantities")
+    assert "nesterov" in python(checkout, "bench.reproduce", "list", "my-claims")
+    assert " runs, about" in python(checkout, "bench.reproduce", "my-claims", "plan=true")
+    out = python(checkout, "bench.reproduce", "my-rises", "budget=quick")
     assert "rises" in out
     assert "largest rise of the validation loss" in (checkout / "reports/my-rises-quick/index.html").read_text()

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from bench import tables
+from bench.training.diagnostics.base import flat
 from bench.training.diagnostics.landscape import MAX_KEPT, Landscape
 
 
@@ -50,7 +51,7 @@ def descended(
         before = model.weight.detach().clone()
         with torch.no_grad():
             model.weight -= lr * curvature * model.weight
-        landscape.keep(step, [before])
+        landscape.keep(step, flat([before]))
         points.append(model.weight.detach().clone())
     return landscape, points
 
@@ -112,7 +113,7 @@ def test_nothing_of_the_model_or_the_generators_changes() -> None:
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1))
     landscape = landscape_of(model)
-    landscape.keep(1, [p.detach() + 0.1 for p in model.parameters()])
+    landscape.keep(1, flat(model.parameters()) + 0.1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
     rows = list(landscape.rows(1))

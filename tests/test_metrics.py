@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 from bench import tables
@@ -77,16 +75,14 @@ def test_a_new_metric_is_one_file_and_one_entry(tmp_path: Path) -> None:
     file.write_text(f"{before}METRICS: tuple[Metric, ...] = ({ENTRIES}{after}")
 
     def python(*arguments: str) -> str:
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
+        done = commands.run(*arguments, cwd=tmp_path, root=tmp_path)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     settings = ["train.steps=3", "train.log_every=1", "seeds=[0,1]", "study=s", "memory=false"]
-    python("-m", "bench", "metrics=[num_layers,weight_norm]", *settings)
-    found = json.loads(python("-c", PROGRAM))
+    python("bench", "metrics=[num_layers,weight_norm]", *settings)
+    (tmp_path / "program.py").write_text(PROGRAM)
+    found = json.loads(python("program"))
     assert len(found["curve"]) == 6 and min(found["curve"]) > 0
     assert found["column"] == [pytest.approx(found["column"][0])] * 2 and found["column"][0] > 2
     assert found["columns"][found["columns"].index("first_step_s") + 1] == "num_modules"

@@ -2,14 +2,12 @@
 
 import dataclasses
 import json
-import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import commands
 import made_up
 import pandas as pd
 import pytest
@@ -70,9 +68,7 @@ found: "{num_convolutions_printed} convolutions."
 
 
 def run(folder, *arguments):
-    process = Command("bench.reproduce", *arguments, cwd=folder)
-    out, err = process.communicate(timeout=240)
-    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+    return commands.run("bench.reproduce", *arguments, cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +77,7 @@ def done(tmp_path_factory):
     (folder / "mine").mkdir()
     for name, text in (("workloads", WORKLOADS), ("speed", SPEED), ("text", FACT)):
         (folder / "mine" / f"{name}.yaml").write_text(text)
-    command = [sys.executable, "-m", "bench.reproduce", "mine"]
-    environment = {**os.environ, "PYTHONPATH": ROOT}
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    result = run(folder, "mine")
     assert result.returncode == 0, result.stderr
     return folder, result
 

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import commands
 import pandas as pd
 import pytest
 import torch
@@ -40,10 +41,7 @@ def composed(*overrides: str) -> Any:
 
 
 def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench.step_cost", *arguments],
-        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return commands.run("bench.step_cost", *arguments, cwd=folder)
 
 
 def test_the_command(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,16 +21,12 @@ Marks = Sequence[tuple[str, int, str]]
 """Series, step, and what stands beside the mark."""
 
 
-def course_figure(
-    curves: pd.DataFrame, recorded: pd.DataFrame, styles: Mapping[str, tuple[Color, LineStyle]], marks: Marks
-) -> Figure:
-    """Draw losses and accuracy, and beneath them each diagnostic of the whole model, over one axis of steps.
+def course_panels(curves: pd.DataFrame, recorded: pd.DataFrame) -> list[tuple[str, pd.DataFrame, bool]]:
+    """Return what is drawn of the course of runs: for each panel its title, its points, and whether its axis may be logarithmic.
 
     Args:
         curves: Rows of the table `curves` with `series`, one run each.
         recorded: Rows of the side table `diagnostics`, likewise; may be empty.
-        styles: Of each series.
-        marks: Steps at which a vertical line stands.
     """
     whole = recorded[recorded["layer"].fillna("") == ""] if len(recorded) else recorded
     panels = [(f"{split} {metric}", curves[(curves["split"] == split) & (curves["metric"] == metric)], metric == "loss")
@@ -42,7 +39,21 @@ def course_figure(
         panels += [
             (name.replace("_", " "), whole[whole["name"] == name], name in LOGARITHMIC) for name in DIAGNOSTIC_NAMES
         ]
-    panels = [panel for panel in panels if len(panel[1])]
+    return [panel for panel in panels if len(panel[1])]
+
+
+def course_figure(
+    curves: pd.DataFrame, recorded: pd.DataFrame, styles: Mapping[str, tuple[Color, LineStyle]], marks: Marks
+) -> Figure:
+    """Draw losses and accuracy, and beneath them each diagnostic of the whole model, over one axis of steps.
+
+    Args:
+        curves: Rows of the table `curves` with `series`, one run each.
+        recorded: Rows of the side table `diagnostics`, likewise; may be empty.
+        styles: Of each series.
+        marks: Steps at which a vertical line stands.
+    """
+    panels = course_panels(curves, recorded)
     figure = Figure(figsize=(11.0, 1.35 * len(panels) + 0.9), layout="constrained")
     axes = list(figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0])
     for axis, (title, points, may_log) in zip(axes, panels, strict=True):
@@ -118,16 +129,11 @@ def planes_figure(
         if kind == "path_plane":
             path = rows[(rows["kind"] == "path") & (rows["series"] == name)].sort_values("step").assign(status="ok")
             draw_path(axis, path, styles[name][0], "-", name, 0)
-            shares = rows[(rows["kind"] == "explained") & (rows["series"] == name)].sort_values("x")["value"]
-            words = [
-                f"{word} main direction ({share:.0%})" for word, share in zip(("first", "second"), shares, strict=False)
-            ]
-            axis.set_xlabel(words[0])
-            axis.set_ylabel(words[1])
         else:
             axis.plot([0.0], [0.0], marker="s", markersize=7, color=styles[name][0], markeredgecolor="black")
-            axis.set_xlabel("one random direction")
-            axis.set_ylabel("another")
+        across, up = plane_axes(rows, kind, name)
+        axis.set_xlabel(across)
+        axis.set_ylabel(up)
         axis.set_title(name, fontsize=12)
         bar = figure.colorbar(filled, ax=axis, shrink=0.9, pad=0.02)
         ticks = np.asarray(bar.get_ticks())
@@ -135,3 +141,12 @@ def planes_figure(
         bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
         bar.set_label("loss minus the lowest", fontsize=11)
     return figure
+
+
+def plane_axes(rows: pd.DataFrame, kind: str, name: str) -> tuple[str, str]:
+    """Return what stands at the axes of a plane; arguments as of `planes_figure`, and the series."""
+    if kind == "plane":
+        return "one random direction", "another"
+    shares = rows[(rows["kind"] == "explained") & (rows["series"] == name)].sort_values("x")["value"].tolist()
+    first, second = (f" ({share:.0%})" for share in (*shares, math.nan, math.nan)[:2])
+    return f"first main direction{first}", f"second main direction{second}"

@@ -5,10 +5,9 @@ A chart is made from the same table as its figure. Rows that belong to an optimi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.colors import to_hex
@@ -17,7 +16,7 @@ from bench.analysis.memory import MEMORY_PARTS, memory_unit
 from bench.analysis.study_diff import QUANTITIES
 from bench.plots.costs import PART_SHADES
 from bench.plots.palette import Color, styles_of
-from bench.report.explorer import script_json, vega_dash
+from bench.report.vega import axis, by_name_encoding, chart, names_axis, number, shapes, short
 
 ROW = 34
 """Pixels of a row of a chart with one row a setting."""
@@ -37,13 +36,13 @@ def sensitivity_chart(table: pd.DataFrame, basins: pd.DataFrame, label: str, pal
         {
             "optimizer": row.optimizer, "name": row.setting, "lr": row.lr, "value": row.value, "low": row.low, "high": row.high,
             "basin": bool(ends.get(row.setting, (1, 0))[0] <= row.lr <= ends.get(row.setting, (1, 0))[1]),
-            "told": {"setting": row.setting, "learning rate": _short(row.lr), label: _short(row.value),
-                     "range over seeds": f"{_short(row.low)} to {_short(row.high)}"},
+            "told": {"setting": row.setting, "learning rate": short(row.lr), label: short(row.value),
+                     "range over seeds": f"{short(row.low)} to {short(row.high)}"},
         }
         for row in table.itertuples()
     ]  # fmt: skip
     settings = table[["setting", "optimizer"]].drop_duplicates()
-    by_name = _by_name(styles_of(settings.itertuples(index=False, name=None), palette))
+    by_name = by_name_encoding(styles_of(settings.itertuples(index=False, name=None), palette))
     x = {
         "field": "lr",
         "type": "quantitative",
@@ -51,9 +50,9 @@ def sensitivity_chart(table: pd.DataFrame, basins: pd.DataFrame, label: str, pal
         "scale": {"type": "log", "nice": False},
         "axis": {"tickCount": 8},
     }
-    y = _y("value", label, [row["value"] for row in rows])
+    y = axis("value", label, [row["value"] for row in rows])
     ok = {"filter": "isValid(datum.value)"}
-    return _chart(
+    return chart(
         rows,
         {"transform": [ok], "mark": {"type": "area", "opacity": 0.14},
          "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": by_name["color"]}},
@@ -77,13 +76,13 @@ def curves_chart(curves: pd.DataFrame, label: str, palette: dict[str, Color]) ->
     rows = [
         {
             "optimizer": row.optimizer, "name": row.optimizer, "k": row.k, "value": row.expected, "low": row.low, "high": row.high,
-            "told": {"optimizer": row.optimizer, "trials": str(row.k), label: _short(row.expected),
-                     "middle 95 %": f"{_short(row.low)} to {_short(row.high)}"},
+            "told": {"optimizer": row.optimizer, "trials": str(row.k), label: short(row.expected),
+                     "middle 95 %": f"{short(row.low)} to {short(row.high)}"},
         }
         for row in known.itertuples()
     ]  # fmt: skip
     names = list(dict.fromkeys(known["optimizer"].astype(str)))
-    by_name = _by_name({name: (palette[name], "-") for name in names})
+    by_name = by_name_encoding({name: (palette[name], "-") for name in names})
     x = {
         "field": "k",
         "type": "quantitative",
@@ -91,8 +90,8 @@ def curves_chart(curves: pd.DataFrame, label: str, palette: dict[str, Color]) ->
         "axis": {"tickMinStep": 1},
         "scale": {"nice": False, "zero": False},
     }
-    y = _y("value", label, [row["value"] for row in rows])
-    return _chart(
+    y = axis("value", label, [row["value"] for row in rows])
+    return chart(
         rows,
         {"mark": {"type": "area", "opacity": 0.12},
          "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": by_name["color"]}},
@@ -110,15 +109,15 @@ def defaults_chart(table: pd.DataFrame, palette: dict[str, Color]) -> Markup:
         return Markup("")
     rows = [
         {"optimizer": row.optimizer, "name": row.optimizer, "default": row.default, "tuned": row.tuned, "at": at, "value": value,
-         "told": {"optimizer": row.optimizer, at: _short(value), "tuned / default": _short(row.ratio),
-                  "95% interval": f"{_short(row.ratio_low)} to {_short(row.ratio_high)}"}}
+         "told": {"optimizer": row.optimizer, at: short(value), "tuned / default": short(row.ratio),
+                  "95% interval": f"{short(row.ratio_low)} to {short(row.ratio_high)}"}}
         for row in known.itertuples()
         for at, value in (("default", row.default), ("tuned", row.tuned))
     ]  # fmt: skip
-    by_name = _by_name({str(name): (palette[str(name)], "-") for name in known["optimizer"]})
-    y = _names("name", list(known["optimizer"]))
-    x = _y("value", "final val loss, mean over seeds", [row["value"] for row in rows])
-    return _chart(
+    by_name = by_name_encoding({str(name): (palette[str(name)], "-") for name in known["optimizer"]})
+    y = names_axis("name", list(known["optimizer"]))
+    x = axis("value", "final val loss, mean over seeds", [row["value"] for row in rows])
+    return chart(
         rows,
         {"transform": [{"filter": "datum.at == 'tuned'"}], "mark": {"type": "rule", "strokeWidth": 2},
          "encoding": {"x": {**x, "field": "default"}, "x2": {"field": "tuned"}, "y": y, "color": by_name["color"]}},
@@ -145,21 +144,21 @@ def pareto_chart(
     if len(known) < 2 or points[list(known)].notna().all(axis=1).sum() < 2:
         return Markup("")
     rows = [
-        {"optimizer": row["optimizer"], "name": row["series"], **{column: _number(row[column]) for column in known},
-         "told": {"setting": row["series"], **{words: _short(row[column]) for column, words in known.items()}}}
+        {"optimizer": row["optimizer"], "name": row["series"], **{column: number(row[column]) for column in known},
+         "told": {"setting": row["series"], **{words: short(row[column]) for column, words in known.items()}}}
         for _, row in points.iterrows()
     ]  # fmt: skip
     names = {str(row["series"]): (palette[str(row["optimizer"])], "-") for _, row in points.iterrows()}
-    by_name = _by_name(names)
+    by_name = by_name_encoding(names)
     shown = [column if column in known else next(iter(known)) for column in first]
-    x, y = (_y(column, known[column], points[column]) for column in shown)
+    x, y = (axis(column, known[column], points[column]) for column in shown)
     marks: dict[str, Any] = {"x": x, "y": y, "color": by_name["color"]}
-    return _chart(
+    return chart(
         rows,
         {"mark": {"type": "point", "filled": True, "size": 130, "opacity": 1, "tooltip": {"content": "data"}}, "encoding": marks},
         {"mark": {"type": "text", "dy": -13, "fontSize": 12}, "encoding": {**marks, "text": {"field": "name"}}},
         caption="What is gained against what it costs, a dot for each optimizer at its best setting: choose both axes.",
-        choices={"x": shown[0], "y": shown[1], "axes": known},
+        choices={"x": shown[0], "y": shown[1], "of": known},
     )  # fmt: skip
 
 
@@ -172,7 +171,7 @@ def targets_chart(runs: pd.DataFrame, order: Sequence[str], palette: dict[str, C
         palette: A colour for each optimizer.
     """
     rows = [
-        {"optimizer": row.optimizer, "name": row.series, "steps": _number(row.crossed_at if row.reached else row.censored_at),
+        {"optimizer": row.optimizer, "name": row.series, "steps": number(row.crossed_at if row.reached else row.censored_at),
          "reached": "reached" if row.reached else "not reached",
          "told": {"setting": row.series, "seed": str(row.seed),
                   "steps": f"{row.crossed_at:,.0f}" if row.reached else f"not reached in {row.censored_at:,.0f}"}}
@@ -182,12 +181,12 @@ def targets_chart(runs: pd.DataFrame, order: Sequence[str], palette: dict[str, C
     if not rows:
         return Markup("")
     optimizers = dict(zip(runs["series"].astype(str), runs["optimizer"].astype(str), strict=True))
-    by_name = _by_name({name: (palette[optimizers[name]], "-") for name in order if name in optimizers})
-    y = _names("name", [name for name in order if name in optimizers])
-    x = _y("steps", "steps to the target", [row["steps"] for row in rows])
+    by_name = by_name_encoding({name: (palette[optimizers[name]], "-") for name in order if name in optimizers})
+    y = names_axis("name", [name for name in order if name in optimizers])
+    x = axis("steps", "steps to the target", [row["steps"] for row in rows])
     marks = {"x": x, "y": y, "color": by_name["color"]}
-    shape = _shapes("reached", {"reached": "circle", "not reached": "triangle-right"})
-    return _chart(
+    shape = shapes("reached", {"reached": "circle", "not reached": "triangle-right"})
+    return chart(
         rows,
         {"mark": {"type": "point", "filled": True, "size": 70, "opacity": 0.65, "tooltip": {"content": "data"}},
          "encoding": {**marks, "shape": shape}},
@@ -209,8 +208,8 @@ def memory_chart(memory: pd.DataFrame, optimizers: Mapping[str, str]) -> Markup:
     rows = [
         {"optimizer": optimizers.get(row["series"], ""), "name": row["series"], "part": part.replace("_", " "), "order": i,
          "value": scale * row[f"{part}_mib"],
-         "told": {"setting": row["series"], part.replace("_", " "): f"{_short(scale * row[f'{part}_mib'])} {unit}",
-                  "together": f"{_short(scale * row['peak_mib'])} {unit}"}}
+         "told": {"setting": row["series"], part.replace("_", " "): f"{short(scale * row[f'{part}_mib'])} {unit}",
+                  "together": f"{short(scale * row['peak_mib'])} {unit}"}}
         for _, row in memory.iterrows()
         for i, part in enumerate(MEMORY_PARTS)
         if row[f"{part}_mib"] > 0
@@ -226,8 +225,8 @@ def memory_chart(memory: pd.DataFrame, optimizers: Mapping[str, str]) -> Markup:
 def phases_chart(table: pd.DataFrame, names: Sequence[str], parts: Sequence[tuple[str, str]], label: str) -> Markup:
     """Return sums of parts, a bar each; arguments as of `plots.costs.stacked_figure`, with a column `optimizer`."""
     rows = [
-        {"optimizer": row["optimizer"], "name": name, "part": words, "order": i, "value": _number(row[column]),
-         "told": {"step": name, words: f"{_short(row[column])} µs"}}
+        {"optimizer": row["optimizer"], "name": name, "part": words, "order": i, "value": number(row[column]),
+         "told": {"step": name, words: f"{short(row[column])} µs"}}
         for name, (_, row) in zip(names, table.iterrows(), strict=True)
         for i, (column, words) in enumerate(parts)
         if row[column] > 0
@@ -243,19 +242,19 @@ def step_cost_chart(costs: pd.DataFrame, palette: dict[str, Color]) -> Markup:
     rows = [
         {"optimizer": row.optimizer, "name": row.optimizer, "implementation": row.implementation, "value": row.step_us,
          "low": row.step_us_q1, "high": row.step_us_q3,
-         "told": {"optimizer": row.optimizer, "implementation": row.implementation, "one step": f"{_short(row.step_us)} µs",
-                  "quartiles": f"{_short(row.step_us_q1)} to {_short(row.step_us_q3)} µs",
-                  f"relative to {str(row.baseline).replace('/', ' ')}": _short(row.ratio)}}
+         "told": {"optimizer": row.optimizer, "implementation": row.implementation, "one step": f"{short(row.step_us)} µs",
+                  "quartiles": f"{short(row.step_us_q1)} to {short(row.step_us_q3)} µs",
+                  f"relative to {str(row.baseline).replace('/', ' ')}": short(row.ratio)}}
         for row in ok.itertuples()
     ]  # fmt: skip
     names = list(dict.fromkeys(ok["optimizer"].astype(str)))
-    by_name = _by_name({name: (palette[name], "-") for name in names})
+    by_name = by_name_encoding({name: (palette[name], "-") for name in names})
     kinds = [name for name in IMPLEMENTATIONS if (ok["implementation"] == name).any()]
     offset = {"field": "implementation", "scale": {"domain": kinds}}
-    x = _y("value", "one optimizer step (µs)", [row["value"] for row in rows])
-    marks = {"x": x, "y": _names("name", names), "yOffset": offset, "color": by_name["color"]}
-    shape = _shapes("implementation", {kind: IMPLEMENTATIONS[kind] for kind in kinds})
-    return _chart(
+    x = axis("value", "one optimizer step (µs)", [row["value"] for row in rows])
+    marks = {"x": x, "y": names_axis("name", names), "yOffset": offset, "color": by_name["color"]}
+    shape = shapes("implementation", {kind: IMPLEMENTATIONS[kind] for kind in kinds})
+    return chart(
         rows,
         {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {**marks, "x": {**x, "field": "low"}, "x2": {"field": "high"}}},
         {"mark": {"type": "point", "filled": True, "size": 70, "opacity": 1, "tooltip": {"content": "data"}},
@@ -273,18 +272,18 @@ def differences_chart(table: pd.DataFrame, tolerance: float, palette: dict[str, 
     rows = [
         {"optimizer": row.optimizer, "name": row.series, "quantity": QUANTITIES[row.quantity], "ratio": row.ratio,
          "low": row.ratio_low, "high": row.ratio_high, "least": 1 / (1 + tolerance), "most": 1 + tolerance,
-         "told": {"setting": row.series, f"{QUANTITIES[row.quantity]}, B / A": _short(row.ratio), "verdict": row.verdict,
-                  "95% interval": f"{_short(row.ratio_low)} to {_short(row.ratio_high)}", "pairs": str(row.num_pairs)}}
+         "told": {"setting": row.series, f"{QUANTITIES[row.quantity]}, B / A": short(row.ratio), "verdict": row.verdict,
+                  "95% interval": f"{short(row.ratio_low)} to {short(row.ratio_high)}", "pairs": str(row.num_pairs)}}
         for row in known.itertuples()
     ]  # fmt: skip
     names = dict(zip(known["series"].astype(str), known["optimizer"], strict=True))
-    by_name = _by_name({name: (palette[optimizer], "-") for name, optimizer in names.items()})
+    by_name = by_name_encoding({name: (palette[optimizer], "-") for name, optimizer in names.items()})
     kinds = [QUANTITIES[name] for name in QUANTITIES if (known["quantity"] == name).any()]
-    x = _y("ratio", "B relative to A", [row["ratio"] for row in rows])
-    y = _names("name", list(names))
+    x = axis("ratio", "B relative to A", [row["ratio"] for row in rows])
+    y = names_axis("name", list(names))
     marks = {"x": x, "y": y, "yOffset": {"field": "quantity", "scale": {"domain": kinds}}, "color": by_name["color"]}
-    shape = _shapes("quantity", dict(zip(kinds, ["circle", "square", "diamond"][: len(kinds)], strict=False)))
-    return _chart(
+    shape = shapes("quantity", dict(zip(kinds, ["circle", "square", "diamond"][: len(kinds)], strict=False)))
+    return chart(
         rows,
         {"mark": {"type": "rect", "opacity": 0.08, "color": "gray"},
          "encoding": {"x": {**x, "field": "least", "aggregate": "min"}, "x2": {"field": "most", "aggregate": "max"}}},
@@ -304,95 +303,11 @@ def _stacked(rows: list[dict[str, Any]], names: list[str], label: str, caption: 
         "legend": {"orient": "top"},
         "scale": {"domain": parts, "range": [to_hex(shade) for shade in PART_SHADES[: len(parts)]]},
     }
-    return _chart(
+    return chart(
         rows,
         {"mark": {"type": "bar", "tooltip": {"content": "data"}},
-         "encoding": {"y": _names("name", names), "x": {"field": "value", "type": "quantitative", "title": label, "stack": "zero"},
+         "encoding": {"y": names_axis("name", names), "x": {"field": "value", "type": "quantitative", "title": label, "stack": "zero"},
                       "color": colour, "order": {"field": "order"}}},
         height=ROW * len(names) + 20,
         caption=caption,
     )  # fmt: skip
-
-
-def _chart(
-    rows: Sequence[Mapping[str, Any]],
-    *layers: Mapping[str, Any],
-    height: int = 320,
-    caption: str,
-    legend: Mapping[str, Any] | None = None,
-    choices: Mapping[str, Any] | None = None,
-) -> Markup:
-    """Return the JSON of a chart: what is drawn, its height in pixels, and what stands below it."""
-    if not rows:
-        return Markup("")
-    listed = [] if legend is None else list(zip(*legend["color"]["scale"].values(), strict=True))
-    return script_json(
-        _finite(
-            {
-                "rows": list(rows),
-                "layer": list(layers),
-                "height": height,
-                "caption": caption,
-                "legend": listed,
-                "choices": choices,
-            }
-        )
-    )
-
-
-def _finite(value: Any) -> Any:
-    """Return a value for JSON: numbers of Python's own, None for those that are not finite."""
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    if isinstance(value, str | bool) or value is None:
-        return value
-    if isinstance(value, np.bool_):
-        return bool(value)
-    return _number(value)
-
-
-def _number(value: Any) -> float | int | None:
-    """Return a number to five digits; None where it is missing or not finite."""
-    if pd.isna(value) or not np.isfinite(value):
-        return None
-    return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(f"{value:.5g}")
-
-
-def _short(value: Any) -> str:
-    return "—" if pd.isna(value) else f"{value:.4g}"
-
-
-def _by_name(styles: Mapping[str, tuple[Color, Any]]) -> dict[str, Any]:
-    """Return the encodings of colour and dash by the field `name`."""
-    domain = list(styles)
-    return {
-        "color": {"field": "name", "type": "nominal", "legend": None,
-                  "scale": {"domain": domain, "range": [to_hex(styles[name][0]) for name in domain]}},
-        "strokeDash": {"field": "name", "type": "nominal", "legend": None,
-                       "scale": {"domain": domain, "range": [vega_dash(styles[name][1]) for name in domain]}},
-    }  # fmt: skip
-
-
-def _shapes(field: str, shapes: Mapping[str, str]) -> dict[str, Any]:
-    """Return the encoding of a field by shapes, with a legend above the chart."""
-    legend = {"orient": "top", "symbolFillColor": "gray", "symbolStrokeColor": "gray"}
-    return {
-        "field": field,
-        "title": None,
-        "legend": legend,
-        "scale": {"domain": list(shapes), "range": list(shapes.values())},
-    }
-
-
-def _y(field: str, title: str, values: Iterable[Any]) -> dict[str, Any]:
-    """Return the encoding of a number, logarithmic where all are positive."""
-    known = [value for value in values if not pd.isna(value)]
-    is_log = bool(known) and min(known) > 0
-    scale = {"type": "log", "nice": False} if is_log else {"zero": False, "nice": False}
-    return {"field": field, "type": "quantitative", "title": title, "scale": {**scale, "padding": 12}}
-
-
-def _names(field: str, order: Sequence[Any]) -> dict[str, Any]:
-    return {"field": field, "type": "nominal", "title": None, "sort": [str(name) for name in order]}

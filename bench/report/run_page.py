@@ -26,6 +26,7 @@ from bench.report.document import Block
 from bench.report.explorer import chart_library, explorer_data
 from bench.report.folder import report_folder
 from bench.report.formatting import setting_text
+from bench.report.run_charts import course_chart, layers_chart, planes_chart, slices_chart
 from bench.report.sheet import Sheet
 from bench.report.study.diagnosis import found_where, why
 from bench.report.study.render import templates
@@ -118,7 +119,7 @@ class _RunView:
 
     def _facts(self) -> pd.DataFrame:
         known = [name for name in FACTS if self._runs[name].notna().any()]
-        return self._side_by_side({name: [_text(value) for value in self._runs[name]] for name in known})
+        return self._side_by_side("column", {name: [_text(value) for value in self._runs[name]] for name in known})
 
     def _configuration(self) -> pd.DataFrame:
         """Return every key of the runs' configurations."""
@@ -127,11 +128,11 @@ class _RunView:
             record = tables.read_record(tables.run_folder(self._study_dir, run))
             nodes.append(dict(leaves(record.get("config", {}))))
         keys = dict.fromkeys(key for node in nodes for key in node if not key.startswith("overrides"))
-        return self._side_by_side({key: [_text(node.get(key)) for node in nodes] for key in keys})
+        return self._side_by_side("key", {key: [_text(node.get(key)) for node in nodes] for key in keys})
 
-    def _side_by_side(self, rows: dict[str, list[str]]) -> pd.DataFrame:
+    def _side_by_side(self, what: str, rows: dict[str, list[str]]) -> pd.DataFrame:
         columns = {name: [values[i] for values in rows.values()] for i, name in enumerate(self._names)}
-        return pd.DataFrame({"": list(rows), **columns})
+        return pd.DataFrame({what: list(rows), **columns})
 
     def _what_stands_out(self) -> Block:
         found = self._findings
@@ -161,7 +162,9 @@ class _RunView:
         missing = (
             "" if len(self._recorded) else " No diagnostics were recorded; diagnostics=light or full records them."
         )
-        return Block("course", "Its course", pictures=self._sheet.pictures(("course", caption + missing, figure)))
+        chart = course_chart(self._curves, self._recorded, self._styles, marks)
+        pictures = self._sheet.pictures(("course", caption + missing, figure), charts={"course": chart})
+        return Block("course", "Its course", pictures=pictures)
 
     def _layers(self) -> Block:
         formulas = {each.name: each.formula for each in DIAGNOSTICS}
@@ -170,21 +173,30 @@ class _RunView:
              layers_figure(self._recorded, name, self._names))
             for name, formula in formulas.items()
         ]  # fmt: skip
-        return Block("layers", "Its layers", pictures=self._sheet.pictures(*figures))
+        first = next((name for name, _, figure in figures if figure is not None), "")
+        chart = layers_chart(self._recorded, self._names)
+        return Block("layers", "Its layers", pictures=self._sheet.pictures(*figures, charts={first: chart}))
 
     def _landscape(self) -> Block:
         rows, names, styles = self._landscapes, self._names, self._styles
         self._sheet.write("landscapes", rows)
-        source = "(Li et al. 2018); loss of at most 256 training examples, contours logarithmic above the lowest value."
+        source = "(Li et al. 2018); loss of at most 256 training examples, shades logarithmic above the lowest value."
+        captions = {
+            "path_plane": f"The path of the weights over the plane of its two main directions, with the share of its variance {source}",
+            "plane": f"The loss around the weights at the end, along two filter-normalized random directions {source}",
+        }
+        slices = "Slices of the loss through the weights: along the last recorded update, and along a random direction."
         figures = (
-            ("path", f"The path of the weights over the plane of its two main directions, with the share of its variance {source}",
-             planes_figure(rows, names, "path_plane", styles)),
-            ("slices", "Slices of the loss through the weights: along the last recorded update, and along a random direction.",
-             slices_figure(rows, styles)),
-            ("plane", f"The loss around the weights at the end, along two filter-normalized random directions {source}",
-             planes_figure(rows, names, "plane", styles)),
-        )  # fmt: skip
-        return Block("landscape", "The loss around its weights", pictures=self._sheet.pictures(*figures))
+            ("path", captions["path_plane"], planes_figure(rows, names, "path_plane", styles)),
+            ("slices", slices, slices_figure(rows, styles)),
+            ("plane", captions["plane"], planes_figure(rows, names, "plane", styles)),
+        )
+        charts = {
+            "path": planes_chart(rows, "path_plane", styles, captions["path_plane"]),
+            "slices": slices_chart(rows, styles, slices),
+            "plane": planes_chart(rows, "plane", styles, captions["plane"]),
+        }
+        return Block("landscape", "The loss around its weights", pictures=self._sheet.pictures(*figures, charts=charts))
 
 
 def outcome(row: pd.Series) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+from browsers import PHONE, assert_accessible
 from made_up import side_tables, tuned_study
 
 from bench import tables
@@ -20,22 +20,8 @@ from bench.report.study.render import write_report
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ROOT = Path(__file__).resolve().parents[2]
 Scheme = Literal["light", "dark"]
-PHONE = {"width": 360, "height": 740}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs pip install optbench[browser]")
-    pytest.importorskip("axe_playwright_python", reason="needs pip install optbench[browser]")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium on the PATH")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -85,18 +71,6 @@ def test_light_and_dark_differ_and_paper_is_light(page: Page) -> None:
     page.emulate_media(color_scheme="dark", media="print")
     assert colors[0] != colors[1]
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == colors[0]
-
-
-def assert_accessible(page: Page) -> None:
-    """axe finds nothing to object to, on a desk and on a phone, with everything unfolded."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
-    for size in ({"width": 1100, "height": 900}, PHONE):
-        page.set_viewport_size(size)
-        results = Axe().run(page)
-        assert results.violations_count == 0, results.generate_report()
-        assert len(results.response["passes"]) > 20, "it did look"
 
 
 @pytest.mark.parametrize("width", [360, 740, 1000, 1200])

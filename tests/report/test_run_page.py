@@ -6,12 +6,19 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
+from browsers import assert_accessible
 
 from bench import tables
+from bench.analysis.comparisons import grid_of
 from bench.cli import diagnose
+from bench.report.run_charts import course_chart, layers_chart, planes_chart
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture
@@ -38,6 +45,70 @@ def test_two_runs_side_by_side(study: Path, capsys: pytest.CaptureFixture[str]) 
     assert "train.batch_size" in text and "http://" not in text.replace("http://www.w3.org", "")
     again = re.search(r"Rebuild: <code>(.*?)</code>", text)
     assert again is not None and again[1].startswith("python -m bench.diagnose results/why --run")
+
+
+def test_charts_of_a_run_are_drawn_and_tell_their_numbers(
+    study: Path, capsys: pytest.CaptureFixture[str], browser: Browser
+) -> None:
+    runs = tables.load(study).runs
+    assert diagnose.main([str(study), "--run", *runs["run_id"], "--page"]) == 0
+    (page_path,) = re.findall(r"page: (.*)", capsys.readouterr().out)
+    page = browser.new_context(viewport={"width": 1200, "height": 900}).new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(Path(page_path).resolve().as_uri())
+    for name in ("course", "path", "slices", "plane", "layers-weight-norm"):
+        figure = page.locator(f"figure#{name}")
+        figure.scroll_into_view_if_needed()
+        figure.locator(".canvas svg").wait_for()
+    course = page.locator("figure#course .canvas svg")
+    titles = course.locator(".role-title-text text").all_text_contents()
+    assert {"train loss", "val loss", "weight norm", "sharpness"} <= set(titles)
+    points = course.locator(".mark-symbol path")
+    assert points.count() > 50
+    points.nth(3).hover(force=True)
+    tip = page.locator("#vg-tooltip-element")
+    tip.wait_for()
+    assert {"run", "step"} <= set(tip.locator("th").all_text_contents())
+    maps = page.locator("figure#layers-weight-norm")
+    maps.locator("select").select_option("gradient_norm")
+    maps.locator(".role-legend-title text", has_text="gradient norm").wait_for()
+    assert_accessible(page)
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert set(said) == set()
+
+
+def test_a_plane_has_a_field_for_each_of_its_points() -> None:
+    grid = [{"series": "adam", "kind": "plane", "x": x, "y": y, "value": x * x + 2 * y * y, "step": None}
+            for x in (-1.0, 0.0, 1.0) for y in (-0.5, 0.0, 0.5)]  # fmt: skip
+    data = json.loads(planes_chart(pd.DataFrame(grid), "plane", {"adam": ("#000000", "-")}, "caption"))
+    cells = [row for row in data["rows"] if row["of"] == "cell"]
+    assert {(row["x"], row["x2"]) for row in cells} == {(-1.5, -0.5), (-0.5, 0.5), (0.5, 1.5)}
+    assert len(cells) == 9 == grid_of(pd.DataFrame(grid)).size  # type: ignore[union-attr]
+    (lowest,) = (row for row in cells if row["loss"] == "0")
+    assert lowest["above"] == 0.5 and (lowest["x"], lowest["y"]) == (
+        -0.5,
+        -0.25,
+    )  # the smallest above it: log of 0 is none
+    assert planes_chart(pd.DataFrame(grid), "path_plane", {"adam": ("#000000", "-")}, "caption") == ""
+
+
+def test_the_course_marks_findings_and_maps_leave_out_steps_evenly() -> None:
+    curves = pd.DataFrame({"series": "adam", "step": range(500), "split": "train", "metric": "loss", "value": 1.0})
+    recorded = pd.DataFrame(
+        {"series": "adam", "step": range(0, 500, 2), "layer": "a", "name": "weight_norm", "value": 2.0}
+    )
+    styles = {"adam": ("#000000", "-")}
+    data = json.loads(course_chart(curves, recorded, styles, [("adam", 7, "1")]))
+    assert [title for title, _ in data["panels"]] == ["train loss"]  # nothing was recorded of the whole
+    assert [row["step"] for row in data["rows"] if "mark" in row] == [7]
+    assert len(data["rows"]) <= 201
+    steps = [row["step"] for row in json.loads(layers_chart(recorded, ["adam"]))["rows"]]
+    assert len(steps) == 60 and (steps[0], steps[-1]) == (0, 498)
+    assert layers_chart(recorded.assign(layer=""), ["adam"]) == ""
 
 
 def test_a_run_without_diagnostics_and_one_that_diverged(cli: Callable[..., Any], folder: Path) -> None:

@@ -4,6 +4,7 @@
   const AXES = { step: "step", epoch: "epoch", time: "training time (s)" };
   const hidden = new Set(); // optimizers that are switched off, in every chart
   const drawn = new Set(); // those that have been near the window
+  const LEFT = 110; // pixels left of a chart of several panels
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const make = (tag, properties = {}, ...children) => {
@@ -20,13 +21,14 @@
   const checkbox = (checked = false) => make("input", { type: "checkbox", checked });
 
   const schema = "https://vega.github.io/schema/vega-lite/v6.json";
-  const theme = () => ({ background: null, view: { stroke: null }, font: "system-ui, sans-serif",
-    axis: { labelColor: colour("--soft"), titleColor: colour("--ink"), gridColor: colour("--line"), domainColor: colour("--axis"),
+  // the drawing has a label as a whole, and its parts have none
+  const theme = () => ({ mark: { aria: false }, title: { aria: false }, background: null, view: { stroke: null }, font: "system-ui, sans-serif",
+    axis: { aria: false, labelColor: colour("--soft"), titleColor: colour("--ink"), gridColor: colour("--line"), domainColor: colour("--axis"),
       tickColor: colour("--axis"), labelFontSize: 12, titleFontSize: 13, labelLimit: 260 },
-    legend: { labelColor: colour("--ink"), titleColor: colour("--ink"), labelFontSize: 12 },
+    legend: { aria: false, labelColor: colour("--ink"), titleColor: colour("--ink"), labelFontSize: 12 },
     text: { color: colour("--ink") } });
 
-  const told = (row, sanitized) => `<table>${Object.entries(row.told)
+  const told = (row, sanitized) => `<table>${Object.entries(row.told ?? row)
     .map(([name, value]) => `<tr><th>${sanitized(name)}</th><td>${sanitized(value)}</td></tr>`).join("")}</table>`;
 
   function chartOf(box, data) {
@@ -147,12 +149,11 @@
 
   function figureChart(figure, data) {
     const place = make("div", { className: "canvas" }), parts = [place];
-    place.style.minHeight = `${data.height}px`;
-    let axes = null;
-    if (data.choices) {
-      axes = Object.fromEntries(["x", "y"].map((side) => [side, select(Object.entries(data.choices.axes), data.choices[side])]));
-      parts.unshift(make("div", { className: "controls" }, labelled("across", axes.x), labelled("up", axes.y)));
-    }
+    place.style.minHeight = `${data.height * Math.max(1, data.panels.length)}px`;
+    const chosen = Object.fromEntries(["x", "y", "color"].filter((side) => data.choices?.[side])
+      .map((side) => [side, select(Object.entries(data.choices.of), data.choices[side])]));
+    const sides = { x: "across", y: "up", color: "quantity" };
+    if (data.choices) parts.unshift(make("div", { className: "controls" }, ...Object.entries(chosen).map(([side, control]) => labelled(sides[side], control))));
     const keys = data.legend.map(([name, hue]) => {
       const swatch = make("span", { className: "swatch" });
       swatch.style.background = hue;
@@ -164,30 +165,41 @@
     for (const still of figure.querySelectorAll(".scroll, figcaption")) still.classList.add("replaced");
 
     function along(encoding) {
-      if (!axes) return encoding;
-      const chosen = { ...encoding };
-      for (const side of ["x", "y"]) {
-        const field = axes[side].value, positive = data.rows.every((row) => row[field] === null || row[field] > 0);
-        const scale = positive ? { type: "log", nice: false, padding: 12 } : { zero: false, nice: false, padding: 12 };
-        chosen[side] = { ...encoding[side], field, title: data.choices.axes[field], scale };
+      const changed = { ...encoding };
+      for (const [side, control] of Object.entries(chosen)) {
+        const field = control.value, positive = data.rows.every((row) => row[field] === null || row[field] > 0);
+        const scale = { nice: false, ...(positive ? { type: "log" } : { type: "linear", zero: false }),
+          ...(side === "color" ? { scheme: "viridis" } : { padding: 12 }) };
+        changed[side] = { ...encoding[side], field, title: data.choices.of[field], scale };
       }
-      return chosen;
+      return changed;
+    }
+    const layers = (list) => list.map((each) => ({ ...each, encoding: along(each.encoding) }));
+
+    function spec() {
+      const values = data.rows.filter((row) => !hidden.has(row.optimizer)), config = theme();
+      if (!data.panels.length)
+        return { $schema: schema, data: { values }, width: "container", height: data.height,
+          autosize: { type: "fit", contains: "padding" }, layer: layers(data.layer), config };
+      const width = Math.max(150, place.clientWidth - LEFT - 25);
+      config.axisLeft = { minExtent: LEFT - 20, maxExtent: LEFT - 20 };
+      const resolve = data.one_scale ? {} : { scale: { color: "independent" } };
+      return { $schema: schema, data: { values }, spacing: 10, config, resolve,
+        vconcat: data.panels.map(([text, layer]) => ({ width, height: data.height, layer: layers(layer),
+          ...(text ? { title: { text, anchor: "start", color: colour("--ink"), fontSize: 12, offset: 4 } } : {}) })) };
     }
 
     let view = null;
     async function draw() {
-      const values = data.rows.filter((row) => !hidden.has(row.optimizer));
-      const layer = data.layer.map((each) => ({ ...each, encoding: along(each.encoding) }));
-      const spec = { $schema: schema, data: { values }, width: "container", height: data.height,
-        autosize: { type: "fit", contains: "padding" }, layer, config: theme() };
-      const drawn = await vegaEmbed(place, spec, { actions: false, renderer: "svg", tooltip: { formatTooltip: told } });
+      const drawn = await vegaEmbed(place, spec(), { actions: false, renderer: "svg", tooltip: { formatTooltip: told } });
       view?.finalize();
       view = drawn.view;
       const image = place.querySelector("svg");
       image.setAttribute("role", "img");
       image.setAttribute("aria-label", figure.querySelector("img").alt);
     }
-    for (const control of axes ? Object.values(axes) : []) control.addEventListener("change", draw);
+    for (const control of Object.values(chosen)) control.addEventListener("change", draw);
+    if (data.panels.length) addEventListener("resize", draw);
     return { draw, update: draw };
   }
 

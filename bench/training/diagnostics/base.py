@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -21,7 +22,7 @@ WHOLE = ""
 """Name of the layer that is the whole model."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Sums:
     """Sums over the parameters of a layer, of one step.
 
@@ -32,23 +33,18 @@ class Sums:
         downhill: Of products of update and gradient.
         along: Of products of this update and that of the step before; NaN where that was not looked at.
         updates_before: Of squares of the update of the step before; likewise.
-        num_graded: Parameters whose gradient is not 0; all of them where each has changed.
+        num_graded: Parameters whose gradient is not 0.
         num_unchanged: Those of them that the step left as they were.
     """
 
-    weights: float = 0.0
-    gradients: float = 0.0
-    updates: float = 0.0
-    downhill: float = 0.0
-    along: float = 0.0
-    updates_before: float = 0.0
-    num_graded: float = 0.0
-    num_unchanged: float = 0.0
-
-    def add(self, numbers: Sequence[float]) -> None:
-        """Add the sums over further parameters, in the order of the attributes."""
-        for name, number in zip(self.__dataclass_fields__, numbers, strict=True):
-            setattr(self, name, getattr(self, name) + number)
+    weights: float
+    gradients: float
+    updates: float
+    downhill: float
+    along: float
+    updates_before: float
+    num_graded: float
+    num_unchanged: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +55,9 @@ class Look:
         model: With the weights after it, in training mode.
         optimizer: That made it.
         parameters: What is trained, by name.
-        before: Its values before the step, in the same order.
-        before_that: Those before the step before; None where nobody took note of them.
+        extents: Where the parameters of each layer lie in a vector of all.
+        weights_before: Their values before the step, as a vector.
+        weights_before_that: Those before the step before; None where nobody took note of them.
         batch: Inputs and targets.
         loss: What is minimised.
         autocast: Context of forward passes.
@@ -70,60 +67,42 @@ class Look:
     model: nn.Module
     optimizer: Optimizer
     parameters: Mapping[str, nn.Parameter]
-    before: Sequence[Tensor]
-    before_that: Sequence[Tensor] | None
+    extents: Mapping[str, slice]
+    weights_before: Tensor
+    weights_before_that: Tensor | None
     batch: tuple[Tensor, Tensor]
     loss: Loss
     autocast: AbstractContextManager[Any]
     clip_norm: float | None
 
+    @property
+    def before(self) -> list[Tensor]:
+        """The weights before the step, in the order of `parameters`."""
+        return parts(self.weights_before, list(self.parameters.values()))
+
     @cached_property
     def layers(self) -> dict[str, Sums]:
-        """Sums for each layer, that is module with parameters of its own, by its path; and for the whole model."""
-        found: dict[str, Sums] = {}
-        whole = Sums()
-        for name, numbers in zip(self.parameters, self._sums(), strict=True):
-            found.setdefault(layer_of(name), Sums()).add(numbers)
-            whole.add(numbers)
-        return {WHOLE: whole, **found}
-
-    @torch.no_grad()
-    def _sums(self) -> list[list[float]]:
-        """Return the sums of each parameter, in the order of `Sums`."""
-        after = [p.detach() for p in self.parameters.values()]
-        gradients = [
-            torch.zeros_like(p) if p.grad is None else dense(p.grad.detach()) for p in self.parameters.values()
-        ]
-        updates = torch._foreach_sub(after, list(self.before))
-        norms = [
-            *torch._foreach_norm(list(self.before)),
-            *torch._foreach_norm(gradients),
-            *torch._foreach_norm(updates),
-        ]
-        products = _products(updates, gradients)
-        if self.before_that is not None:
-            previous = torch._foreach_sub(list(self.before), list(self.before_that))
-            norms += torch._foreach_norm(previous)
-            products += _products(updates, previous)
-        # a gradient or update that is 0 somewhere is rare: only then are the places counted
-        kept = [torch.count_nonzero(u) for u in updates]
-        flat = torch.stack([*norms, *products, *kept]).double().tolist()
-        num = len(after)
-        columns = [flat[i * num : (i + 1) * num] for i in range(len(flat) // num)]
-        weights, graded, updated = ([value * value for value in column] for column in columns[:3])
-        if self.before_that is None:
-            downhill, changed = columns[3:]
-            along = squares = [math.nan] * num
-        else:
-            squares, (downhill, along, changed) = [value * value for value in columns[3]], columns[4:]
-        unchanged = [
-            (p.numel(), 0)
-            if count == p.numel()
-            else (torch.count_nonzero(g).item(), torch.count_nonzero(g * (u == 0)).item())
-            for p, count, g, u in zip(after, changed, gradients, updates, strict=True)
-        ]
-        rows = zip(weights, graded, updated, downhill, along, squares, *zip(*unchanged, strict=True), strict=True)
-        return [list(row) for row in rows]
+        """Sums for the whole model, and for each layer, that is module with parameters of its own, by its path."""
+        gradients = [torch.zeros_like(p) if p.grad is None else dense(p.grad) for p in self.parameters.values()]
+        vectors = (flat(self.parameters.values()), self.weights_before, flat(gradients))
+        after, before, gradient = map(_as_array, vectors)
+        on_cpu = isinstance(after, np.ndarray)
+        dot, count = (np.dot, np.count_nonzero) if on_cpu else (torch.dot, torch.count_nonzero)
+        found: list[Any] = []
+        with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverges
+            update = after - before
+            earlier = self.weights_before_that
+            previous = update * math.nan if earlier is None else before - _as_array(earlier)
+            has_gradient = gradient != 0
+            unchanged = has_gradient & (update == 0)
+            for at in self.extents.values():
+                w, g, u, v = before[at], gradient[at], update[at], previous[at]
+                found += dot(w, w), dot(g, g), dot(u, u), dot(u, g), dot(u, v), dot(v, v)
+                found += count(has_gradient[at]), count(unchanged[at])
+        numbers = list(map(float, found)) if on_cpu else torch.stack([each.double() for each in found]).tolist()
+        rows = [numbers[i : i + 8] for i in range(0, len(numbers), 8)]
+        whole = Sums(*map(sum, zip(*rows, strict=True)))
+        return {WHOLE: whole, **{layer: Sums(*row) for layer, row in zip(self.extents, rows, strict=True)}}
 
     def values(self, of: Callable[[Sums], float]) -> dict[str, float]:
         """Return a number for each layer."""
@@ -207,8 +186,38 @@ def dense(gradient: Tensor) -> Tensor:
     return gradient.to_dense() if gradient.is_sparse else gradient
 
 
-def _products(a: Sequence[Tensor], b: Sequence[Tensor]) -> list[Tensor]:
-    return [torch.dot(x.reshape(-1), y.reshape(-1).to(x.dtype)) for x, y in zip(a, b, strict=True)]
+def flat(tensors: Iterable[Tensor]) -> Tensor:
+    """Return tensors as one new vector, one after the other."""
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+def parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Return the parts of a vector that `flat` made, in the shapes, types and places of these tensors."""
+    split = vector.split([tensor.numel() for tensor in like])
+    return [part.view(tensor.shape).to(tensor) for part, tensor in zip(split, like, strict=True)]
+
+
+def extents_of(parameters: Mapping[str, Tensor]) -> dict[str, slice]:
+    """Return where the parameters of each layer lie in the vector of all.
+
+    >>> sizes = {"layers.1.weight": 6, "layers.1.bias": 2, "w": 1}
+    >>> extents_of({name: torch.zeros(size) for name, size in sizes.items()})
+    {'layers.1': slice(0, 8, None), 'w': slice(8, 9, None)}
+    """
+    found: dict[str, slice] = {}
+    end = 0
+    for name, parameter in parameters.items():
+        start, end = end, end + parameter.numel()
+        layer = layer_of(name)
+        found[layer] = slice(found[layer].start if layer in found else start, end)
+    return found
+
+
+def _as_array(vector: Tensor) -> Any:
+    """Return a vector in single or double precision: on the CPU as one of NumPy, whose calls cost a fraction of torch's."""
+    if vector.dtype not in (torch.float32, torch.float64):
+        vector = vector.float()
+    return vector.numpy() if vector.device.type == "cpu" else vector
 
 
 def ratio(a: float, b: float) -> float:

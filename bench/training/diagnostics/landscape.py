@@ -6,14 +6,14 @@ section 4, the plane of the two main directions of the path of section 7.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.training.diagnostics.base import loss_at
+from bench.training.diagnostics.base import flat, loss_at, parts
 from bench.training.losses import Loss
 
 LandscapeRow = tuple[str, int | None, float, float, float]
@@ -63,19 +63,19 @@ class Landscape:
         self._path: list[tuple[int, Tensor]] = []
         self._every = 1
         self._num_seen = 0
-        self._before: list[Tensor] = []
+        self._before: Tensor | None = None
         self.keep(0)
 
-    def keep(self, step: int, before: Sequence[Tensor] = ()) -> None:
+    def keep(self, step: int, before: Tensor | None = None) -> None:
         """Keep the weights after a step as a point of the path.
 
         Args:
             step: Its number.
-            before: The weights before it.
+            before: The weights before it, as a vector.
         """
-        self._before = list(before)
+        self._before = before
         if self._num_seen % self._every == 0:
-            self._path.append((step, _flat(self._parameters.values())))
+            self._path.append((step, _on_cpu(self._parameters.values())))
         self._num_seen += 1
         if len(self._path) > MAX_KEPT:
             self._path, self._every = self._path[::2], 2 * self._every
@@ -93,10 +93,11 @@ class Landscape:
             step: The last one.
         """
         end = [p.detach() for p in self._parameters.values()]
-        if self._before:
-            update = [w - b for w, b in zip(end, self._before, strict=True)]
+        if self._before is not None:
+            before = parts(self._before, end)
+            update = [w - b for w, b in zip(end, before, strict=True)]
             for x in torch.linspace(-1, 3, SLICE_POINTS).tolist():
-                yield "update", None, x, 0.0, self._height(_moved(self._before, (x, update)))
+                yield "update", None, x, 0.0, self._height(_moved(before, (x, update)))
         one, other = self._random_direction(0, end), self._random_direction(1, end)
         for x in torch.linspace(-1, 1, SLICE_POINTS).tolist():
             yield "random", None, x, 0.0, self._height(_moved(end, (x, one)))
@@ -108,9 +109,9 @@ class Landscape:
 
     def _path_rows(self, step: int, end: list[Tensor]) -> Iterator[LandscapeRow]:
         """Yield the path and its plane; nothing of a path of fewer than three different points."""
-        last = _flat(end)
+        last = _on_cpu(end)
         steps = [each for each, _ in self._path if each < step] + [step]
-        offsets = torch.stack([flat - last for each, flat in self._path if each < step] + [torch.zeros_like(last)])
+        offsets = torch.stack([vector - last for each, vector in self._path if each < step] + [torch.zeros_like(last)])
         products = (offsets @ offsets.T).double()
         sizes, vectors = torch.linalg.eigh(products)  # ascending
         if len(steps) < 3 or not sizes[-2] > 1e-12 * sizes[-1]:
@@ -119,7 +120,7 @@ class Landscape:
         xs, ys = ((offsets @ axis).tolist() for axis in axes)
         for k in (1, 2):
             yield "explained", None, float(k), 0.0, float(sizes[-k] / sizes.clamp(min=0).sum())
-        directions = [self._unflat(axis) for axis in axes]
+        directions = [parts(axis, end) for axis in axes]
         for each, x, y in zip(steps, xs, ys, strict=True):
             yield "path", each, x, y, self._height(_moved(end, (x, directions[0]), (y, directions[1])))
         for x in _ticks(xs):
@@ -150,14 +151,10 @@ class Landscape:
             found.append((rows * scale).view_as(weight))
         return found
 
-    def _unflat(self, flat: Tensor) -> list[Tensor]:
-        parameters = list(self._parameters.values())
-        parts = flat.split([p.numel() for p in parameters])
-        return [part.view(p.shape).to(p) for part, p in zip(parts, parameters, strict=True)]
 
-
-def _flat(weights: Any) -> Tensor:
-    return torch.cat([w.detach().reshape(-1).to("cpu", torch.float32, copy=True) for w in weights])
+def _on_cpu(weights: Iterable[Tensor]) -> Tensor:
+    """Return weights as one vector that takes no memory of the device."""
+    return flat(weights).to("cpu", torch.float32)
 
 
 def _moved(start: Sequence[Tensor], *moves: tuple[float, Sequence[Tensor]]) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bench.base.diagnostics import DIAGNOSTICS
-from bench.training.diagnostics.base import LayerDiagnostic, Look
+from bench.training.diagnostics.base import LayerDiagnostic, Look, extents_of, flat
 from bench.training.diagnostics.landscape import Landscape
 from bench.training.losses import Loss
 
@@ -63,7 +63,8 @@ class Recorder:
         self._loss, self._autocast, self._clip_norm = loss, autocast, clip_norm
         network = getattr(model, "_orig_mod", model)
         self._parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        self._noted: list[list[Tensor]] = []
+        self._extents = extents_of(self._parameters)
+        self._noted: list[Tensor] = []
         self.rows: list[tuple[int, str, str, float]] = []
 
     @property
@@ -77,7 +78,7 @@ class Recorder:
 
     def note(self) -> None:
         """Take note of the weights before a step."""
-        self._noted.append([p.detach().clone() for p in self._parameters.values()])
+        self._noted.append(flat(self._parameters.values()))
 
     def record(self, step: int, batch: tuple[Tensor, Tensor]) -> None:
         """Record what the last step did.
@@ -91,7 +92,7 @@ class Recorder:
         if self.landscape is not None:
             self.landscape.keep(step, before)
         look = Look(
-            self._model, self._optimizer, self._parameters, before, before_that, batch, self._loss, self._autocast, self._clip_norm
+            self._model, self._optimizer, self._parameters, self._extents, before, before_that, batch, self._loss, self._autocast, self._clip_norm
         )  # fmt: skip
         for name, diagnostic in self._diagnostics.items():
             for layer, value in diagnostic.values(look).items():
