@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,34 +21,47 @@ from bench import tables
 OPTIMIZERS = ("adam", "sgd", "rmsprop", "nadam", "adamax", "adadelta")
 
 
+def made_up_run(
+    optimizer: str, number: int, rate: int, seed: int, random: np.random.RandomState
+) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
+    """Return the row and 100 points of curves, which fall with noise, of a run that was never made.
+
+    Args:
+        optimizer: Its name.
+        number: Of the optimizer: those of higher numbers learn faster.
+        rate: Learning rate 10 ** (rate - 4); the third learns fastest.
+        seed: Of the run.
+        random: Of the noise.
+    """
+    cell = f"{optimizer}{rate}"
+    speed = 0.02 * (1 + 0.1 * number) * np.exp(-abs(rate - 2))
+    points = []
+    for step in range(0, 500, 20):
+        loss = 2.3 * np.exp(-speed * step / 10) + 0.02 * random.rand()
+        seconds = 0.0005 * step
+        for split, metric, value in (
+            ("train", "loss", loss), ("val", "loss", loss + 0.1), ("val", "accuracy", np.exp(-loss)), ("test", "accuracy", np.exp(-loss)),
+        ):  # fmt: skip
+            points.append((step, step / 17, split, metric, float(value), seconds))
+    row = {
+        "run_id": f"{cell}-{seed}-e", "cell_id": cell, "environment_id": "e", "study": "large", "stage": "single", "status": "ok",
+        "workload": "mlp on digits, batch 64", "workload_id": "w", "budget": "500 steps", "model": "mlp", "model_options": "{}",
+        "data": "digits", "data_options": "{}", "data_fingerprint": "f", "loss": "cross_entropy", "optimizer": optimizer,
+        "implementation": "forloop", "settings": "given", "schedule": "constant", "device": "cpu", "precision": "fp32", "lr": 10.0 ** (rate - 4),
+        "seed": seed, "batch_size": 64, "num_threads": 1, "num_parameters": 8970, "num_train": 1077, "num_val": 360, "num_test": 360,
+        "num_steps_budget": 500, "num_steps": 500, "first_train_loss": 2.3, "final_train_loss": points[-4][4], "final_val_loss": points[-3][4],
+        "final_test_accuracy": points[-1][4], "step_ms": 0.5 + 0.01 * random.rand(), "train_s": 0.25, "peak_rss_mib": 500.0,
+        "cpu": "CPU", "num_cores": 2, "os": "Linux", "torch_version": "2", "python_version": "3", "command": "python -m bench",
+    }  # fmt: skip
+    return row, points
+
+
 def make_study(study: Path, num_runs: int) -> None:
-    """A study of made-up runs in the real schema, 100 curve rows each: curves that fall, with noise."""
+    """Write a study of made-up runs in the real schema."""
     random = np.random.RandomState(0)
-    rates = [10.0**exponent for exponent in range(-4, 2)]
     for number in range(num_runs):
-        optimizer, rest = OPTIMIZERS[number % 6], number // 6
-        lr, seed = rates[rest % 6], rest // 6
-        cell = f"{optimizer}{rest % 6}"
-        speed = 0.02 * (1 + 0.1 * (number % 6)) * np.exp(-abs(rest % 6 - 2))
-        points = []
-        for step in range(0, 500, 20):
-            loss = 2.3 * np.exp(-speed * step / 10) + 0.02 * random.rand()
-            seconds = 0.0005 * step
-            for split, metric, value in (
-                ("train", "loss", loss), ("val", "loss", loss + 0.1), ("val", "accuracy", np.exp(-loss)), ("test", "accuracy", np.exp(-loss)),
-            ):  # fmt: skip
-                points.append((step, step / 17, split, metric, float(value), seconds))
-        row = {
-            "run_id": f"{cell}-{seed}-e", "cell_id": cell, "environment_id": "e", "study": "large", "stage": "single", "status": "ok",
-            "workload": "mlp on digits, batch 64", "workload_id": "w", "budget": "500 steps", "model": "mlp", "model_options": "{}",
-            "data": "digits", "data_options": "{}", "data_fingerprint": "f", "loss": "cross_entropy", "optimizer": optimizer,
-            "implementation": "forloop", "settings": "given", "schedule": "constant", "device": "cpu", "precision": "fp32", "lr": lr,
-            "seed": seed, "batch_size": 64, "num_threads": 1, "num_parameters": 8970, "num_train": 1077, "num_val": 360, "num_test": 360,
-            "num_steps_budget": 500, "num_steps": 500, "first_train_loss": 2.3, "final_train_loss": points[-4][4], "final_val_loss": points[-3][4],
-            "final_test_accuracy": points[-1][4], "step_ms": 0.5 + 0.01 * random.rand(), "train_s": 0.25, "peak_rss_mib": 500.0,
-            "cpu": "CPU", "num_cores": 2, "os": "Linux", "torch_version": "2", "python_version": "3", "command": "python -m bench",
-        }  # fmt: skip
-        tables.write_run(study, row, points, {})
+        rest = number // 6
+        tables.write_run(study, *made_up_run(OPTIMIZERS[number % 6], number % 6, rest % 6, rest // 6, random), {})
 
 
 def main() -> None:

@@ -25,6 +25,10 @@ Y_LABELS = {
 }
 
 
+MAX_FAINT_LINES = 30
+"""Single seeds in a panel; of more, medians and ranges are drawn."""
+
+
 MAX_FAINT_POINTS = 20_000
 """Above so many points in a panel the single seeds are thinned, so that a figure stays small."""
 
@@ -41,7 +45,7 @@ def curves_figure(
     """Draw a metric against step, epoch or training time, a panel a split; None where there is none.
 
     Above steps stand the epochs, where a step is the same part of one in all runs. Training time is that of the run, or, with `step_times` (see `step_costs.step_times`), steps times the
-    separately measured step time. All seeds faint; median and range of the seeds in front. A run that did not end ok is drawn as
+    separately measured step time. Up to 30 seeds faint; median and range of the seeds in front. A run that did not end ok is drawn as
     far as it came and ends in a cross; the median goes as far as all runs of the series came.
     """
     data, label = _points(runs, curves, series, metric, x, step_times)
@@ -103,8 +107,9 @@ def _draw_panel(
 
 
 def _draw_seeds(axis: Axes, points: pd.DataFrame, x: str, styles: dict[str, tuple[Color, LineStyle]]) -> None:
-    """Draw single seeds faintly, thinned where there are many points; a run that did not end ok ends in a cross."""
+    """Draw single seeds faintly, unless they are too many to follow; a run that did not end ok ends in a cross."""
     keep = max(1, math.ceil(len(points) / MAX_FAINT_POINTS))
+    are_few = points["run_id"].nunique() <= MAX_FAINT_LINES
     for name, group in points.groupby("series", sort=False):
         color, _ = styles[str(name)]
         lines = []
@@ -113,7 +118,7 @@ def _draw_seeds(axis: Axes, points: pd.DataFrame, x: str, styles: dict[str, tupl
             lines.append(np.concatenate([line[:-1:keep], line[-1:]]))
             if run["status"].iloc[0] != "ok":
                 axis.plot(*line[-1], "x", color=color, markersize=9, markeredgewidth=2, zorder=4)
-        if len(lines) > 1:
+        if len(lines) > 1 and are_few:
             axis.add_collection(LineCollection(lines, colors=[color], alpha=0.25, linewidths=0.8))
 
 

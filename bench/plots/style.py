@@ -13,6 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 MAX_FAINT_RUNS = 20
@@ -83,6 +84,7 @@ def one_legend(figure: Figure, axes: Sequence[Axes]) -> None:
         handles, names = axis.get_legend_handles_labels()
         labels.update(zip(names, handles, strict=True))
     if labels:
-        figure.legend(
-            list(labels.values()), list(labels), loc="outside upper center", ncols=min(len(labels), 4), frameon=False
-        )
+        em = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points() / 72
+        width = (0.62 * max(map(len, labels)) + 5.0) * em  # of a column: letters, handle and space
+        columns = max(1, min(len(labels), 4, int(figure.get_figwidth() / width)))
+        figure.legend(list(labels.values()), list(labels), loc="outside upper center", ncols=columns, frameon=False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 MAX_NARROW_INCHES = 9.0
@@ -25,30 +26,34 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 PIXELS_PER_INCH = 96
 
 
-SVG_URI = "data:image/svg+xml;base64,"
+TAG = re.compile(rb"<\w[^>]*>")
+MORE_DIGITS = re.compile(rb"([1-9]\d*\.\d)\d{2,}")
+LINE_BREAKS = re.compile(rb" ?\n(?=[MLQCz\"])")
+INDENTS = re.compile(rb"\n +")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report, its SVG as a data URI; a wide one takes the whole width of the page.
+    """A figure of the report; a wide one takes the whole width of the page.
 
     Attributes:
+        svg: The bytes of its SVG file.
         chart: JSON of the interactive chart that takes its place on a screen, see `bench.report.charts`; empty: none does.
     """
 
     name: str
     alt: str
     caption: str
-    uri: str
+    svg: bytes
     width: int
     height: int
     wide: bool
     chart: str = ""
 
     @property
-    def svg(self) -> bytes:
-        """Return it as the bytes of an SVG file."""
-        return base64.b64decode(self.uri.removeprefix(SVG_URI))
+    def uri(self) -> str:
+        """Return its SVG as a data URI; written out, it takes a quarter less than in base64."""
+        return "data:image/svg+xml," + quote(self.svg, safe=" =;/,-.")
 
 
 def picture_of(figure: Figure, name: str, caption: str, chart: str = "") -> Picture:
@@ -61,18 +66,27 @@ def picture_of(figure: Figure, name: str, caption: str, chart: str = "") -> Pict
         chart: As in `Picture`.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with rc_context(
+        {"svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
+    ):  # letters as paths are half of a small figure
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     width, height = figure.get_size_inches()
     return Picture(
         name=name,
         alt=re.split(r"[.:](?:\s|$)", caption, maxsplit=1)[0],
         caption=caption,
-        uri=SVG_URI + base64.b64encode(buffer.getvalue()).decode(),
+        svg=_smaller(buffer.getvalue()),
         width=round(PIXELS_PER_INCH * width),
         height=round(PIXELS_PER_INCH * height),
         wide=bool(width > MAX_NARROW_INCHES),
         chart=chart,
     )
+
+
+def _smaller(svg: bytes) -> bytes:
+    """Return a drawing with places to a tenth of a point and without the space between its parts; scales below 1 and texts stay."""
+    without_space = INDENTS.sub(b"\n", svg)
+    return TAG.sub(lambda tag: LINE_BREAKS.sub(b"", MORE_DIGITS.sub(rb"\1", tag[0])), without_space)
 
 
 @dataclass(frozen=True)

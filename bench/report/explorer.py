@@ -46,7 +46,8 @@ def explorer_data(found: SectionAnalysis, palette: dict[str, Color]) -> Markup:
         palette: A colour for each optimizer.
 
     Returns:
-        JSON that may stand in a `script` element; empty where there are no curves.
+        JSON that may stand in a `script` element; empty where there are no curves. Steps and times are numbers of `arrays`, since many
+        curves share theirs.
     """
     runs = found.section.runs
     curves = _with_diagnostics(found).merge(runs[["run_id", "series", "seed"]], on="run_id")
@@ -70,7 +71,12 @@ def explorer_data(found: SectionAnalysis, palette: dict[str, Color]) -> Markup:
         for name in names
         if name in by_series
     ]
-    return script_json({"title": found.section.title, "series": series, "epochs_per_step": epochs_per_step(curves)})
+    arrays: dict[tuple[Any, ...], int] = {}
+    for each in series:
+        for curve in each["curves"].values():
+            curve |= {key: arrays.setdefault(tuple(curve[key]), len(arrays)) for key in ("step", "time")}
+    title, a_step = found.section.title, epochs_per_step(curves)
+    return script_json({"title": title, "series": series, "arrays": list(arrays), "epochs_per_step": a_step})
 
 
 def _with_diagnostics(found: SectionAnalysis) -> pd.DataFrame:

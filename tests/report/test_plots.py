@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import math
+import re
+from xml.etree import ElementTree
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +17,7 @@ from matplotlib.text import Text
 
 from bench.plots import comparisons, palette, style, tuning
 from bench.plots import curves as plots_curves
+from bench.report.document import picture_of
 
 NAMES = ["adam", "sgd"]
 PALETTE = palette.colors(NAMES)
@@ -185,3 +189,25 @@ def test_epochs_stand_above_steps_where_a_step_is_the_same_part_of_one() -> None
         for top in tops:
             assert top.get_xlabel() == "epoch"
             assert np.allclose(top.get_xlim(), np.divide(figure.axes[0].get_xlim(), 10))
+
+
+def test_a_picture_keeps_its_texts_and_every_place_to_a_tenth_of_a_point() -> None:
+    figure = Figure(figsize=(4, 3))
+    axis = figure.subplots()
+    x = np.linspace(0, 12.345678, 40)
+    axis.plot(x, np.sin(x) * 123.456789)
+    axis.set_xticks([1.0625, 12.345678], ["1.0625", "12.345678"])
+    axis.set_title('Mean\n  of 3.14159 "L 2.71828" <b>')
+    whole = io.BytesIO()
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(whole, format="svg")
+    small = picture_of(figure, "sine", "A sine. More").svg
+    assert len(small) < 0.85 * len(whole.getvalue())
+    trees = [ElementTree.fromstring(each) for each in (whole.getvalue(), small)]
+    texts = [[each.text for each in tree.iter() if each.tag.endswith(("text", "tspan"))] for tree in trees]
+    assert texts[0] == texts[1] and "1.0625" in texts[0] and "12.345678" in texts[0]
+    paths = [[each.get("d") for each in tree.iter() if each.tag.endswith("path")] for tree in trees]
+    assert len(paths[0]) == len(paths[1]) > 5
+    for before, after in zip(*paths, strict=True):
+        places = [[float(number) for number in re.findall(r"-?\d+\.?\d*", each or "")] for each in (before, after)]
+        assert np.allclose(*places, rtol=0, atol=0.1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -107,10 +107,10 @@ def test_the_report_draws_every_path_to_where_it_ends(tmp_path: Path) -> None:
         assert "its lowest value on the grid, 0 at (1, 1)" in text
     assert (out / "figures" / "trajectory.png").stat().st_size > 10_000
     drawn = re.search(
-        r'<figure id="trajectory">\s*<div[^>]*>\s*<img src="data:image/svg\+xml;base64,([^"]+)" alt="The path', page
+        r'<figure id="trajectory">\s*<div[^>]*>\s*<img src="data:image/svg\+xml,([^"]+)" alt="The path', page
     )
     assert drawn is not None, "the figure stands in the page, with words for those who do not see it"
-    assert base64.b64decode(drawn[1]) == (out / "figures" / "trajectory.svg").read_bytes()
+    assert unquote_to_bytes(drawn[1]) == (out / "figures" / "trajectory.svg").read_bytes()
     kept = pd.read_csv(out / "tables" / "trajectories.csv")
     assert list(kept.columns) == ["run_id", "step", "x", "y", "value"]
     assert len(kept) == 22

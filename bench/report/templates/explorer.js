@@ -32,6 +32,8 @@
     .map(([name, value]) => `<tr><th>${sanitized(name)}</th><td>${sanitized(value)}</td></tr>`).join("")}</table>`;
 
   function chartOf(box, data) {
+    for (const curve of data.series.flatMap((each) => Object.values(each.curves)))
+      for (const key of ["step", "time"]) curve[key] = data.arrays[curve[key]];
     const metrics = [...new Set(data.series.flatMap((each) => Object.keys(each.curves)))];
     const preferred = ["val loss", "train loss"].find((name) => metrics.includes(name)) ?? metrics[0];
     const metric = select(metrics.map((name) => [name, name]), preferred);
