@@ -43,8 +43,8 @@ WORKLOADS: dict[str, tuple[Build, Callable[[], Any], int]] = {
 """Model, data, and steps of each side of a pair."""
 
 
-def seconds(make: Build, data: Dataset, num_steps: int, names: Sequence[str], every: int) -> float:
-    """Return the seconds of training, logging and recording."""
+def seconds(make: Build, data: Dataset, num_steps: int, names: Sequence[str], every: int) -> dict[str, float]:
+    """Return the seconds of training, logging and recording, each by its name."""
     model, optimizer = build(make, data)
     plan = TrainingPlan(num_steps, BATCH, 10, 10**9, 1e4, None, 1, nullcontext())
     watch, trace = Stopwatch(DEVICE), Trace()
@@ -52,7 +52,7 @@ def seconds(make: Build, data: Dataset, num_steps: int, names: Sequence[str], ev
     gc.collect()
     train(Learner(model, optimizer), data, plan, watch, trace, recorder=recorder)
     watch.switch("rest")
-    return sum(watch.seconds.get(name, 0.0) for name in ("train", "log", "diagnostics"))
+    return {name: watch.seconds.get(name, 0.0) for name in ("train", "log", "diagnostics")}
 
 
 def compare(
@@ -64,7 +64,7 @@ def compare(
     logs = []
     for pair in range(pairs):
         order = (names, ()) if pair % 2 == 0 else ((), names)
-        found = {bool(chosen): seconds(make, data, num_steps, chosen, every) for chosen in order}
+        found = {bool(chosen): sum(seconds(make, data, num_steps, chosen, every).values()) for chosen in order}
         logs.append(math.log(found[True] / found[False]))
     middle = math.exp(float(np.median(logs)))
     low, high = (math.exp(value) for value in quantile_test(logs, p=0.5).confidence_interval())
@@ -76,21 +76,40 @@ def compare(
     )
 
 
+def booked(workload: str, make: Build, data: Dataset, num_steps: int, names: Sequence[str], every: int) -> None:
+    """Print one line: the time that was booked on diagnostics over that on training, the median of five runs."""
+    shares = []
+    for _ in range(5):
+        found = seconds(make, data, num_steps, names, every)
+        shares.append(100 * found["diagnostics"] / found["train"])
+    what = "all light ones" if len(names) > 1 else names[0]
+    low, middle, high = min(shares), float(np.median(shares)), max(shares)
+    print(f"{workload}: {what} at every {every}th step: {middle:.1f} % ({low:.1f} to {high:.1f})", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=["mlp", "mnist_cnn"])
     parser.add_argument("--passes", action="store_true", help="those that need further passes, as well")
+    parser.add_argument(
+        "--booked",
+        action="store_true",
+        help="no pairs: the time that a run books on diagnostics, less disturbed by noise",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     light = [each.name for each in DIAGNOSTICS if each.cost == LIGHT]
     for workload in arguments.workloads:
         make, load, num_steps = WORKLOADS[workload]
         data, pairs = as_dataset(load()), arguments.pairs
-        compare(workload, make, data, num_steps, pairs, light, 10)
-        for each in DIAGNOSTICS:
-            if arguments.passes and each.cost != LIGHT:
-                compare(workload, make, data, max(50, num_steps), max(4, pairs // 4), [each.name], 50)
+        several = [([each.name], 50) for each in DIAGNOSTICS if arguments.passes and each.cost != LIGHT]
+        for names, every in [(light, 10), *several]:
+            steps = max(every, num_steps)
+            if arguments.booked:
+                booked(workload, make, data, steps, names, every)
+            else:
+                compare(workload, make, data, steps, pairs if names == light else max(7, pairs // 4), names, every)
 
 
 if __name__ == "__main__":
