@@ -3,7 +3,7 @@
 Light ones together, at every 10th step; those that need further passes one at a time, at every 50th. Time is that of training,
 logging and recording; evaluation is outside.
 
-    python benchmarks/diagnostics_cost.py [--pairs 20] [--workloads mlp mnist_cnn resnet18] [--passes]
+    python benchmarks/diagnostics_cost.py [--pairs 20] [--workloads mlp mnist_cnn resnet18] [--passes] [--booked]
 """
 
 from __future__ import annotations

@@ -111,10 +111,12 @@ class Command:
         return read["out"], read["err"]
 
 
-def run(*arguments: str, cwd: Path, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, cwd: Path, root: Path = ROOT, timeout: float | None = None
+) -> subprocess.CompletedProcess[str]:
     """Carry out `python -m MODULE ARGUMENTS` to its end, as `subprocess.run` would."""
     process = Command(*arguments, cwd=cwd, root=root)
-    out, err = process.communicate()
+    out, err = process.communicate(timeout)
     return subprocess.CompletedProcess(arguments, process.wait(), out, err)
 
 

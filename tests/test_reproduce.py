@@ -68,7 +68,7 @@ found: "{num_convolutions_printed} convolutions."
 
 
 def run(folder, *arguments):
-    return commands.run("bench.reproduce", *arguments, cwd=folder)
+    return commands.run("bench.reproduce", *arguments, cwd=folder, timeout=240)
 
 
 @pytest.fixture(scope="module")

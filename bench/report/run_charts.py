@@ -30,9 +30,13 @@ LEGEND = {"orient": "top", "gradientLength": 220, "titleLimit": 600, "format": "
 
 
 def course_chart(
-    curves: pd.DataFrame, recorded: pd.DataFrame, styles: Mapping[str, tuple[Color, LineStyle]], marks: Marks
+    curves: pd.DataFrame,
+    recorded: pd.DataFrame,
+    styles: Mapping[str, tuple[Color, LineStyle]],
+    marks: Marks,
+    caption: str,
 ) -> Markup:
-    """Return losses, accuracy and diagnostics of the whole model against step; arguments as of `plots.runs.course_figure`."""
+    """Return losses, accuracy and diagnostics of the whole model against step; arguments as of `plots.runs.course_figure`, and what stands below."""
     rows: list[dict[str, Any]] = []
     panels: list[Panel] = []
     by_name = by_name_encoding(styles)
@@ -74,7 +78,6 @@ def course_chart(
         {"name": name, "step": step, "mark": text, "told": {"run": name, "since step": str(step), "finding": text}}
         for name, step, text in marks
     ]
-    caption = "Losses, accuracy, and diagnostics of the whole model against step."
     return chart(rows, panels=panels, height=74, caption=caption, legend=by_name)
 
 

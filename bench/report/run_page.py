@@ -159,11 +159,10 @@ class _RunView:
         ]
         figure = course_figure(self._curves, self._recorded, self._styles, marks)
         caption = "Losses, accuracy, and diagnostics of the whole model against step."
-        missing = (
-            "" if len(self._recorded) else " No diagnostics were recorded; diagnostics=light or full records them."
-        )
-        chart = course_chart(self._curves, self._recorded, self._styles, marks)
-        pictures = self._sheet.pictures(("course", caption + missing, figure), charts={"course": chart})
+        if self._recorded.empty:
+            caption += " No diagnostics were recorded; diagnostics=light or full records them."
+        chart = course_chart(self._curves, self._recorded, self._styles, marks, caption)
+        pictures = self._sheet.pictures(("course", caption, figure), charts={"course": chart})
         return Block("course", "Its course", pictures=pictures)
 
     def _layers(self) -> Block:
@@ -182,21 +181,22 @@ class _RunView:
         self._sheet.write("landscapes", rows)
         source = "(Li et al. 2018); loss of at most 256 training examples, shades logarithmic above the lowest value."
         captions = {
-            "path_plane": f"The path of the weights over the plane of its two main directions, with the share of its variance {source}",
+            "path": f"The path of the weights over the plane of its two main directions, with the share of its variance {source}",
+            "slices": "Slices of the loss through the weights: along the last recorded update, and along a random direction.",
             "plane": f"The loss around the weights at the end, along two filter-normalized random directions {source}",
         }
-        slices = "Slices of the loss through the weights: along the last recorded update, and along a random direction."
-        figures = (
-            ("path", captions["path_plane"], planes_figure(rows, names, "path_plane", styles)),
-            ("slices", slices, slices_figure(rows, styles)),
-            ("plane", captions["plane"], planes_figure(rows, names, "plane", styles)),
-        )
+        figures = {
+            "path": planes_figure(rows, names, "path_plane", styles),
+            "slices": slices_figure(rows, styles),
+            "plane": planes_figure(rows, names, "plane", styles),
+        }
         charts = {
-            "path": planes_chart(rows, "path_plane", styles, captions["path_plane"]),
-            "slices": slices_chart(rows, styles, slices),
+            "path": planes_chart(rows, "path_plane", styles, captions["path"]),
+            "slices": slices_chart(rows, styles, captions["slices"]),
             "plane": planes_chart(rows, "plane", styles, captions["plane"]),
         }
-        return Block("landscape", "The loss around its weights", pictures=self._sheet.pictures(*figures, charts=charts))
+        pictures = self._sheet.pictures(*((name, captions[name], figures[name]) for name in figures), charts=charts)
+        return Block("landscape", "The loss around its weights", pictures=pictures)
 
 
 def outcome(row: pd.Series) -> str:

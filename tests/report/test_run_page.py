@@ -102,7 +102,7 @@ def test_the_course_marks_findings_and_maps_leave_out_steps_evenly() -> None:
         {"series": "adam", "step": range(0, 500, 2), "layer": "a", "name": "weight_norm", "value": 2.0}
     )
     styles = {"adam": ("#000000", "-")}
-    data = json.loads(course_chart(curves, recorded, styles, [("adam", 7, "1")]))
+    data = json.loads(course_chart(curves, recorded, styles, [("adam", 7, "1")], "caption"))
     assert [title for title, _ in data["panels"]] == ["train loss"]  # nothing was recorded of the whole
     assert [row["step"] for row in data["rows"] if "mark" in row] == [7]
     assert len(data["rows"]) <= 201
@@ -125,7 +125,10 @@ def test_a_run_without_diagnostics_and_one_that_diverged(cli: Callable[..., Any]
     runs = tables.load("results/s").runs.set_index("status")
     for status, words in (("ok", "No diagnostics were recorded"), ("diverged", "the first tensor that was not finite")):
         assert diagnose.main(["results/s", "--run", runs.loc[status, "run_id"], "--page", f"page-{status}"]) == 0
-        assert words in Path(f"page-{status}", "index.html").read_text()
+        page = Path(f"page-{status}", "index.html").read_text()
+        assert words in page
+        chart = json.loads(re.search(r'id="course-chart">(.*?)</script>', page).group(1))  # type: ignore[union-attr]
+        assert "No diagnostics were recorded" in chart["caption"], "it stands in the place of the figure's"
         assert {path.stem for path in Path(f"page-{status}", "figures").glob("*.svg")} == {"course"}
 
 

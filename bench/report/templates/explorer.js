@@ -201,7 +201,7 @@
       image.setAttribute("aria-label", figure.querySelector("img").alt);
     }
     for (const control of Object.values(chosen)) control.addEventListener("change", draw);
-    if (data.panels.length) addEventListener("resize", draw);
+    if (data.panels.length) addEventListener("resize", () => { if (view) draw(); });
     return { draw, update: draw };
   }
 

@@ -21,9 +21,10 @@ class DecreaseRatio(LayerDiagnostic):
     def values(self, look: Look) -> dict[str, float]:
         """Return it for the whole model."""
         after = [p.detach() for p in look.parameters.values()]
-        loss, gradient = look.gradient_at(look.before)
+        before = look.before
+        loss, gradient = look.gradient_at(before)
         with torch.no_grad():
             change = float(look.loss_at(after)) - loss
-            parts = zip(after, look.before, gradient, strict=True)
+            parts = zip(after, before, gradient, strict=True)
             predicted = sum(float(((a - b).double() * g.double()).sum()) for a, b, g in parts)
         return {WHOLE: ratio(change, predicted)}
